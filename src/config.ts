@@ -1,0 +1,196 @@
+/**
+ * The configuration: file, command line and environment, checked and put together.
+ *
+ * This is the only reader of the environment.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { createHash } from "node:crypto";
+import { dirname, join, resolve } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+
+/** Where to listen. */
+export type ListenAddress =
+  | { readonly kind: "unix"; readonly path: string }
+  | { readonly kind: "tcp"; readonly target: string };
+
+/** How to reach one engine. */
+export interface EngineConfig {
+  readonly name: string;
+  readonly driver: "docker";
+  /** `unix:///path` or `tcp://host:port`. */
+  readonly url: string;
+  /** Certificates, as PEM. */
+  readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+}
+
+/** Everything that the server is told. */
+export interface Config {
+  readonly listen: readonly ListenAddress[];
+  readonly engines: readonly EngineConfig[];
+  readonly defaultEngine: string | undefined;
+}
+
+/** What `nap serve` says on the command line. */
+export interface ServeFlags {
+  readonly config?: string | undefined;
+  readonly listen?: readonly string[] | undefined;
+  readonly insecure?: boolean | undefined;
+}
+
+/** A configuration that cannot be used. The message says what to change. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+const engineName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a-z0-9][a-z0-9_-]*");
+
+const engineSchema = z.strictObject({
+  driver: z.literal("docker"),
+  url: z.string().regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+:\d+)$/, "must be unix:///path or tcp://host:port"),
+  tls: z
+    .strictObject({ ca: z.string().optional(), cert: z.string(), key: z.string() })
+    .optional(),
+});
+
+const fileSchema = z.strictObject({
+  listen: z.array(z.string()).min(1).optional(),
+  default_engine: engineName.optional(),
+  engines: z.record(engineName, engineSchema).optional(),
+});
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Puts the configuration together. Fails with a {@link ConfigError}. */
+export function loadConfig(flags: ServeFlags, env: Environment = process.env): Config {
+  const file = flags.config === undefined ? {} : readConfigFile(flags.config);
+  const engines = file.engines ?? discoverEngines(env);
+  const names = engines.map(({ name }) => name);
+  if (file.default_engine !== undefined && !names.includes(file.default_engine)) {
+    throw new ConfigError(`default_engine: there is no engine "${file.default_engine}"`);
+  }
+  const listen = flags.listen ?? file.listen ?? [`unix://${defaultSocket(env)}`];
+  return {
+    listen: listen.map((address) => listenAddress(address, flags.insecure ?? false)),
+    engines,
+    defaultEngine: file.default_engine,
+  };
+}
+
+type ConfigFile = Omit<z.infer<typeof fileSchema>, "engines"> & { engines?: EngineConfig[] };
+
+function readConfigFile(path: string): ConfigFile {
+  const text = readText(path);
+  let data: unknown;
+  try {
+    data = parse(text) ?? {};
+  } catch (error) {
+    throw new ConfigError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const parsed = fileSchema.safeParse(data);
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map(({ path: at, message }) => `${at.join(".")}: ${message}`);
+    throw new ConfigError(`${path}: ${issues.join("; ")}`);
+  }
+  const { engines, ...rest } = parsed.data;
+  if (engines === undefined) return rest;
+  const read = (pem: string | undefined): Buffer | undefined =>
+    pem === undefined ? undefined : Buffer.from(readText(resolve(dirname(path), pem)));
+  return {
+    ...rest,
+    engines: Object.entries(engines).map(([name, { tls, ...engine }]) => ({
+      name,
+      ...engine,
+      ...(tls && { tls: { ca: read(tls.ca)!, cert: read(tls.cert)!, key: read(tls.key)! } }),
+    })),
+  };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new ConfigError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function listenAddress(address: string, insecure: boolean): ListenAddress {
+  const unix = /^unix:\/\/(\/.+)$/.exec(address)?.[1];
+  if (unix !== undefined) return { kind: "unix", path: unix };
+  if (!/^(\[[0-9a-fA-F:]+\]|[^:/[\]]+):\d{1,5}$/.test(address)) {
+    throw new ConfigError(`listen: "${address}" is neither unix:///path nor host:port`);
+  }
+  if (!insecure) {
+    throw new ConfigError(
+      `listen: ${address} would let in anybody who reaches it, and whoever reaches an engine is ` +
+        "root on its host; listen on a unix socket, or say --insecure",
+    );
+  }
+  return { kind: "tcp", target: address };
+}
+
+function defaultSocket(env: Environment): string {
+  const runtime = process.getuid?.() === 0 ? "/run" : env["XDG_RUNTIME_DIR"];
+  if (runtime === undefined || runtime === "") {
+    throw new ConfigError("XDG_RUNTIME_DIR is not set: say where to listen by --listen");
+  }
+  return join(runtime, "nap", "nap.sock");
+}
+
+/** Where Docker is looked for, in this order, where neither DOCKER_HOST nor a context says it. */
+function usualSockets(env: Environment): string[] {
+  const runtime = env["XDG_RUNTIME_DIR"];
+  return [
+    "/var/run/docker.sock",
+    "/run/nap/docker.sock",
+    ...(runtime === undefined ? [] : [join(runtime, "docker.sock")]),
+    join(homedir(), ".docker", "run", "docker.sock"),
+  ];
+}
+
+/**
+ * The engines found on this machine. Docker is always among them: where no socket is there yet, it
+ * is expected at the first usual place and shown as unreachable until it appears.
+ */
+export function discoverEngines(env: Environment): EngineConfig[] {
+  const docker = { name: "docker", driver: "docker" } as const;
+  const host = env["DOCKER_HOST"];
+  if (host !== undefined && host !== "") {
+    const certificates = env["DOCKER_CERT_PATH"];
+    const secure = env["DOCKER_TLS_VERIFY"] !== undefined && certificates !== undefined;
+    return [{ ...docker, url: host, ...(secure && { tls: certificatesIn(certificates) }) }];
+  }
+  const context = dockerContext(env);
+  if (context !== undefined) return [{ ...docker, ...context }];
+  const sockets = usualSockets(env);
+  const socket = sockets.find((path) => existsSync(path)) ?? sockets[0];
+  return [{ ...docker, url: `unix://${socket}` }];
+}
+
+function certificatesIn(directory: string): { ca: Buffer; cert: Buffer; key: Buffer } {
+  const read = (name: string): Buffer => Buffer.from(readText(join(directory, name)));
+  return { ca: read("ca.pem"), cert: read("cert.pem"), key: read("key.pem") };
+}
+
+const contextSchema = z.object({ Endpoints: z.object({ docker: z.object({ Host: z.string() }) }) });
+
+/** The endpoint of the docker CLI's current context, unless that is the default one. */
+function dockerContext(env: Environment): Pick<EngineConfig, "url" | "tls"> | undefined {
+  const directory = env["DOCKER_CONFIG"] ?? join(homedir(), ".docker");
+  const settings = join(directory, "config.json");
+  const current =
+    env["DOCKER_CONTEXT"] ??
+    (existsSync(settings)
+      ? z.object({ currentContext: z.string().optional() }).parse(JSON.parse(readText(settings)))
+          .currentContext
+      : undefined);
+  if (current === undefined || current === "default") return undefined;
+  const id = createHash("sha256").update(current).digest("hex");
+  const metadata = JSON.parse(readText(join(directory, "contexts", "meta", id, "meta.json")));
+  const tls = join(directory, "contexts", "tls", id, "docker");
+  return {
+    url: contextSchema.parse(metadata).Endpoints.docker.Host,
+    ...(existsSync(join(tls, "cert.pem")) && { tls: certificatesIn(tls) }),
+  };
+}

@@ -1,0 +1,95 @@
+/** The closed list of ways in which a call can fail, and the error that carries one of them. */
+
+/**
+ * Every kind of failure is one stable reason of the contract; `rpc/status.ts` maps each to a gRPC
+ * code. A kind is never decided by the text of an engine's message where a status code decides it.
+ */
+export const errorKinds = [
+  "AMBIGUOUS_ID",
+  "ARCHIVE_INVALID",
+  "BIND_SOURCE_NOT_FOUND",
+  "BUILD_FAILED",
+  "CALL_CANCELLED",
+  "COMMAND_NOT_EXECUTABLE",
+  "COMMAND_NOT_FOUND",
+  "CONTAINER_NOT_FOUND",
+  "CONTAINER_NOT_RUNNING",
+  "CONTAINER_PAUSED",
+  "CONTAINER_RUNNING",
+  "ENGINE_DROPPED_FIELD",
+  "ENGINE_ERROR",
+  "ENGINE_NOT_FOUND",
+  "ENGINE_REQUIRED",
+  "ENGINE_UNREACHABLE",
+  "FIELD_INVALID",
+  "FIELD_UNKNOWN",
+  "FIELD_UNSUPPORTED_BY_ENGINE",
+  "HOST_PORT_IN_USE",
+  "IMAGE_NOT_FOUND",
+  "LOGS_NOT_READABLE",
+  "MALFORMED_MESSAGE",
+  "METHOD_UNSUPPORTED_BY_ENGINE",
+  "NAME_IN_USE",
+  "NETWORK_DRIVER_NOT_FOUND",
+  "NETWORK_NOT_FOUND",
+  "NETWORK_PREDEFINED",
+  "REGISTRY_AUTH_REQUIRED",
+  "REGISTRY_UNREACHABLE",
+  "REQUEST_ID_REUSED",
+  "RESOURCE_BUSY",
+  "RESOURCE_IN_USE",
+  "SERVER_ERROR",
+  "SLOW_CONSUMER",
+  "SUBNET_IN_USE",
+  "VOLUME_DRIVER_NOT_FOUND",
+  "VOLUME_NOT_FOUND",
+] as const;
+
+/** One of {@link errorKinds}. */
+export type ErrorKind = (typeof errorKinds)[number];
+
+/** A field of a request and what is wrong with it. */
+export interface FieldViolation {
+  /** The path from the request's root, for example `spec.mounts[0].target`. */
+  readonly field: string;
+  readonly description: string;
+  readonly kind: Extract<ErrorKind, `FIELD_${string}`>;
+}
+
+/** What a {@link NapError} tells beside its kind and its message. */
+export interface ErrorDetails {
+  /** The engine that failed. The router adds it. */
+  readonly engine?: string;
+  /** The name or id of the object, as the client gave it. */
+  readonly resource?: string;
+  /** Fields at fault. */
+  readonly violations?: readonly FieldViolation[];
+  /** The objects that stand in the way, for example the containers that use a volume. */
+  readonly users?: readonly string[];
+  /** The engine's own words. */
+  readonly engineMessage?: string;
+  /** When a retry makes sense, in milliseconds from now. */
+  readonly retryAfterMillis?: number;
+}
+
+/** A failure of a known kind. The message is one sentence that names the object. */
+export class NapError extends Error {
+  override readonly name = "NapError";
+
+  constructor(
+    readonly kind: ErrorKind,
+    message: string,
+    readonly details: ErrorDetails = {},
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+  }
+}
+
+/** The error for requests whose fields are at fault; all violations come together. */
+export function fieldError(violations: readonly FieldViolation[]): NapError {
+  const [first] = violations;
+  if (first === undefined) throw new RangeError("a field error needs a violation");
+  const message = violations.map((v) => `${v.field}: ${v.description}`).join("; ");
+  return new NapError(first.kind, message, { violations });
+}

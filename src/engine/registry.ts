@@ -1,0 +1,138 @@
+/** The configured engines, and what the server itself says of them. */
+import type { DescService } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
+import type { Engine as EngineMessage } from "../../gen/nap/v1/engine_service_pb.js";
+import {
+  EngineSchema,
+  EngineService,
+  EngineState,
+  GetEngineCapabilitiesResponseSchema,
+  GetEngineResponseSchema,
+  ListEnginesResponseSchema,
+} from "../../gen/nap/v1/engine_service_pb.js";
+import { ImageService } from "../../gen/nap/v1/image_service_pb.js";
+import { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
+import { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
+import type { Connection, Engine, Methods } from "./engine.js";
+import { NapError } from "./error.js";
+
+/** The services of the contract, each with the engine's member that implements it. */
+export const services = [
+  { desc: ContainerService, member: "containers" },
+  { desc: VolumeService, member: "volumes" },
+  { desc: NetworkService, member: "networks" },
+  { desc: ImageService, member: "images" },
+  { desc: EngineService, member: "system" },
+] as const satisfies readonly { desc: DescService; member: keyof Engine }[];
+
+/** An engine that does not answer within this time is shown as unreachable. */
+const probeMillis = 3000;
+
+/** The configured engines by name. */
+export class Registry {
+  readonly #engines: ReadonlyMap<string, Engine>;
+  readonly #defaultName: string | undefined;
+
+  /** Without `defaultName` a single engine is the default, and several have none. */
+  constructor(engines: readonly Engine[], defaultName?: string) {
+    const sorted = engines.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    this.#engines = new Map(sorted.map((engine) => [engine.name, engine]));
+    this.#defaultName = defaultName ?? (engines.length === 1 ? engines[0]?.name : undefined);
+  }
+
+  get engines(): Iterable<Engine> {
+    return this.#engines.values();
+  }
+
+  /** The engine that a request names. Fails with ENGINE_REQUIRED and ENGINE_NOT_FOUND. */
+  get(name: string): Engine {
+    const wanted = name === "" ? this.#defaultName : name;
+    const known = [...this.#engines.keys()].join(", ") || "none";
+    if (wanted === undefined) {
+      const message = `engine: is required, since there is no default engine (there are: ${known})`;
+      throw new NapError("ENGINE_REQUIRED", message);
+    }
+    const engine = this.#engines.get(wanted);
+    if (engine === undefined) {
+      const message = `there is no engine "${wanted}" (there are: ${known})`;
+      throw new NapError("ENGINE_NOT_FOUND", message, { resource: wanted });
+    }
+    return engine;
+  }
+
+  /** The methods of EngineService that need no engine's own implementation. */
+  readonly methods: Methods<typeof EngineService> = {
+    listEngines: async (_request, { signal }) => {
+      const engines = await Promise.all([...this.engines].map((e) => this.probe(e, signal)));
+      return create(ListEnginesResponseSchema, { engines });
+    },
+
+    getEngine: async (request, call) => {
+      const engine = this.get(request.engine);
+      const connection = await engine.connect(call.signal, true);
+      const answer = await engine.system?.getEngine?.(request, call);
+      return create(GetEngineResponseSchema, {
+        engine: this.#healthy(engine, connection),
+        host: answer?.host,
+      });
+    },
+
+    getEngineCapabilities: async (request, { signal }) => {
+      const engine = this.get(request.engine);
+      const { support } = await engine.connect(signal);
+      const methods = Object.groupBy(this.#methodNames(engine), ({ present }) =>
+        present ? "supported" : "unsupported",
+      );
+      return create(GetEngineCapabilitiesResponseSchema, {
+        supportedMethods: methods.supported?.map(({ name }) => name),
+        unsupportedMethods: methods.unsupported?.map(({ name }) => name),
+        unsupportedFields: [...support]
+          .map(([name, { reason, alternative }]) => ({ name, reason, alternative }))
+          .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+      });
+    },
+  };
+
+  /** The engine as it answers now. Never fails, but where the call itself is cancelled. */
+  async probe(engine: Engine, signal: AbortSignal): Promise<EngineMessage> {
+    const timeout = AbortSignal.timeout(probeMillis);
+    try {
+      const connection = await engine.connect(AbortSignal.any([signal, timeout]), true);
+      return this.#healthy(engine, connection);
+    } catch (error) {
+      signal.throwIfAborted();
+      const state = EngineState.UNREACHABLE;
+      const errorMessage = timeout.aborted
+        ? `no answer within ${probeMillis} ms`
+        : error instanceof Error
+          ? error.message
+          : String(error);
+      return create(EngineSchema, { ...this.#identity(engine), state, errorMessage });
+    }
+  }
+
+  /** Closes every engine. */
+  async close(): Promise<void> {
+    await Promise.all([...this.engines].map((engine) => engine.close()));
+  }
+
+  #healthy(engine: Engine, { version, apiVersion }: Connection): EngineMessage {
+    const state = EngineState.HEALTHY;
+    return create(EngineSchema, { ...this.#identity(engine), state, version, apiVersion });
+  }
+
+  #identity({ name, driver }: Engine): { name: string; driver: string; isDefault: boolean } {
+    return { name, driver, isDefault: name === this.#defaultName };
+  }
+
+  *#methodNames(engine: Engine): Generator<{ name: string; present: boolean }> {
+    for (const { desc, member } of services) {
+      const own: object = desc === EngineService ? this.methods : {};
+      for (const { name, localName } of desc.methods) {
+        const present = localName in own || localName in (engine[member] ?? {});
+        yield { name: `${desc.typeName}/${name}`, present };
+      }
+    }
+  }
+}

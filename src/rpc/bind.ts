@@ -1,0 +1,112 @@
+/**
+ * Binds a generated service to grpc-js.
+ *
+ * On the wire the four kinds of RPC differ only in how many messages each side sends, so every
+ * method is bound as a stream in both directions and there is one way for all: messages are decoded,
+ * handed to the handler, and what it yields is encoded and written with backpressure. How many
+ * messages there must be is the handler's to say.
+ */
+import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import type {
+  ServerDuplexStream,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import type { Call } from "../engine/engine.js";
+import { NapError } from "../engine/error.js";
+import { statusOf } from "./status.js";
+
+/** Answers one call of a method. Its messages are of the method's types. */
+export type Handler = (requests: AsyncIterable<Message>, call: Call) => AsyncIterable<Message>;
+
+/** A service as `Server.addService` takes it. */
+export interface BoundService {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+}
+
+type GrpcCall = ServerDuplexStream<Buffer, Buffer>;
+
+const identity = (bytes: Buffer): Buffer => bytes;
+
+/** Binds every method of `service` to the handler that `handlerOf` gives for it. */
+export function bind(
+  service: DescService,
+  handlerOf: (method: DescMethod) => Handler,
+): BoundService {
+  const definition: Record<string, ServiceDefinition[string]> = {};
+  const implementation: UntypedServiceImplementation = {};
+  for (const method of service.methods) {
+    const handler = handlerOf(method);
+    definition[method.name] = {
+      path: `/${service.typeName}/${method.name}`,
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: identity,
+      requestDeserialize: identity,
+      responseSerialize: identity,
+      responseDeserialize: identity,
+    };
+    implementation[method.name] = (call: GrpcCall) => void serve(method, handler, call);
+  }
+  return { definition, implementation };
+}
+
+/** Serves one call to its end. It never rejects: every failure becomes the call's status. */
+async function serve(method: DescMethod, handler: Handler, call: GrpcCall): Promise<void> {
+  const abort = new AbortController();
+  const { signal } = abort;
+  call.once("cancelled", () => {
+    abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
+  });
+  try {
+    for await (const response of handler(requestsOf(method, call, signal), { signal })) {
+      await write(call, toBinary(method.output, response), signal);
+    }
+    call.end();
+  } catch (error) {
+    // A cancelled call has no reader for its status, and grpc-js has destroyed the stream.
+    if (!signal.aborted) call.emit("error", statusOf(error));
+  }
+}
+
+async function* requestsOf(
+  method: DescMethod,
+  call: GrpcCall,
+  signal: AbortSignal,
+): AsyncGenerator<Message> {
+  // Leaving the loop must not destroy the stream, which still carries the responses.
+  const messages = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  try {
+    for await (const bytes of messages) yield decode(method, bytes);
+  } finally {
+    signal.throwIfAborted();
+  }
+}
+
+function decode(method: DescMethod, bytes: Buffer): Message {
+  try {
+    return fromBinary(method.input, bytes);
+  } catch (error) {
+    const message = `the bytes received are not a ${method.input.typeName}`;
+    throw new NapError("MALFORMED_MESSAGE", message, {}, error);
+  }
+}
+
+/**
+ * Writes one message and waits until the transport has taken it, so that a client that stops reading
+ * stops the handler, and no more than one message waits here.
+ */
+async function write(call: GrpcCall, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await new Promise<void>((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
+    call.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), (error) => {
+      signal.removeEventListener("abort", onAbort);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}

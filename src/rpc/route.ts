@@ -1,0 +1,151 @@
+/**
+ * The way of every call of the contract: validate, pick the engine, check what it supports, call its
+ * method.
+ *
+ * This is the one generic path for all RPCs; a new one touches the contract and the engines alone.
+ */
+import type { DescMethod, Message } from "@bufbuild/protobuf";
+import type { Call, Engine } from "../engine/engine.js";
+import type { FieldViolation } from "../engine/error.js";
+import { fieldError, NapError } from "../engine/error.js";
+import type { Registry } from "../engine/registry.js";
+import { services } from "../engine/registry.js";
+import { unsupportedFields } from "../engine/support.js";
+import type { BoundService, Handler } from "./bind.js";
+import { bind } from "./bind.js";
+import { contractViolations } from "./validate.js";
+
+type EngineMember = (typeof services)[number]["member"];
+
+/** A request of the contract: all but ListEngines name an engine. */
+type Request = Message & { readonly engine?: string; readonly container?: string };
+
+/** The methods of an engine without their types, which {@link Handler} has erased. */
+type UntypedMethods = Readonly<Record<string, UntypedMethod | undefined>>;
+type UntypedMethod = (
+  input: Message | AsyncIterable<Message>,
+  call: Call,
+) => Promise<Message> | AsyncGenerator<Message>;
+
+/** Binds the services of the contract to the engines of `registry`. */
+export function routes(registry: Registry): BoundService[] {
+  return services.map(({ desc, member }) =>
+    bind(desc, (method) => (requests, call) => route(registry, member, method, requests, call)),
+  );
+}
+
+async function* route(
+  registry: Registry,
+  member: EngineMember,
+  method: DescMethod,
+  requests: AsyncIterable<Message>,
+  call: Call,
+): ReturnType<Handler> {
+  const incoming = requests[Symbol.asyncIterator]();
+  const first = await nextRequest(incoming);
+  if (first === undefined) throw missingRequest(method);
+  const ownMethods = (member === "system" ? registry.methods : {}) as UntypedMethods;
+  const own = ownMethods[method.localName];
+  const violations = contractViolations(method.input, first);
+  if (own !== undefined) {
+    refuse(violations);
+    yield* answers(own(first, call));
+    return;
+  }
+  const engine = registry.get(first.engine ?? "");
+  try {
+    const implementation = implementationOf(engine, member, method);
+    const input = await admit(engine, violations, method, first, incoming, call);
+    yield* answers(implementation(input, call));
+  } catch (error) {
+    throw error instanceof NapError ? withEngine(error, engine) : error;
+  }
+}
+
+/** Connects the engine and checks the first request; what is returned is the method's input. */
+async function admit(
+  engine: Engine,
+  violations: FieldViolation[],
+  method: DescMethod,
+  first: Request,
+  incoming: AsyncIterator<Message>,
+  call: Call,
+): Promise<Message | AsyncIterable<Message>> {
+  // What breaks the contract is reported also while the engine is away.
+  const connection = await engine.connect(call.signal).catch((error: unknown) => {
+    refuse(violations);
+    throw error;
+  });
+  const check = (request: Message): FieldViolation[] =>
+    unsupportedFields(connection.support, method.input, request);
+  refuse([...violations, ...check(first)]);
+  if (method.methodKind === "unary" || method.methodKind === "server_streaming") {
+    if ((await nextRequest(incoming)) !== undefined) {
+      throw new NapError("MALFORMED_MESSAGE", `${method.name} takes one request`);
+    }
+    return first;
+  }
+  return checkedStream(method, first, incoming, check);
+}
+
+/** The requests of a stream; the ones after the first are checked as they come. */
+async function* checkedStream(
+  method: DescMethod,
+  first: Request,
+  incoming: AsyncIterator<Message>,
+  check: (request: Message) => FieldViolation[],
+): AsyncGenerator<Message> {
+  yield first;
+  for (;;) {
+    const request = await nextRequest(incoming);
+    if (request === undefined) return;
+    refuse([
+      ...contractViolations(method.input, request),
+      ...repeatedTarget(request),
+      ...check(request),
+    ]);
+    yield request;
+  }
+}
+
+/** The target of a stream stands in its first message and in no other. */
+function* repeatedTarget(request: Request): Generator<FieldViolation> {
+  for (const field of ["engine", "container"] as const) {
+    if ((request[field] ?? "") === "") continue;
+    yield { field, description: "stands in the first message alone", kind: "FIELD_INVALID" };
+  }
+}
+
+async function nextRequest(incoming: AsyncIterator<Message>): Promise<Request | undefined> {
+  const { done, value } = await incoming.next();
+  return done ? undefined : (value as Request);
+}
+
+function refuse(violations: readonly FieldViolation[]): void {
+  if (violations.length > 0) throw fieldError(violations);
+}
+
+function implementationOf(
+  engine: Engine,
+  member: EngineMember,
+  method: DescMethod,
+): UntypedMethod {
+  const implementation = (engine[member] as UntypedMethods | undefined)?.[method.localName];
+  if (implementation !== undefined) return implementation;
+  const message = `engine "${engine.name}" (${engine.driver}) does not have ${method.name}`;
+  throw new NapError("METHOD_UNSUPPORTED_BY_ENGINE", message);
+}
+
+async function* answers(outcome: Promise<Message> | AsyncGenerator<Message>): AsyncGenerator<Message> {
+  if (Symbol.asyncIterator in outcome) yield* outcome;
+  else yield await outcome;
+}
+
+function missingRequest(method: DescMethod): NapError {
+  return new NapError("MALFORMED_MESSAGE", `${method.name} needs a request, and none was sent`);
+}
+
+/** Names the engine in the error's details, which an engine itself need not do. */
+function withEngine(error: NapError, { name }: Engine): NapError {
+  return new NapError(error.kind, error.message, { ...error.details, engine: name }, error.cause);
+}

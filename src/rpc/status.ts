@@ -1,0 +1,147 @@
+/** The one place where failures become gRPC statuses. */
+import type { Message } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
+import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { anyPack, durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Metadata, status as Code } from "@grpc/grpc-js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  PreconditionFailureSchema,
+  ResourceInfoSchema,
+  RetryInfoSchema,
+} from "../../gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
+import type { ErrorDetails, ErrorKind } from "../engine/error.js";
+import { NapError } from "../engine/error.js";
+
+/** The domain of every ErrorInfo. */
+export const errorDomain = "nap.v1";
+
+const codes: Readonly<Record<ErrorKind, Code>> = {
+  AMBIGUOUS_ID: Code.INVALID_ARGUMENT,
+  ARCHIVE_INVALID: Code.INVALID_ARGUMENT,
+  BIND_SOURCE_NOT_FOUND: Code.FAILED_PRECONDITION,
+  BUILD_FAILED: Code.FAILED_PRECONDITION,
+  CALL_CANCELLED: Code.CANCELLED,
+  COMMAND_NOT_EXECUTABLE: Code.FAILED_PRECONDITION,
+  COMMAND_NOT_FOUND: Code.FAILED_PRECONDITION,
+  CONTAINER_NOT_FOUND: Code.NOT_FOUND,
+  CONTAINER_NOT_RUNNING: Code.FAILED_PRECONDITION,
+  CONTAINER_PAUSED: Code.FAILED_PRECONDITION,
+  CONTAINER_RUNNING: Code.FAILED_PRECONDITION,
+  ENGINE_DROPPED_FIELD: Code.FAILED_PRECONDITION,
+  ENGINE_ERROR: Code.INTERNAL,
+  ENGINE_NOT_FOUND: Code.NOT_FOUND,
+  ENGINE_REQUIRED: Code.INVALID_ARGUMENT,
+  ENGINE_UNREACHABLE: Code.UNAVAILABLE,
+  FIELD_INVALID: Code.INVALID_ARGUMENT,
+  FIELD_UNKNOWN: Code.INVALID_ARGUMENT,
+  FIELD_UNSUPPORTED_BY_ENGINE: Code.INVALID_ARGUMENT,
+  HOST_PORT_IN_USE: Code.FAILED_PRECONDITION,
+  IMAGE_NOT_FOUND: Code.NOT_FOUND,
+  LOGS_NOT_READABLE: Code.FAILED_PRECONDITION,
+  MALFORMED_MESSAGE: Code.INVALID_ARGUMENT,
+  METHOD_UNSUPPORTED_BY_ENGINE: Code.UNIMPLEMENTED,
+  NAME_IN_USE: Code.ALREADY_EXISTS,
+  NETWORK_DRIVER_NOT_FOUND: Code.NOT_FOUND,
+  NETWORK_NOT_FOUND: Code.NOT_FOUND,
+  NETWORK_PREDEFINED: Code.FAILED_PRECONDITION,
+  REGISTRY_AUTH_REQUIRED: Code.FAILED_PRECONDITION,
+  REGISTRY_UNREACHABLE: Code.UNAVAILABLE,
+  REQUEST_ID_REUSED: Code.INVALID_ARGUMENT,
+  RESOURCE_BUSY: Code.ABORTED,
+  RESOURCE_IN_USE: Code.FAILED_PRECONDITION,
+  SERVER_ERROR: Code.INTERNAL,
+  SLOW_CONSUMER: Code.RESOURCE_EXHAUSTED,
+  SUBNET_IN_USE: Code.FAILED_PRECONDITION,
+  VOLUME_DRIVER_NOT_FOUND: Code.NOT_FOUND,
+  VOLUME_NOT_FOUND: Code.NOT_FOUND,
+};
+
+/** A gRPC status as grpc-js takes it from an error. */
+export interface GrpcStatus {
+  readonly code: Code;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+/** The status for anything that a call can throw. */
+export function statusOf(error: unknown): GrpcStatus {
+  const failure = error instanceof NapError ? error : serverError(error);
+  const code = codes[failure.kind];
+  const status = create(StatusSchema, {
+    code,
+    message: failure.message,
+    details: [...detailMessages(failure)].map(({ schema, message }) => anyPack(schema, message)),
+  });
+  const metadata = new Metadata();
+  metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, status)));
+  return { code, details: failure.message, metadata };
+}
+
+function serverError(error: unknown): NapError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new NapError("SERVER_ERROR", `the server failed: ${message}`, {}, error);
+}
+
+interface Detail {
+  schema: GenMessage<Message>;
+  message: Message;
+}
+
+function* detailMessages({ kind, message, details }: NapError): Generator<Detail> {
+  yield {
+    schema: ErrorInfoSchema,
+    message: create(ErrorInfoSchema, {
+      reason: kind,
+      domain: errorDomain,
+      metadata: infoMetadata(details),
+    }),
+  };
+  if (details.violations !== undefined) {
+    const fieldViolations = details.violations.map(({ field, description, kind: reason }) => ({
+      field,
+      description,
+      reason,
+    }));
+    yield { schema: BadRequestSchema, message: create(BadRequestSchema, { fieldViolations }) };
+  }
+  if (codes[kind] === Code.FAILED_PRECONDITION) {
+    const subjects = details.users ?? [details.resource ?? ""];
+    const violations = subjects.map((subject) => ({ type: kind, subject, description: message }));
+    yield {
+      schema: PreconditionFailureSchema,
+      message: create(PreconditionFailureSchema, { violations }),
+    };
+  }
+  const resourceType = resourceTypes[kind];
+  if (resourceType !== undefined) {
+    const resourceName = details.resource ?? "";
+    yield {
+      schema: ResourceInfoSchema,
+      message: create(ResourceInfoSchema, { resourceType, resourceName, description: message }),
+    };
+  }
+  if (details.retryAfterMillis !== undefined) {
+    const retryDelay = durationFromMs(details.retryAfterMillis);
+    yield { schema: RetryInfoSchema, message: create(RetryInfoSchema, { retryDelay }) };
+  }
+}
+
+/** The kinds of resource that a ResourceInfo names. */
+const resourceTypes: Readonly<Record<string, string | undefined>> = {
+  CONTAINER_NOT_FOUND: "nap.v1.Container",
+  ENGINE_NOT_FOUND: "nap.v1.Engine",
+  IMAGE_NOT_FOUND: "nap.v1.Image",
+  NETWORK_NOT_FOUND: "nap.v1.Network",
+  VOLUME_NOT_FOUND: "nap.v1.Volume",
+};
+
+function infoMetadata({ engine, resource, engineMessage }: ErrorDetails): Record<string, string> {
+  const metadata: Record<string, string> = {};
+  if (engine !== undefined) metadata["engine"] = engine;
+  if (resource !== undefined) metadata["resource"] = resource;
+  if (engineMessage !== undefined) metadata["engine_message"] = engineMessage;
+  return metadata;
+}
