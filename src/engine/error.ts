@@ -87,9 +87,9 @@ export class NapError extends Error {
 }
 
 /** The error for requests whose fields are at fault; all violations come together. */
-export function fieldError(violations: readonly FieldViolation[]): NapError {
+export function fieldError(violations: readonly FieldViolation[], cause?: unknown): NapError {
   const [first] = violations;
   if (first === undefined) throw new RangeError("a field error needs a violation");
   const message = violations.map((v) => `${v.field}: ${v.description}`).join("; ");
-  return new NapError(first.kind, message, { violations });
+  return new NapError(first.kind, message, { violations }, cause);
 }

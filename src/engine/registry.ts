@@ -81,12 +81,12 @@ export class Registry {
     getEngineCapabilities: async (request, { signal }) => {
       const engine = this.get(request.engine);
       const { support } = await engine.connect(signal);
-      const methods = Object.groupBy(this.#methodNames(engine), ({ present }) =>
-        present ? "supported" : "unsupported",
-      );
+      const methods = [...this.#methodNames(engine)];
+      const namesOf = (wanted: boolean): string[] =>
+        methods.filter(({ present }) => present === wanted).map(({ name }) => name);
       return create(GetEngineCapabilitiesResponseSchema, {
-        supportedMethods: methods.supported?.map(({ name }) => name),
-        unsupportedMethods: methods.unsupported?.map(({ name }) => name),
+        supportedMethods: namesOf(true),
+        unsupportedMethods: namesOf(false),
         unsupportedFields: [...support]
           .map(([name, { reason, alternative }]) => ({ name, reason, alternative }))
           .toSorted((a, b) => (a.name < b.name ? -1 : 1)),

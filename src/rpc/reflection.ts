@@ -8,10 +8,10 @@ import type {
   DescExtension,
   DescFile,
   DescService,
-  FileRegistry,
   Message,
+  Registry,
 } from "@bufbuild/protobuf";
-import { create, createFileRegistry, toBinary } from "@bufbuild/protobuf";
+import { create, createRegistry, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { status as Code } from "@grpc/grpc-js";
@@ -36,7 +36,7 @@ type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undef
 export function reflection(services: readonly DescService[]): BoundService[] {
   const listed = [...services, ServerReflection, ServerReflectionAlpha];
   const files = [...new Set(listed.flatMap(({ file }) => [...withImports(file)]))];
-  const registry = createFileRegistry(...listed.map(({ file }) => file));
+  const registry = createRegistry(...files);
   // The two versions differ in nothing but their package.
   const serve = (service: DescService, schema: GenMessage<Message>): BoundService =>
     bind(service, () => async function* (requests) {
@@ -61,7 +61,7 @@ function* withImports(file: DescFile): Generator<DescFile> {
 function answer(
   services: readonly DescService[],
   files: readonly DescFile[],
-  registry: FileRegistry,
+  registry: Registry,
   { messageRequest }: ServerReflectionRequest,
 ): Answer {
   switch (messageRequest.case) {
@@ -90,7 +90,7 @@ function answer(
 }
 
 /** The file that declares a symbol: a type, a service, or a member of one. */
-function fileOfSymbol(registry: FileRegistry, symbol: string): DescFile | undefined {
+function fileOfSymbol(registry: Registry, symbol: string): DescFile | undefined {
   const found = registry.get(symbol);
   if (found !== undefined) return found.file;
   const dot = symbol.lastIndexOf(".");
@@ -106,7 +106,7 @@ function fileOfSymbol(registry: FileRegistry, symbol: string): DescFile | undefi
   }
 }
 
-function extensionsOf(registry: FileRegistry, typeName: string): DescExtension[] {
+function extensionsOf(registry: Registry, typeName: string): DescExtension[] {
   return [...registry].filter(
     (desc): desc is DescExtension =>
       desc.kind === "extension" && desc.extendee.typeName === typeName,

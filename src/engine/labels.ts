@@ -1,0 +1,59 @@
+/**
+ * The labels that nap itself writes on the objects of an engine, so that it finds again what it made
+ * also after a restart. Clients cannot set them and do not see them.
+ */
+import { createHash } from "node:crypto";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
+import { toJson } from "@bufbuild/protobuf";
+import { NapError } from "./error.js";
+
+/** What the names of nap's own labels begin with. */
+export const ownPrefix = "nap.v1.";
+const requestIdLabel = `${ownPrefix}request-id`;
+const requestDigestLabel = `${ownPrefix}request-digest`;
+
+type Labels = Readonly<Record<string, string>>;
+type CreateRequest = Message & { readonly requestId: string };
+
+/** The labels without nap's own. */
+export function clientLabels(labels: Labels): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).filter(([key]) => !key.startsWith(ownPrefix)));
+}
+
+/** The labels by which a create request with a request_id is found again; else none. */
+export function requestLabels(desc: DescMessage, request: CreateRequest): Record<string, string> {
+  if (request.requestId === "") return {};
+  // As JSON with sorted keys: a client may write a map in another order each time.
+  const text = JSON.stringify(toJson(desc, request), sortedKeys);
+  const digest = createHash("sha256").update(text).digest("hex");
+  return { [requestIdLabel]: request.requestId, [requestDigestLabel]: digest };
+}
+
+function sortedKeys(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The filter, as `key=value`, that selects what a request_id made. */
+export function requestIdFilter(requestId: string): string {
+  return `${requestIdLabel}=${requestId}`;
+}
+
+/** The request_id that made the object with these labels; empty where there was none. */
+export function requestIdOf(labels: Labels | null | undefined): string {
+  return labels?.[requestIdLabel] ?? "";
+}
+
+/**
+ * Whether the object with these labels was made by this very request. Fails with REQUEST_ID_REUSED
+ * where it was made by another request with the same request_id.
+ */
+export function madeBy(desc: DescMessage, request: CreateRequest, labels: Labels): boolean {
+  if (request.requestId === "" || labels[requestIdLabel] !== request.requestId) return false;
+  if (labels[requestDigestLabel] === requestLabels(desc, request)[requestDigestLabel]) return true;
+  const message = `request_id: "${request.requestId}" was used before, with another request`;
+  const kind = "FIELD_INVALID";
+  const description = "was used before, with another request";
+  const violations = [{ field: "request_id", description, kind } as const];
+  throw new NapError("REQUEST_ID_REUSED", message, { violations });
+}

@@ -1,0 +1,42 @@
+/** Waits that a signal ends. */
+
+/** The longest wait that a timer takes, in milliseconds; a longer one fires at once. */
+const longestTimerMillis = 2 ** 31 - 1;
+
+/** Resolves when the time has come, or rejects with the signal's reason. Leaves no timer behind. */
+export async function waitUntil(epochMillis: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  for (let left = epochMillis - Date.now(); left > 0; left = epochMillis - Date.now()) {
+    await sleep(Math.min(left, longestTimerMillis), signal);
+  }
+}
+
+/** Resolves after a time, or rejects with the signal's reason. Leaves no timer behind. */
+export async function sleep(millis: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await new Promise<void>((resolve, reject) => {
+    const onAbort = (): void => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    }, millis);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+/**
+ * Destroys `source` when the signal aborts, with the signal's reason; the function returned takes
+ * that back. For connections that know no signal of their own.
+ */
+export function destroyOnAbort(
+  source: { destroy(error?: Error): unknown },
+  signal: AbortSignal,
+): () => void {
+  const onAbort = (): void => void source.destroy(signal.reason as Error);
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  return () => signal.removeEventListener("abort", onAbort);
+}

@@ -1,0 +1,165 @@
+/** The adapter over dockerode: one way to send a request, to read a stream, to hijack a connection. */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
+import type Docker from "dockerode";
+import { NapError } from "../../engine/error.js";
+import { destroyOnAbort } from "../../engine/wait.js";
+
+/** A request to dockerd's HTTP API. */
+export interface DockerRequest {
+  /** Default: GET. */
+  readonly method?: "GET" | "POST" | "DELETE";
+  /** Below the API version, its parts already encoded. */
+  readonly path: string;
+  /** What is undefined is left out; a list is repeated; an object is sent as JSON. */
+  readonly query?: Readonly<Record<string, QueryValue>>;
+  /** Sent as JSON. */
+  readonly body?: object;
+  /** Sent as it is; the sender destroys it. */
+  readonly upload?: Readable;
+  /** Sent as X-Registry-Auth. */
+  readonly registryAuth?: object;
+}
+
+type QueryValue = string | number | boolean | readonly string[] | object | undefined;
+
+/** A response that was not streamed. */
+export interface DockerResponse<T> {
+  readonly status: number;
+  readonly body: T;
+}
+
+/** An error status of dockerd, not yet told what it means. */
+export class DockerStatusError extends Error {
+  override readonly name = "DockerStatusError";
+
+  constructor(
+    readonly status: number,
+    /** The daemon's own words. */
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** docker-modem takes any other value for an error with a reason. */
+const successes = { 101: true, 200: true, 201: true, 204: true, 304: true };
+
+/** Encodes a name for use in a path. */
+export function pathPart(name: string): string {
+  return encodeURIComponent(name);
+}
+
+/** One dockerd, at one version of its API. */
+export class DockerApi {
+  constructor(
+    private readonly docker: Docker,
+    private readonly target: string,
+  ) {}
+
+  /**
+   * Sends a request and reads the whole response as JSON.
+   *
+   * Always as a stream: docker-modem 5.0 never calls back where the connection is lost behind the
+   * headers of a response that it collects itself.
+   */
+  async json<T>(request: DockerRequest, signal?: AbortSignal): Promise<DockerResponse<T>> {
+    const response = await this.stream(request, signal);
+    const text = await this.text(response, signal);
+    const body = (text === "" ? undefined : JSON.parse(text)) as T;
+    return { status: response.statusCode ?? 0, body };
+  }
+
+  /** Sends a request and gives the response once its headers are there. The reader destroys it. */
+  async stream(request: DockerRequest, signal?: AbortSignal): Promise<IncomingMessage> {
+    return (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
+  }
+
+  /** Reads a response to its end as text. Without a signal nothing cuts it short. */
+  async text(source: Readable, signal = new AbortController().signal): Promise<string> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.read(source, signal)) chunks.push(chunk);
+    return Buffer.concat(chunks).toString();
+  }
+
+  /**
+   * Sends a request and takes over its connection in both directions. The caller destroys it: an
+   * abort has no effect after the upgrade.
+   */
+  async hijack(request: DockerRequest, signal: AbortSignal): Promise<Socket> {
+    const options = { isStream: true, hijack: true, openStdin: true, allowEmpty: true };
+    return (await this.#dial({ body: {}, ...request }, options, signal)) as Socket;
+  }
+
+  /** Reads a response or a hijacked connection to its end, and destroys it however the reader leaves. */
+  async *read(source: Readable, signal: AbortSignal): AsyncGenerator<Buffer> {
+    // What is destroyed while nobody reads still reports its error.
+    source.on("error", () => undefined);
+    const release = destroyOnAbort(source, signal);
+    try {
+      for await (const chunk of source) yield chunk as Buffer;
+    } catch (error) {
+      throw this.#lost(error, signal);
+    } finally {
+      release();
+      source.destroy();
+    }
+  }
+
+  async #dial(request: DockerRequest, options: object, signal?: AbortSignal): Promise<unknown> {
+    signal?.throwIfAborted();
+    const dial = {
+      ...options,
+      method: request.method ?? "GET",
+      path: `${request.path}?${queryString(request.query ?? {})}`,
+      // docker-modem sends `options` both as query and as body, but for these two members.
+      options: { _query: {}, ...(request.body && { _body: request.body }) },
+      ...(request.body && { allowEmpty: true }),
+      ...(request.upload && { file: request.upload }),
+      ...(request.registryAuth && { authconfig: request.registryAuth }),
+      ...(signal && { abortSignal: signal }),
+      statusCodes: successes,
+    };
+    try {
+      return await new Promise((resolve, reject) => {
+        this.docker.modem.dial(dial, (error: unknown, result: unknown) => {
+          if (error) reject(error as Error);
+          else resolve(result);
+        });
+      });
+    } catch (error) {
+      throw this.#lost(error, signal);
+    }
+  }
+
+  /** Tells the daemon's answer from a connection that does not work. */
+  #lost(error: unknown, signal?: AbortSignal): Error {
+    if (signal?.aborted) return signal.reason as Error;
+    const { statusCode, message } = error as { statusCode?: number; message: string };
+    if (statusCode !== undefined) return new DockerStatusError(statusCode, ownWords(message));
+    return unreachable(this.target, error);
+  }
+}
+
+/** The error for a daemon that does not answer. */
+export function unreachable(target: string, cause: unknown): NapError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const message = `Docker at ${target} does not answer: ${reason}`;
+  return new NapError("ENGINE_UNREACHABLE", message, { retryAfterMillis: 1000 }, cause);
+}
+
+/** docker-modem wraps the daemon's words as "(HTTP code 404) unexpected - … ". */
+function ownWords(message: string): string {
+  return message.replace(/^\(HTTP code \d+\) \S+ - /, "").trim();
+}
+
+function queryString(query: Readonly<Record<string, QueryValue>>): string {
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value === undefined) continue;
+    if (Array.isArray(value)) for (const item of value) parameters.append(key, String(item));
+    else parameters.append(key, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  return parameters.toString();
+}

@@ -1,0 +1,112 @@
+/** The connection to one dockerd: reached, its API version negotiated, its abilities known. */
+import Docker from "dockerode";
+import type { Connection } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { DockerApi, unreachable } from "./api.js";
+import type { InfoJson, VersionJson } from "./json.js";
+import { dockerSupport } from "./support.js";
+
+/** The newest version of the API that nap speaks, and the oldest. */
+const newestApi = "1.48";
+const oldestApi = "1.41";
+
+/** How to reach one dockerd. */
+export interface DockerTarget {
+  /** The engine's name. */
+  readonly name: string;
+  /** `unix:///path` or `tcp://host:port`. */
+  readonly url: string;
+  /** Certificates as PEM; with them the connection is TLS. */
+  readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+}
+
+/** The connection of one engine. It is made at its first use, and anew after it was lost. */
+export class DockerConnection {
+  readonly name: string;
+  readonly #config: DockerTarget;
+  readonly #inFlight = new Map<string, Promise<unknown>>();
+  #api: DockerApi;
+  #connected: Connection | undefined;
+
+  constructor(config: DockerTarget) {
+    this.name = config.name;
+    this.#config = config;
+    this.#api = this.#newApi();
+  }
+
+  /** The API at the negotiated version. */
+  get api(): DockerApi {
+    return this.#api;
+  }
+
+  /** Connects where that has not been done, or where `fresh` says to look anew. */
+  async connect(signal: AbortSignal, fresh = false): Promise<Connection> {
+    if (this.#connected !== undefined && !fresh) return this.#connected;
+    try {
+      return (this.#connected = await this.#negotiate(signal));
+    } catch (error) {
+      this.#connected = undefined;
+      throw error;
+    }
+  }
+
+  /** Fails as a call on a connection that broke does. */
+  async lost(): Promise<never> {
+    this.#connected = undefined;
+    throw unreachable(this.#config.url, new Error("it closed the connection"));
+  }
+
+  /** Runs `work`, or where one under this key is under way, waits for it first. */
+  async once<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#inFlight.get(key);
+    const mine = (before ?? Promise.resolve()).catch(() => undefined).then(work);
+    this.#inFlight.set(key, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#inFlight.get(key) === mine) this.#inFlight.delete(key);
+    }
+  }
+
+  async #negotiate(signal: AbortSignal): Promise<Connection> {
+    const unversioned = this.#newApi();
+    const { body: version } = await unversioned.json<VersionJson>({ path: "/version" }, signal);
+    const apiVersion = olderOf(version.ApiVersion, newestApi);
+    if (olderOf(apiVersion, oldestApi) !== oldestApi || olderOf(version.MinAPIVersion, newestApi) !== version.MinAPIVersion) {
+      const message = `Docker ${version.Version} speaks API ${version.MinAPIVersion} to ${version.ApiVersion}, nap ${oldestApi} to ${newestApi}`;
+      throw new NapError("ENGINE_UNREACHABLE", message);
+    }
+    const known = this.#connected;
+    if (known?.version === version.Version && known.apiVersion === apiVersion) return known;
+    const api = this.#newApi(`v${apiVersion}`);
+    const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
+    this.#api = api;
+    return { version: version.Version, apiVersion, support: dockerSupport(apiVersion, info) };
+  }
+
+  #newApi(version?: string): DockerApi {
+    const { url, tls } = this.#config;
+    const [, scheme, rest = ""] = /^(unix|tcp):\/\/(.+)$/.exec(url) ?? [];
+    // What is left out here, docker-modem would take from the environment.
+    const target =
+      scheme === "unix"
+        ? { socketPath: rest, host: undefined, port: undefined }
+        : { socketPath: undefined, ...hostAndPort(rest) };
+    const protocol = tls === undefined ? "http" : "https";
+    const options = { ca: undefined, cert: undefined, key: undefined, ...tls };
+    const docker = new Docker({ ...target, protocol, ...options, version } as Docker.DockerOptions);
+    return new DockerApi(docker, url);
+  }
+}
+
+function hostAndPort(address: string): { host: string; port: string } {
+  const colon = address.lastIndexOf(":");
+  return { host: address.slice(0, colon), port: address.slice(colon + 1) };
+}
+
+/** The lower of two versions such as "1.41". */
+export function olderOf(a: string, b: string): string {
+  const [aMajor = 0, aMinor = 0] = a.split(".").map(Number);
+  const [bMajor = 0, bMinor = 0] = b.split(".").map(Number);
+  return aMajor < bMajor || (aMajor === bMajor && aMinor <= bMinor) ? a : b;
+}

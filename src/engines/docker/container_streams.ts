@@ -1,0 +1,266 @@
+/** Containers on Docker: the calls that stream. */
+import { create } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type {
+  ContainerService,
+  RunContainerRequest,
+  RunContainerResponse,
+  StreamContainerLogsRequest,
+  StreamContainerLogsResponse,
+  WaitContainerResponse,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  LogEndReason,
+  RunContainerRequestSchema,
+  RunContainerResponseSchema,
+  StreamContainerLogsResponseSchema,
+  WaitCondition,
+  WaitContainerResponseSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
+import { DisconnectAction, ExitStatusSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import type { Call, Methods } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { waitUntil } from "../../engine/wait.js";
+import { exitOf } from "./convert/container.js";
+import type { DockerConnection } from "./connection.js";
+import { createContainer, inspectContainer, startContainer } from "./containers.js";
+import { hasStatus, meaning } from "./errors.js";
+import { outputBatches } from "./frames.js";
+import type { ContainerJson } from "./json.js";
+import { logEntries } from "./logs.js";
+import { queryTime } from "./time.js";
+
+/** The calls on containers that stream. */
+export function containerStreams(docker: DockerConnection) {
+  return {
+    runContainer: (request, call) => runContainer(docker, request, call),
+    waitContainer: (request, call) => waitContainer(docker, request, call),
+    streamContainerLogs: (request, call) => streamLogs(docker, request, call),
+  } satisfies Methods<typeof ContainerService>;
+}
+
+type LogEvent = NonNullable<StreamContainerLogsResponse["event"]>;
+
+async function* streamLogs(
+  docker: DockerConnection,
+  request: StreamContainerLogsRequest,
+  { signal }: Call,
+): AsyncGenerator<StreamContainerLogsResponse> {
+  const { Id, Config } = await inspectContainer(docker, request.container, signal);
+  const both = request.streams.length === 0;
+  const { tailLines } = request;
+  const query = {
+    follow: request.follow,
+    stdout: both || request.streams.includes(OutputStream.STDOUT),
+    stderr: both || request.streams.includes(OutputStream.STDERR),
+    since: queryTime(request.since),
+    until: queryTime(request.until),
+    tail: tailLines ?? "all",
+    timestamps: true,
+  };
+  const call = docker.api.stream({ path: `/containers/${Id}/logs`, query }, signal);
+  const source = await meaning(call, request.container, {
+    kinds: { 404: "CONTAINER_NOT_FOUND", 501: "LOGS_NOT_READABLE" },
+  });
+  const output = docker.api.read(source, signal);
+  // dockerd looks at the end of the span only when the next line comes.
+  const deadline =
+    request.follow && request.until !== undefined ? timestampMs(request.until) : undefined;
+  const over = new AbortController();
+  const timer = waitUntil((deadline ?? Infinity) + 1, over.signal).then(
+    () => source.destroy(),
+    () => undefined,
+  );
+  try {
+    for await (const entries of logEntries(output, Config.Tty === true)) {
+      yield logEvent({ case: "batch", value: { entries } } as LogEvent);
+    }
+  } catch (error) {
+    if (signal.aborted || deadline === undefined || Date.now() <= deadline) throw error;
+  } finally {
+    over.abort();
+    source.destroy();
+    await timer;
+  }
+  const reason = request.follow ? await endReason(docker, Id, deadline) : LogEndReason.COMPLETE;
+  yield logEvent({ case: "end", value: { reason } } as LogEvent);
+}
+
+function logEvent(event: LogEvent): StreamContainerLogsResponse {
+  return create(StreamContainerLogsResponseSchema, { event });
+}
+
+async function endReason(
+  docker: DockerConnection,
+  id: string,
+  deadline: number | undefined,
+): Promise<LogEndReason> {
+  if (deadline !== undefined && Date.now() > deadline) return LogEndReason.COMPLETE;
+  const json = await inspectIfThere(docker, id);
+  return json === undefined ? LogEndReason.REMOVED : LogEndReason.STOPPED;
+}
+
+/** A container, or undefined where it is gone. */
+async function inspectIfThere(
+  docker: DockerConnection,
+  id: string,
+): Promise<ContainerJson | undefined> {
+  try {
+    return await inspectContainer(docker, id);
+  } catch (error) {
+    if (error instanceof NapError && error.kind === "CONTAINER_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+const waitWords: Readonly<Record<WaitCondition, string>> = {
+  [WaitCondition.UNSPECIFIED]: "not-running",
+  [WaitCondition.NOT_RUNNING]: "not-running",
+  [WaitCondition.NEXT_EXIT]: "next-exit",
+  [WaitCondition.REMOVED]: "removed",
+  [WaitCondition.HEALTHY]: "",
+};
+
+async function* waitContainer(
+  docker: DockerConnection,
+  { container, condition }: { container: string; condition: WaitCondition },
+  { signal }: Call,
+): AsyncGenerator<WaitContainerResponse> {
+  const { Id } = await inspectContainer(docker, container, signal);
+  const exit = await armWait(docker, Id, waitWords[condition], signal);
+  try {
+    yield create(WaitContainerResponseSchema, {
+      event: { case: "armed", value: { containerId: Id } },
+    });
+    const exited = await exit.status();
+    yield create(WaitContainerResponseSchema, { event: { case: "exited", value: exited } });
+  } finally {
+    exit.cancel();
+  }
+}
+
+/** An exit that is being waited for. */
+interface ArmedWait {
+  /** How the container exited, once it has. */
+  status(): Promise<ExitStatus>;
+  cancel(): void;
+}
+
+/**
+ * Begins to wait. dockerd sends the headers of the answer when it waits, so what happens after this
+ * resolves is seen.
+ */
+async function armWait(
+  docker: DockerConnection,
+  id: string,
+  condition: string,
+  signal: AbortSignal,
+): Promise<ArmedWait> {
+  const path = `/containers/${id}/wait`;
+  const call = docker.api.stream({ method: "POST", path, query: { condition } }, signal);
+  const source = await meaning(call, id, { kinds: { 404: "CONTAINER_NOT_FOUND" } });
+  // It may fail before anybody reads it.
+  source.on("error", () => undefined);
+  return {
+    status: async () => {
+      const text = await docker.api.text(source, signal);
+      const { StatusCode: code } = JSON.parse(text) as { StatusCode: number };
+      const json = await inspectIfThere(docker, id);
+      const known = json && !json.State.Running ? exitOf(json.State) : undefined;
+      return known?.code === code ? known : create(ExitStatusSchema, { code });
+    },
+    cancel: () => void source.destroy(),
+  };
+}
+
+async function* runContainer(
+  docker: DockerConnection,
+  request: RunContainerRequest,
+  { signal }: Call,
+): AsyncGenerator<RunContainerResponse> {
+  const { id, warnings, existed } = await createContainer(docker, request, RunContainerRequestSchema);
+  let started = false;
+  let ended = false;
+  try {
+    const json = await inspectContainer(docker, id);
+    const created = { containerId: id, name: json.Name.replace(/^\//, ""), warnings };
+    yield runEvent({ case: "created", value: created } as RunEvent);
+    const run = await armRun(docker, json, signal);
+    try {
+      if (run.fresh) await startContainer(docker, id);
+      started = true;
+      yield runEvent({ case: "started", value: {} } as RunEvent);
+      for await (const value of outputBatches(run.output, json.Config.Tty === true)) {
+        yield runEvent({ case: "output", value });
+      }
+      const value = await run.exit.status();
+      ended = true;
+      yield runEvent({ case: "exit", value });
+    } finally {
+      run.cancel();
+    }
+  } finally {
+    const keep = existed || (signal.aborted && request.requestId !== "");
+    if (!started && !keep) await removeUnstarted(docker, id);
+    if (started && !ended && request.onDisconnect === DisconnectAction.KILL) await kill(docker, id);
+  }
+}
+
+/** A container whose output and exit are being watched, before it is started. */
+interface ArmedRun {
+  /** It has never been started. */
+  readonly fresh: boolean;
+  readonly output: AsyncIterable<Buffer>;
+  readonly exit: ArmedWait;
+  cancel(): void;
+}
+
+async function armRun(
+  docker: DockerConnection,
+  { Id, State, HostConfig }: ContainerJson,
+  signal: AbortSignal,
+): Promise<ArmedRun> {
+  const fresh = State.Status === "created";
+  // A repeated call gets what was written before it, too.
+  const query = { stream: true, stdout: true, stderr: true, logs: !fresh };
+  const path = `/containers/${Id}/attach`;
+  const socket = await docker.api.hijack({ method: "POST", path, query }, signal);
+  try {
+    const condition = HostConfig.AutoRemove ? "removed" : fresh ? "next-exit" : "not-running";
+    const exit = await armWait(docker, Id, condition, signal);
+    const cancel = (): void => {
+      exit.cancel();
+      socket.destroy();
+    };
+    return { fresh, output: docker.api.read(socket, signal), exit, cancel };
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+type RunEvent = NonNullable<RunContainerResponse["event"]>;
+
+function runEvent(event: RunEvent): RunContainerResponse {
+  return create(RunContainerResponseSchema, { event });
+}
+
+async function kill(docker: DockerConnection, id: string): Promise<void> {
+  try {
+    await docker.api.json({ method: "POST", path: `/containers/${id}/kill` });
+  } catch (error) {
+    // It has ended by itself.
+    if (!hasStatus(error, 404) && !hasStatus(error, 409)) throw error;
+  }
+}
+
+async function removeUnstarted(docker: DockerConnection, id: string): Promise<void> {
+  const query = { v: true, force: true };
+  try {
+    await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query });
+  } catch (error) {
+    // With auto_remove dockerd removes it itself.
+    if (!hasStatus(error, 404) && !hasStatus(error, 409)) throw error;
+  }
+}

@@ -1,0 +1,267 @@
+/** Containers on Docker: the calls that answer once. The streams are in `container_streams.ts`. */
+import { create } from "@bufbuild/protobuf";
+import type {
+  Container,
+  CreateContainerRequest,
+  CreateContainerRequestSchema,
+  RunContainerRequest,
+  RunContainerRequestSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerSchema,
+  CreateContainerRequestSchema as createSchema,
+  CreateContainerResponseSchema,
+  GetContainerResponseSchema,
+  KillContainerResponseSchema,
+  ListContainersResponseSchema,
+  RemoveContainerResponseSchema,
+  StartContainerResponseSchema,
+  StopContainerResponseSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { ContainerService } from "../../../gen/nap/v1/container_service_pb.js";
+import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
+import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
+import { ArgumentListSchema, ListView } from "../../../gen/nap/v1/types_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
+import { newestFirst, pageOf } from "../../engine/page.js";
+import { pathPart } from "./api.js";
+import { containerFromDocker, containerFromSummary, summaryName } from "./convert/container.js";
+import { specToDocker } from "./convert/container_spec.js";
+import { endpointToDocker } from "./convert/network.js";
+import type { DockerConnection } from "./connection.js";
+import { hasStatus, meaning } from "./errors.js";
+import { containerFilters } from "./filters.js";
+import type { ContainerJson, ContainerSummaryJson, ImageJson } from "./json.js";
+import { wholeSeconds } from "./time.js";
+
+/** The kinds of a call that names a container. */
+const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
+/** As many inspects run at once for a list of whole resources. */
+const parallelInspects = 8;
+
+/** The calls on containers that answer once. */
+export function containerMethods(docker: DockerConnection) {
+  return {
+    createContainer: async (request, { signal }) => {
+      const { id, warnings, existed } = await createContainer(docker, request, createSchema);
+      if (signal.aborted && request.requestId === "" && !existed) {
+        await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
+        throw signal.reason;
+      }
+      const container = containerFromDocker(docker.name, await inspectContainer(docker, id));
+      return create(CreateContainerResponseSchema, { container, warnings });
+    },
+
+    getContainer: async (request, { signal }) => {
+      const query = { size: request.measureSize };
+      const json = await inspectContainer(docker, request.container, signal, query);
+      const container = containerFromDocker(docker.name, json);
+      return create(GetContainerResponseSchema, { container });
+    },
+
+    listContainers: async (request, { signal }) => {
+      const query = { all: true, filters: containerFilters(request.filter) };
+      const list = await meaning(
+        docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query }, signal),
+        "containers",
+        { field: "filter" },
+      );
+      const { items, nextPageToken } = await pageOf(list.body, request, {
+        key: ({ Created, Id }) => newestFirst(Created, Id),
+        load: (page) => loadContainers(docker, page, request.view, signal),
+        schema: ContainerSchema,
+      });
+      return create(ListContainersResponseSchema, { containers: items, nextPageToken });
+    },
+
+    startContainer: async ({ container }) => {
+      const changed = await startContainer(docker, container);
+      return create(StartContainerResponseSchema, { changed });
+    },
+
+    stopContainer: async ({ container, timeout, stopSignal }) => {
+      const query = {
+        t: wholeSeconds("timeout", timeout),
+        ...(stopSignal !== "" && { signal: stopSignal }),
+      };
+      const path = `/containers/${pathPart(container)}/stop`;
+      const stop = docker.api.json({ method: "POST", path, query });
+      const { status } = await meaning(stop, container, { ...named, field: "stop_signal" });
+      return create(StopContainerResponseSchema, { changed: status !== 304 });
+    },
+
+    killContainer: async ({ container, signal }) => {
+      const path = `/containers/${pathPart(container)}/kill`;
+      const query = signal === "" ? {} : { signal };
+      await meaning(docker.api.json({ method: "POST", path, query }), container, {
+        kinds: { ...named.kinds, 409: "CONTAINER_NOT_RUNNING" },
+        field: "signal",
+      });
+      return create(KillContainerResponseSchema);
+    },
+
+    removeContainer: async ({ container, force, removeVolumes }) => {
+      const path = `/containers/${pathPart(container)}`;
+      const query = { force, v: removeVolumes };
+      try {
+        await docker.api.json({ method: "DELETE", path, query });
+      } catch (error) {
+        // 409 is both "it runs" and "it is being removed already".
+        const refused = hasStatus(error, 409) && (await inspectContainer(docker, container));
+        const kind = refused && !refused.State.Running ? "RESOURCE_BUSY" : "CONTAINER_RUNNING";
+        await meaning(Promise.reject(error as Error), container, {
+          kinds: { ...named.kinds, 409: kind },
+        });
+      }
+      return create(RemoveContainerResponseSchema);
+    },
+  } satisfies Methods<typeof ContainerService>;
+}
+
+/** A container as dockerd has it. Fails with CONTAINER_NOT_FOUND and AMBIGUOUS_ID. */
+export async function inspectContainer(
+  docker: DockerConnection,
+  container: string,
+  signal?: AbortSignal,
+  query: Readonly<Record<string, boolean>> = {},
+): Promise<ContainerJson> {
+  const path = `/containers/${pathPart(container)}/json`;
+  const call = docker.api.json<ContainerJson>({ path, query }, signal);
+  return (await meaning(call, container, named)).body;
+}
+
+/** Starts a container; false where it ran already. Fails as StartContainer does. */
+export async function startContainer(docker: DockerConnection, container: string): Promise<boolean> {
+  const path = `/containers/${pathPart(container)}/start`;
+  const start = docker.api.json({ method: "POST", path });
+  const kinds = { ...named.kinds, 409: "CONTAINER_PAUSED" } as const;
+  const { status } = await meaning(start, container, { kinds, field: "spec" });
+  return status !== 304;
+}
+
+/** A container just made, or made before by a request with the same request_id. */
+export interface CreatedContainer {
+  readonly id: string;
+  readonly warnings: string[];
+  readonly existed: boolean;
+}
+
+/** Creates a container, or finds the one that the same request made before. */
+export async function createContainer(
+  docker: DockerConnection,
+  request: CreateContainerRequest | RunContainerRequest,
+  schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
+): Promise<CreatedContainer> {
+  const { requestId } = request;
+  if (requestId === "") return createAnew(docker, request, schema);
+  return docker.once(`container ${requestId}`, async () => {
+    const query = { all: true, filters: { label: [requestIdFilter(requestId)] } };
+    const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
+    const made = list.body.find(({ Labels }) => madeBy(schema, request, Labels ?? {}));
+    if (made !== undefined) return { id: made.Id, warnings: [], existed: true };
+    return createAnew(docker, request, schema);
+  });
+}
+
+async function createAnew(
+  docker: DockerConnection,
+  request: CreateContainerRequest | RunContainerRequest,
+  schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
+): Promise<CreatedContainer> {
+  const { name, spec: given = create(ContainerSpecSchema) } = request;
+  const spec = await withResetCommand(docker, given);
+  const { body, further } = specToDocker(spec, requestLabels(schema, request));
+  for (const { network } of spec.network?.mode.case === "attachments" ? spec.network.mode.value.items : []) {
+    await requireNetwork(docker, network);
+  }
+  const created = await meaning(
+    docker.api.json<{ Id: string; Warnings: string[] | null }>({
+      method: "POST",
+      path: "/containers/create",
+      query: { name: name === "" ? undefined : name },
+      body,
+    }),
+    name === "" ? `a container of ${spec.image}` : name,
+    { kinds: { 404: "IMAGE_NOT_FOUND", 409: "NAME_IN_USE" }, field: "spec" },
+  );
+  const id = created.body.Id;
+  try {
+    for (const { network, endpoint } of further) {
+      await connectNetwork(docker, network, id, endpointToDocker(endpoint));
+    }
+  } catch (error) {
+    await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
+    throw error;
+  }
+  return { id, warnings: created.body.Warnings ?? [], existed: false };
+}
+
+/** dockerd finds out only at the start that a network is missing. */
+async function requireNetwork(docker: DockerConnection, network: string): Promise<void> {
+  const path = `/networks/${pathPart(network)}`;
+  await meaning(docker.api.json({ path }), network, { kinds: { 404: "NETWORK_NOT_FOUND" } });
+}
+
+async function connectNetwork(
+  docker: DockerConnection,
+  network: string,
+  Container: string,
+  EndpointConfig: object,
+): Promise<void> {
+  const path = `/networks/${pathPart(network)}/connect`;
+  const body = { Container, EndpointConfig };
+  const call = docker.api.json({ method: "POST", path, body });
+  await meaning(call, network, { kinds: { 404: "NETWORK_NOT_FOUND" }, field: "spec" });
+}
+
+/**
+ * dockerd takes an empty command for an unset one unless an entrypoint is given with it. To reset the
+ * image's command alone, the image's own entrypoint is given.
+ */
+async function withResetCommand(
+  docker: DockerConnection,
+  spec: ContainerSpec,
+): Promise<ContainerSpec> {
+  if (spec.command?.arguments.length !== 0 || spec.entrypoint !== undefined) return spec;
+  const path = `/images/${pathPart(spec.image)}/json`;
+  const kinds = { 404: "IMAGE_NOT_FOUND" } as const;
+  const image = await meaning(docker.api.json<ImageJson>({ path }), spec.image, { kinds });
+  const words = image.body.Config?.Entrypoint ?? [];
+  return { ...spec, entrypoint: create(ArgumentListSchema, { arguments: words }) };
+}
+
+async function loadContainers(
+  docker: DockerConnection,
+  page: readonly ContainerSummaryJson[],
+  view: ListView,
+  signal: AbortSignal,
+): Promise<(Container | undefined)[]> {
+  if (view !== ListView.FULL) return page.map((json) => containerFromSummary(docker.name, json));
+  const loaded: (Container | undefined)[] = [];
+  for (let at = 0; at < page.length; at += parallelInspects) {
+    const some = page.slice(at, at + parallelInspects);
+    const inspected = some.map(async ({ Id }) => {
+      try {
+        return containerFromDocker(docker.name, await inspectContainer(docker, Id, signal));
+      } catch (error) {
+        if (error instanceof NapError && error.kind === "CONTAINER_NOT_FOUND") return undefined;
+        throw error;
+      }
+    });
+    loaded.push(...(await Promise.all(inspected)));
+  }
+  return loaded;
+}
+
+/** The names of the containers that use a volume or network, for the error that refuses its removal. */
+export async function usersOf(
+  docker: DockerConnection,
+  key: "volume" | "network" | "ancestor",
+  value: string,
+): Promise<string[]> {
+  const query = { all: true, filters: { [key]: [value] } };
+  const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
+  return list.body.map(summaryName);
+}

@@ -1,0 +1,29 @@
+/** Docker as an engine. */
+import type { Engine } from "../../engine/engine.js";
+import type { DockerTarget } from "./connection.js";
+import { DockerConnection } from "./connection.js";
+import { containerStreams } from "./container_streams.js";
+import { containerMethods } from "./containers.js";
+import { execMethods } from "./exec.js";
+import { imageTransfers } from "./image_transfers.js";
+import { imageMethods } from "./images.js";
+import { networkMethods } from "./networks.js";
+import { systemMethods } from "./system.js";
+import { volumeMethods } from "./volumes.js";
+
+/** The engine for one dockerd. It is reached at its first use, not before. */
+export function createDockerEngine(target: DockerTarget): Engine {
+  const docker = new DockerConnection(target);
+  return {
+    name: target.name,
+    driver: "docker",
+    containers: { ...containerMethods(docker), ...containerStreams(docker), ...execMethods(docker) },
+    volumes: volumeMethods(docker),
+    networks: networkMethods(docker),
+    images: { ...imageMethods(docker), ...imageTransfers(docker) },
+    system: systemMethods(docker),
+    connect: (signal, fresh) => docker.connect(signal, fresh),
+    // Every call has a connection of its own, which ends with the call.
+    close: async () => undefined,
+  };
+}

@@ -1,0 +1,100 @@
+/**
+ * What dockerd's errors mean.
+ *
+ * The operation and the status code decide, then a look at the object; the daemon's words decide
+ * only where it gives nothing else. All such words stand in the tables here, as dockerd 20.10.24
+ * says them.
+ */
+import type { ErrorKind } from "../../engine/error.js";
+import { fieldError, NapError } from "../../engine/error.js";
+import { DockerStatusError } from "./api.js";
+
+/** What the errors of one operation mean, beside what means the same everywhere. */
+export interface Operation {
+  /** The kind for a status. A status that has none, and 400, is told by {@link Operation.field}. */
+  readonly kinds?: Readonly<Record<number, ErrorKind>>;
+  /** The request's field that the daemon checks: what it calls a bad parameter is said of it. */
+  readonly field?: string;
+}
+
+/** Words that mean the same whatever the operation. */
+const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
+  [/^Multiple IDs found with provided prefix|is ambiguous/, "AMBIGUOUS_ID"],
+  [/port is already allocated|address already in use/, "HOST_PORT_IN_USE"],
+  [/exec: .*: (executable file not found|stat .*: (no such file|not a directory))/, "COMMAND_NOT_FOUND"],
+  [/exec: .*: permission denied/, "COMMAND_NOT_EXECUTABLE"],
+  [/^No such container/, "CONTAINER_NOT_FOUND"],
+  [/^[nN]o such image/, "IMAGE_NOT_FOUND"],
+  [/^network .* not found$/, "NETWORK_NOT_FOUND"],
+  [/bind source path does not exist/, "BIND_SOURCE_NOT_FOUND"],
+  [/error looking up volume plugin/, "VOLUME_DRIVER_NOT_FOUND"],
+  [/Pool overlaps with other one/, "SUBNET_IN_USE"],
+  [/is a pre-defined network|predefined .* network/, "NETWORK_PREDEFINED"],
+  [/no basic auth credentials|unauthorized|authentication required/, "REGISTRY_AUTH_REQUIRED"],
+  [/dial (tcp|udp|unix)|i\/o timeout|TLS handshake/, "REGISTRY_UNREACHABLE"],
+  [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
+];
+
+/** Words that name the field at fault in a request with a container's or network's spec. */
+const fields: readonly [words: RegExp, field: string][] = [
+  [/(^M|m)inimum memory limit/, "spec.resources.memory_limit_bytes"],
+  [/memoryswap limit/, "spec.resources.swap_limit_bytes"],
+  [/memory reservation/, "spec.resources.memory_reservation_bytes"],
+  [/memory swappiness/, "spec.resources.memory_swappiness"],
+  [/cfs quota/, "spec.resources.cpu_quota_micros"],
+  [/cfs period/, "spec.resources.cpu_period_micros"],
+  [/Requested CPUs|Invalid value .* for cpuset cpus/, "spec.resources.cpuset_cpus"],
+  [/Requested memory nodes|for cpuset mems/, "spec.resources.cpuset_mems"],
+  [/invalid CapAdd/, "spec.security.capabilities_add"],
+  [/invalid CapDrop/, "spec.security.capabilities_drop"],
+  [/logging plugin|log opt|logging driver/, "spec.log_config"],
+  [/mount config|mount point|invalid mode|volume name/, "spec.mounts"],
+  [/Unknown runtime/, "spec.runtime"],
+  [/working directory/, "spec.working_dir"],
+  [/Healthcheck/, "spec.health_probe"],
+  [/AutoRemove/, "spec.auto_remove"],
+  [/restart policy|retry count/, "spec.restart_policy"],
+  [/No command specified/, "spec.command"],
+  [/unable to find (user|group)/, "spec.user"],
+  [/hostname/, "spec.hostname"],
+  [/reference format|tag format/, "spec.image"],
+  [/[sS]ignal/, "spec.stop_signal"],
+  [/Invalid subnet|invalid CIDR|Requested address|IPv[46] address/, "spec.address_management"],
+  [/user specified IP address|does not belong to any/, "spec.network"],
+];
+
+/** What an error of dockerd means. What is no answer of dockerd is returned as it is. */
+export function dockerError(error: unknown, resource: string, operation: Operation): unknown {
+  if (!(error instanceof DockerStatusError)) return error;
+  const { status, message } = error;
+  const kind = anywhere.find(([words]) => words.test(message))?.[1] ?? operation.kinds?.[status];
+  const field = kind === undefined ? fieldAtFault(error, operation.field) : undefined;
+  if (field !== undefined) {
+    return fieldError([{ field, description: message, kind: "FIELD_INVALID" }], error);
+  }
+  const details = { resource, engineMessage: message };
+  return new NapError(kind ?? "ENGINE_ERROR", `${resource}: ${message}`, details, error);
+}
+
+function fieldAtFault({ status, message }: DockerStatusError, field?: string): string | undefined {
+  const named = field === "spec" ? fields.find(([words]) => words.test(message))?.[1] : undefined;
+  return named ?? (status === 400 ? field : undefined);
+}
+
+/** Awaits a call of dockerd, and throws what its failure means. */
+export async function meaning<T>(
+  call: Promise<T>,
+  resource: string,
+  operation: Operation,
+): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    throw dockerError(error, resource, operation);
+  }
+}
+
+/** Whether an error is dockerd's answer with this status. */
+export function hasStatus(error: unknown, status: number): boolean {
+  return error instanceof DockerStatusError && error.status === status;
+}

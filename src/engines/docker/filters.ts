@@ -1,0 +1,44 @@
+/** Converts filters to dockerd's `filters` parameter. */
+import type { ContainerFilter } from "../../../gen/nap/v1/container_service_pb.js";
+import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
+import { healthWords, stateWords } from "./convert/container.js";
+import { portKey } from "./convert/network.js";
+
+/** dockerd's filters: AND between keys, OR within one, but for labels, which are all demanded. */
+export type Filters = Record<string, string[]>;
+
+/** The filters that are not empty; an empty one would select nothing. */
+export function filters(all: Filters): Filters {
+  return Object.fromEntries(Object.entries(all).filter(([, values]) => values.length > 0));
+}
+
+/** A label as dockerd selects by it. */
+export function labelWords(labels: readonly LabelFilter[]): string[] {
+  return labels.map(({ key, value }) => (value === undefined ? key : `${key}=${value}`));
+}
+
+/** A container filter as dockerd takes it. */
+export function containerFilters(filter: ContainerFilter | undefined): Filters {
+  if (filter === undefined) return {};
+  return filters({
+    id: filter.ids,
+    // dockerd takes a regular expression, and knows names with and without a slash.
+    name: filter.names.map((name) => `^/?${escapeRegExp(name)}$`),
+    label: labelWords(filter.labels),
+    status: wordsOf(stateWords, filter.states),
+    health: wordsOf(healthWords, filter.healths),
+    ancestor: filter.images,
+    network: filter.networks,
+    volume: filter.volumes,
+    exited: filter.exitCodes.map(String),
+    expose: filter.exposedPorts.map(portKey),
+  });
+}
+
+function wordsOf<T>(words: readonly [T, string][], values: readonly T[]): string[] {
+  return words.filter(([value]) => values.includes(value)).map(([, word]) => word);
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}

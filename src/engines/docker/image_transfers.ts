@@ -1,0 +1,186 @@
+/** Images on Docker: the calls that move them. */
+import { Readable } from "node:stream";
+import { create } from "@bufbuild/protobuf";
+import type {
+  ImageService,
+  ImportImageOpen,
+  ImportImageRequest,
+  PullImageRequest,
+  PullImageResponse,
+} from "../../../gen/nap/v1/image_service_pb.js";
+import {
+  ImportImageResponseSchema,
+  PullImageResponseSchema,
+  TransferResultSchema,
+} from "../../../gen/nap/v1/image_service_pb.js";
+import type { RegistryCredentials, TransferProgress } from "../../../gen/nap/v1/types_pb.js";
+import { TransferProgressSchema } from "../../../gen/nap/v1/types_pb.js";
+import type { Call, Methods } from "../../engine/engine.js";
+import { fieldError, NapError } from "../../engine/error.js";
+import { DockerStatusError } from "./api.js";
+import type { DockerConnection } from "./connection.js";
+import { dockerError, meaning } from "./errors.js";
+import { inspectImage } from "./images.js";
+import { lineBatches } from "./lines.js";
+import { parseReference, referenceText } from "./reference.js";
+
+/** The calls that move images. */
+export function imageTransfers(docker: DockerConnection) {
+  return {
+    pullImage: (request, call) => pullImage(docker, request, call),
+    importImage: (requests, call) => importImage(docker, requests, call),
+  } satisfies Methods<typeof ImageService>;
+}
+
+/** One line of a transfer's progress. */
+interface ProgressJson {
+  readonly status?: string;
+  readonly id?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  readonly error?: string;
+}
+
+async function* pullImage(
+  docker: DockerConnection,
+  request: PullImageRequest,
+  { signal }: Call,
+): AsyncGenerator<PullImageResponse> {
+  const reference = parseReference(request.image);
+  const image = referenceText(reference);
+  const { registryCredentials: credentials } = request;
+  const idBefore = await imageId(docker, image, signal);
+  const call = docker.api.stream(
+    {
+      method: "POST",
+      path: "/images/create",
+      query: { fromImage: reference.name, tag: reference.tag, platform: platformText(request) },
+      registryAuth: credentials && registryAuth(credentials),
+    },
+    signal,
+  );
+  const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
+  const source = await meaning(call, image, operation);
+  let digest = "";
+  for await (const lines of lineBatches(docker.api.read(source, signal))) {
+    const reports = lines.map((line) => JSON.parse(line) as ProgressJson);
+    // Once the first line is out, dockerd has no status left to say that it failed.
+    const failure = reports.find(({ error }) => error !== undefined)?.error;
+    if (failure !== undefined) {
+      throw dockerError(new DockerStatusError(500, failure), image, operation);
+    }
+    for (const { status = "" } of reports) digest = /^Digest: (\S+)$/.exec(status)?.[1] ?? digest;
+    const items = reports.map(progress);
+    yield create(PullImageResponseSchema, { event: { case: "progress", value: { items } } });
+  }
+  const { Id: imageIdNow } = await inspectImage(docker, image, signal);
+  const changed = imageIdNow !== idBefore;
+  const value = create(TransferResultSchema, { image, imageId: imageIdNow, digest, changed });
+  yield create(PullImageResponseSchema, { event: { case: "result", value } });
+}
+
+async function imageId(
+  docker: DockerConnection,
+  image: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return (await inspectImage(docker, image, signal)).Id;
+  } catch (error) {
+    if (error instanceof NapError && error.kind === "IMAGE_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+function progress({ status = "", id = "", progressDetail = {} }: ProgressJson): TransferProgress {
+  const { current, total } = progressDetail;
+  return create(TransferProgressSchema, {
+    part: id,
+    phase: status,
+    ...(current !== undefined && { currentBytes: BigInt(current) }),
+    ...(total !== undefined && total > 0 && { totalBytes: BigInt(total) }),
+  });
+}
+
+function platformText({
+  platform,
+}: Pick<PullImageRequest | ImportImageOpen, "platform">): string | undefined {
+  if (platform === undefined) return undefined;
+  const parts = [platform.os ?? "linux", platform.architecture, platform.variant];
+  return parts.filter((part) => part !== undefined).join("/");
+}
+
+function registryAuth({ kind, serverAddress }: RegistryCredentials): object {
+  const address = serverAddress === undefined ? {} : { serveraddress: serverAddress };
+  switch (kind.case) {
+    case "login":
+      return { username: kind.value.username, password: kind.value.password, ...address };
+    case "identityToken":
+      return { identitytoken: kind.value, ...address };
+    default:
+      return { registrytoken: kind.value, ...address };
+  }
+}
+
+async function importImage(
+  docker: DockerConnection,
+  requests: AsyncIterable<ImportImageRequest>,
+  { signal }: Call,
+): ReturnType<NonNullable<Methods<typeof ImageService>["importImage"]>> {
+  const incoming = requests[Symbol.asyncIterator]();
+  const { value: first } = (await incoming.next()) as { value?: ImportImageRequest };
+  if (first?.action.case !== "open") {
+    const description = "stands in the first message";
+    throw fieldError([{ field: "open", description, kind: "FIELD_INVALID" }]);
+  }
+  const open = first.action.value;
+  const upload = Readable.from(archive(incoming), { objectMode: false });
+  try {
+    const call = docker.api.stream({ ...importQuery(open), upload }, signal);
+    const what = open.reference === "" ? "an image" : open.reference;
+    const field = open.instructions.length > 0 ? "open.instructions" : "open.reference";
+    const source = await meaning(call, what, { field });
+    const lines = (await docker.api.text(source, signal)).trim().split("\n");
+    const { status: imageIdMade = "", error } = JSON.parse(lines.at(-1) ?? "") as ProgressJson;
+    if (error !== undefined) throw dockerError(new DockerStatusError(500, error), what, { field });
+    return create(ImportImageResponseSchema, { imageId: imageIdMade });
+  } catch (error) {
+    // What the client sent wrong comes back through the connection that it broke.
+    throw upload.errored ?? error;
+  } finally {
+    upload.destroy();
+  }
+}
+
+function importQuery(open: ImportImageOpen) {
+  const { reference, message, instructions: changes } = open;
+  const { name: repo, tag } = parseReference(reference);
+  return {
+    method: "POST",
+    path: "/images/create",
+    query: {
+      fromSrc: "-",
+      ...(reference !== "" && { repo, tag }),
+      ...(message !== "" && { message }),
+      changes,
+      platform: platformText(open),
+    },
+  } as const;
+}
+
+/** The bytes of an upload. dockerd makes an empty image of an empty archive, so that is refused. */
+async function* archive(incoming: AsyncIterator<ImportImageRequest>): AsyncGenerator<Uint8Array> {
+  let empty = true;
+  for (;;) {
+    const { value, done } = await incoming.next();
+    if (done) break;
+    const { action } = value;
+    if (action.case !== "data") {
+      const description = "stands in the first message alone";
+      throw fieldError([{ field: "open", description, kind: "FIELD_INVALID" }]);
+    }
+    if (action.value.length === 0) continue;
+    empty = false;
+    yield action.value;
+  }
+  if (empty) throw new NapError("ARCHIVE_INVALID", "the archive is empty");
+}

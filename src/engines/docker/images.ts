@@ -1,0 +1,175 @@
+/** Images on Docker: the calls that answer once. The transfers are in `image_transfers.ts`. */
+import { create } from "@bufbuild/protobuf";
+import type { Image, ImageService } from "../../../gen/nap/v1/image_service_pb.js";
+import {
+  GetImageResponseSchema,
+  ImageSchema,
+  ListImagesResponseSchema,
+  RemoveImageResponseSchema,
+  TagImageResponseSchema,
+} from "../../../gen/nap/v1/image_service_pb.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { newestFirst, pageOf } from "../../engine/page.js";
+import { pathPart } from "./api.js";
+import type { DockerConnection } from "./connection.js";
+import { usersOf } from "./containers.js";
+import { environmentOf } from "./convert/container_spec.js";
+import { healthProbeFromDocker } from "./convert/health_probe.js";
+import { portFromKey } from "./convert/network.js";
+import { hasStatus, meaning } from "./errors.js";
+import { filters, labelWords } from "./filters.js";
+import type { ConfigJson, ImageJson, ImageSummaryJson } from "./json.js";
+import { parseReference } from "./reference.js";
+import { timestampOf, timestampOfNanos } from "./time.js";
+
+const named = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
+
+/** The calls on images that answer once. */
+export function imageMethods(docker: DockerConnection) {
+  return {
+    getImage: async (request, { signal }) => {
+      const json = await inspectImage(docker, request.image, signal);
+      return create(GetImageResponseSchema, { image: imageFromDocker(docker.name, json) });
+    },
+
+    listImages: async (request, { signal }) => {
+      const { filter, includeIntermediate: all } = request;
+      const wanted = filters({
+        reference: filter?.references ?? [],
+        label: labelWords(filter?.labels ?? []),
+        dangling: filter?.dangling === undefined ? [] : [String(filter.dangling)],
+        before: filter?.beforeImage === undefined ? [] : [filter.beforeImage],
+        since: filter?.sinceImage === undefined ? [] : [filter.sinceImage],
+      });
+      const query = { all, filters: wanted };
+      const call = docker.api.json<ImageSummaryJson[]>({ path: "/images/json", query }, signal);
+      const { body } = await meaning(call, "images", { field: "filter" });
+      const { items, nextPageToken } = await pageOf(body, request, {
+        key: ({ Created, Id }) => newestFirst(Created, Id),
+        load: (page) =>
+          Promise.all(page.map((json) => loadImage(docker, json, request.view, signal))),
+        schema: ImageSchema,
+      });
+      return create(ListImagesResponseSchema, { images: items, nextPageToken });
+    },
+
+    removeImage: async ({ image, force, keepParents }) => {
+      const path = `/images/${pathPart(image)}`;
+      const query = { force, noprune: keepParents };
+      try {
+        const call = docker.api.json<RemovedJson[]>({ method: "DELETE", path, query });
+        const removed = (await call).body;
+        return create(RemoveImageResponseSchema, {
+          untagged: removed.flatMap(({ Untagged = [] }) => Untagged),
+          deleted: removed.flatMap(({ Deleted = [] }) => Deleted),
+        });
+      } catch (error) {
+        if (!hasStatus(error, 409)) await meaning(Promise.reject(error as Error), image, named);
+        throw await inUse(docker, image, error);
+      }
+    },
+
+    tagImage: async ({ image, reference }) => {
+      const { name: repo, tag } = parseReference(reference);
+      const path = `/images/${pathPart(image)}/tag`;
+      const call = docker.api.json({ method: "POST", path, query: { repo, tag } });
+      await meaning(call, image, { ...named, field: "reference" });
+      return create(TagImageResponseSchema);
+    },
+  } satisfies Methods<typeof ImageService>;
+}
+
+interface RemovedJson {
+  readonly Untagged?: string;
+  readonly Deleted?: string;
+}
+
+/** dockerd refuses an image that containers use, or by its id one that has several references. */
+async function inUse(docker: DockerConnection, image: string, error: unknown): Promise<NapError> {
+  const users = await usersOf(docker, "ancestor", image);
+  const { RepoTags } = await inspectImage(docker, image);
+  const by = users.length > 0 ? users : (RepoTags ?? []);
+  const message = `image ${image} is used by ${by.join(", ")}`;
+  return new NapError("RESOURCE_IN_USE", message, { resource: image, users: by }, error);
+}
+
+/** An image as dockerd has it. Fails with IMAGE_NOT_FOUND. */
+export async function inspectImage(
+  docker: DockerConnection,
+  image: string,
+  signal?: AbortSignal,
+): Promise<ImageJson> {
+  const call = docker.api.json<ImageJson>({ path: `/images/${pathPart(image)}/json` }, signal);
+  return (await meaning(call, image, named)).body;
+}
+
+async function loadImage(
+  docker: DockerConnection,
+  json: ImageSummaryJson,
+  view: ListView,
+  signal: AbortSignal,
+): Promise<Image | undefined> {
+  if (view !== ListView.FULL) return imageFromSummary(docker.name, json);
+  try {
+    return imageFromDocker(docker.name, await inspectImage(docker, json.Id, signal));
+  } catch (error) {
+    if (error instanceof NapError && error.kind === "IMAGE_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+function imageFromSummary(engine: string, json: ImageSummaryJson): Image {
+  return create(ImageSchema, {
+    engine,
+    id: json.Id,
+    tags: realReferences(json.RepoTags),
+    digests: realReferences(json.RepoDigests),
+    sizeBytes: BigInt(json.Size),
+    createTime: timestampOfNanos(BigInt(json.Created) * 1_000_000_000n),
+    labels: json.Labels ?? {},
+    parentId: json.ParentId,
+  });
+}
+
+/** A list shows images without a reference as "<none>:<none>". */
+function realReferences(references: readonly string[] | null): string[] {
+  return (references ?? []).filter((reference) => !reference.startsWith("<none>"));
+}
+
+function imageFromDocker(engine: string, json: ImageJson): Image {
+  return create(ImageSchema, {
+    engine,
+    id: json.Id,
+    tags: json.RepoTags ?? [],
+    digests: json.RepoDigests ?? [],
+    sizeBytes: BigInt(json.Size),
+    createTime: timestampOf(json.Created),
+    labels: json.Config?.Labels ?? {},
+    platform: {
+      os: json.Os,
+      architecture: json.Architecture,
+      ...(json.Variant && { variant: json.Variant }),
+    },
+    config: configFromDocker(json.Config ?? {}),
+    layerDigests: json.RootFS.Layers ?? [],
+    parentId: json.Parent,
+    author: json.Author,
+    comment: json.Comment,
+  });
+}
+
+function configFromDocker(config: ConfigJson): NonNullable<Parameters<typeof create<typeof ImageSchema>>[1]>["config"] {
+  return {
+    ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
+    ...(config.Cmd && { command: { arguments: config.Cmd } }),
+    environment: environmentOf(config.Env),
+    workingDir: config.WorkingDir ?? "",
+    user: config.User ?? "",
+    exposedPorts: Object.keys(config.ExposedPorts ?? {}).map(portFromKey),
+    volumePaths: Object.keys(config.Volumes ?? {}),
+    stopSignal: config.StopSignal ?? "",
+    healthProbe: healthProbeFromDocker(config.Healthcheck),
+  };
+}

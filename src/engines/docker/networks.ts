@@ -1,0 +1,220 @@
+/** Networks on Docker. */
+import { create } from "@bufbuild/protobuf";
+import type {
+  AddressManagement,
+  CreateNetworkRequest,
+  Network,
+  NetworkFilter,
+  NetworkService,
+  NetworkSpec,
+} from "../../../gen/nap/v1/network_service_pb.js";
+import {
+  CreateNetworkRequestSchema,
+  CreateNetworkResponseSchema,
+  GetNetworkResponseSchema,
+  ListNetworksResponseSchema,
+  NetworkSchema,
+  RemoveNetworkResponseSchema,
+} from "../../../gen/nap/v1/network_service_pb.js";
+import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { clientLabels, madeBy, requestIdOf, requestLabels } from "../../engine/labels.js";
+import { pageOf } from "../../engine/page.js";
+import { pathPart } from "./api.js";
+import type { DockerConnection } from "./connection.js";
+import { usersOf } from "./containers.js";
+import { hasStatus, meaning } from "./errors.js";
+import type { Filters } from "./filters.js";
+import { filters, labelWords } from "./filters.js";
+import type { NetworkJson } from "./json.js";
+import { timestampOf } from "./time.js";
+import { scopes } from "./volumes.js";
+
+const named = { kinds: { 404: "NETWORK_NOT_FOUND" } } as const;
+/** The networks that every dockerd has. */
+const predefined = new Set(["bridge", "host", "none"]);
+
+/** The calls on networks. */
+export function networkMethods(docker: DockerConnection) {
+  return {
+    createNetwork: (request) =>
+      docker.once(`network ${request.name}`, async () => {
+        const before = await madeBefore(docker, request);
+        if (before !== undefined) {
+          const network = networkFromDocker(docker.name, before);
+          return create(CreateNetworkResponseSchema, { network });
+        }
+        const own = requestLabels(CreateNetworkRequestSchema, request);
+        // Without the check dockerd before 25 makes a second network under one name.
+        const body = { Name: request.name, CheckDuplicate: true, ...specToDocker(request.spec, own) };
+        const call = docker.api.json<{ Id: string; Warning: string }>({
+          method: "POST",
+          path: "/networks/create",
+          body,
+        });
+        const kinds = { 404: "NETWORK_DRIVER_NOT_FOUND", 409: "NAME_IN_USE" } as const;
+        const { Id, Warning } = (await meaning(call, request.name, { kinds, field: "spec" })).body;
+        const network = networkFromDocker(docker.name, await getNetwork(docker, Id));
+        const warnings = Warning === "" ? [] : [Warning];
+        return create(CreateNetworkResponseSchema, { network, warnings });
+      }),
+
+    getNetwork: async (request, { signal }) => {
+      const json = await getNetwork(docker, request.network, signal);
+      return create(GetNetworkResponseSchema, { network: networkFromDocker(docker.name, json) });
+    },
+
+    listNetworks: async (request, { signal }) => {
+      const query = { filters: networkFilters(request.filter) };
+      const { body } = await docker.api.json<NetworkJson[]>({ path: "/networks", query }, signal);
+      const names = new Set(request.filter?.names ?? []);
+      const selected = body.filter(({ Name }) => names.size === 0 || names.has(Name));
+      const { items, nextPageToken } = await pageOf(selected, request, {
+        key: ({ Name, Id }) => `${Name} ${Id}`,
+        load: (page) =>
+          Promise.all(page.map((json) => loadNetwork(docker, json, request.view, signal))),
+        schema: NetworkSchema,
+      });
+      return create(ListNetworksResponseSchema, { networks: items, nextPageToken });
+    },
+
+    removeNetwork: async ({ network: name }) => {
+      const path = `/networks/${pathPart(name)}`;
+      try {
+        await docker.api.json({ method: "DELETE", path });
+      } catch (error) {
+        // 403 is both "containers are attached" and "it belongs to dockerd".
+        if (!hasStatus(error, 403)) await meaning(Promise.reject(error as Error), name, named);
+        const { Id, Name } = await getNetwork(docker, name);
+        if (predefined.has(Name)) {
+          const message = `network ${Name} belongs to the engine`;
+          throw new NapError("NETWORK_PREDEFINED", message, { resource: name }, error);
+        }
+        const users = await usersOf(docker, "network", Id);
+        const message = `network ${Name} is used by ${users.join(", ")}`;
+        throw new NapError("RESOURCE_IN_USE", message, { resource: name, users }, error);
+      }
+      return create(RemoveNetworkResponseSchema);
+    },
+  } satisfies Methods<typeof NetworkService>;
+}
+
+async function getNetwork(
+  docker: DockerConnection,
+  network: string,
+  signal?: AbortSignal,
+): Promise<NetworkJson> {
+  const call = docker.api.json<NetworkJson>({ path: `/networks/${pathPart(network)}` }, signal);
+  return (await meaning(call, network, named)).body;
+}
+
+/** The network that the same request made before, where it has a request_id. */
+async function madeBefore(
+  docker: DockerConnection,
+  request: CreateNetworkRequest,
+): Promise<NetworkJson | undefined> {
+  if (request.requestId === "") return undefined;
+  const query = { filters: { name: [request.name] } };
+  const { body } = await docker.api.json<NetworkJson[]>({ path: "/networks", query });
+  return body.find(
+    ({ Name, Labels }) =>
+      Name === request.name && madeBy(CreateNetworkRequestSchema, request, Labels ?? {}),
+  );
+}
+
+async function loadNetwork(
+  docker: DockerConnection,
+  json: NetworkJson,
+  view: ListView,
+  signal: AbortSignal,
+): Promise<Network | undefined> {
+  if (view !== ListView.FULL) return networkFromDocker(docker.name, json);
+  try {
+    return networkFromDocker(docker.name, await getNetwork(docker, json.Id, signal));
+  } catch (error) {
+    if (error instanceof NapError && error.kind === "NETWORK_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+function networkFilters(filter: NetworkFilter | undefined): Filters {
+  const scopeWords = Object.entries(scopes).filter(([, scope]) => filter?.scopes.includes(scope));
+  return filters({
+    id: filter?.ids ?? [],
+    name: filter?.names ?? [],
+    driver: filter?.drivers ?? [],
+    label: labelWords(filter?.labels ?? []),
+    scope: scopeWords.map(([word]) => word),
+    dangling: filter?.dangling === undefined ? [] : [String(filter.dangling)],
+    type: filter?.predefined === undefined ? [] : [filter.predefined ? "builtin" : "custom"],
+  });
+}
+
+function specToDocker(spec: NetworkSpec | undefined, own: Record<string, string>): object {
+  return {
+    Driver: spec?.driver ?? "bridge",
+    Options: spec?.driverOptions ?? {},
+    Labels: { ...spec?.labels, ...own },
+    Internal: spec?.internal === true,
+    Attachable: spec?.attachable === true,
+    Ingress: spec?.ingress === true,
+    EnableIPv6: spec?.enableIpv6 === true,
+    ...(spec?.addressManagement && { IPAM: ipamToDocker(spec.addressManagement) }),
+    ...(spec?.configOnly !== undefined && { ConfigOnly: spec.configOnly }),
+    ...(spec?.configFrom !== undefined && { ConfigFrom: { Network: spec.configFrom } }),
+  };
+}
+
+function ipamToDocker({ driver, driverOptions, pools }: AddressManagement): NetworkJson["IPAM"] {
+  return {
+    Driver: driver ?? "default",
+    Options: driverOptions,
+    Config: pools.map(({ subnet, ipRange, gateway, auxiliaryAddresses }) => ({
+      Subnet: subnet,
+      ...(ipRange !== undefined && { IPRange: ipRange }),
+      ...(gateway !== undefined && { Gateway: gateway }),
+      AuxiliaryAddresses: auxiliaryAddresses,
+    })),
+  };
+}
+
+function networkFromDocker(engine: string, json: NetworkJson): Network {
+  return create(NetworkSchema, {
+    engine,
+    id: json.Id,
+    name: json.Name,
+    spec: {
+      driver: json.Driver,
+      driverOptions: json.Options ?? {},
+      labels: clientLabels(json.Labels ?? {}),
+      ...(json.Internal && { internal: true }),
+      ...(json.Attachable && { attachable: true }),
+      ...(json.Ingress && { ingress: true }),
+      ...(json.EnableIPv6 && { enableIpv6: true }),
+      ...(json.ConfigOnly && { configOnly: true }),
+      ...(json.ConfigFrom.Network !== "" && { configFrom: json.ConfigFrom.Network }),
+      addressManagement: {
+        driver: json.IPAM.Driver,
+        driverOptions: json.IPAM.Options ?? {},
+        pools: (json.IPAM.Config ?? []).map(({ Subnet, IPRange, Gateway, AuxiliaryAddresses }) => ({
+          subnet: Subnet ?? "",
+          ...(IPRange && { ipRange: IPRange }),
+          ...(Gateway && { gateway: Gateway }),
+          auxiliaryAddresses: AuxiliaryAddresses ?? {},
+        })),
+      },
+      scope: scopes[json.Scope] ?? ResourceScope.UNSPECIFIED,
+    },
+    createTime: timestampOf(json.Created),
+    endpoints: Object.entries(json.Containers ?? {}).map(([containerId, endpoint]) => ({
+      containerId,
+      containerName: endpoint.Name,
+      endpointId: endpoint.EndpointID,
+      macAddress: endpoint.MacAddress,
+      ipv4Address: endpoint.IPv4Address,
+      ipv6Address: endpoint.IPv6Address,
+    })),
+    requestId: requestIdOf(json.Labels),
+  });
+}

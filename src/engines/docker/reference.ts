@@ -1,0 +1,31 @@
+/** Takes apart image references. */
+
+/** An image reference. */
+export interface Reference {
+  /** Registry and repository. */
+  readonly name: string;
+  /** The tag, or the digest with its algorithm: `sha256:…`. */
+  readonly tag: string;
+  /** What joins the two in the whole reference. */
+  readonly separator: ":" | "@";
+}
+
+/** `name`, `name:tag`, `name@digest` or `name:tag@digest`. Without a tag it is `latest`. */
+export function parseReference(reference: string): Reference {
+  const at = reference.indexOf("@");
+  if (at >= 0) {
+    const { name } = parseReference(reference.slice(0, at));
+    return { name, tag: reference.slice(at + 1), separator: "@" };
+  }
+  const colon = reference.lastIndexOf(":");
+  // A colon before a slash belongs to the registry's port.
+  if (colon < 0 || reference.includes("/", colon)) {
+    return { name: reference, tag: "latest", separator: ":" };
+  }
+  return { name: reference.slice(0, colon), tag: reference.slice(colon + 1), separator: ":" };
+}
+
+/** The whole reference. */
+export function referenceText({ name, tag, separator }: Reference): string {
+  return `${name}${separator}${tag}`;
+}

@@ -1,0 +1,51 @@
+/** A dockerd and its host. */
+import { create } from "@bufbuild/protobuf";
+import type { EngineHost, EngineService } from "../../../gen/nap/v1/engine_service_pb.js";
+import { EngineHostSchema, GetEngineResponseSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import type { DockerConnection } from "./connection.js";
+import { streamEvents } from "./events.js";
+import type { InfoJson, VersionJson } from "./json.js";
+
+/** The calls on the engine itself. */
+export function systemMethods(docker: DockerConnection) {
+  return {
+    getEngine: async (_request, { signal }) => {
+      const [version, info] = await Promise.all([
+        docker.api.json<VersionJson>({ path: "/version" }, signal),
+        docker.api.json<InfoJson>({ path: "/info" }, signal),
+      ]);
+      return create(GetEngineResponseSchema, { host: hostFromDocker(version.body, info.body) });
+    },
+
+    streamEvents: (request, call) => streamEvents(docker, request, call),
+  } satisfies Methods<typeof EngineService>;
+}
+
+function hostFromDocker({ Os, Arch }: VersionJson, info: InfoJson): EngineHost {
+  return create(EngineHostSchema, {
+    name: info.Name,
+    platform: { os: Os, architecture: Arch },
+    operatingSystem: info.OperatingSystem,
+    kernelVersion: info.KernelVersion,
+    cpus: info.NCPU,
+    memoryBytes: BigInt(info.MemTotal),
+    cgroupVersion: Number(info.CgroupVersion ?? 0),
+    cgroupDriver: info.CgroupDriver,
+    storageDriver: info.Driver,
+    dataRoot: info.DockerRootDir,
+    defaultLogDriver: info.LoggingDriver,
+    runtimes: Object.keys(info.Runtimes ?? {}).toSorted(),
+    defaultRuntime: info.DefaultRuntime,
+    securityFeatures: (info.SecurityOptions ?? []).map(featureName),
+    volumeDrivers: info.Plugins.Volume ?? [],
+    networkDrivers: info.Plugins.Network ?? [],
+    logDrivers: info.Plugins.Log ?? [],
+    warnings: info.Warnings ?? [],
+  });
+}
+
+/** The name out of "name=seccomp,profile=default". */
+function featureName(option: string): string {
+  return /^name=([^,]+)/.exec(option)?.[1] ?? option;
+}

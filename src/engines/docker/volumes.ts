@@ -1,0 +1,184 @@
+/** Volumes on Docker. */
+import { create } from "@bufbuild/protobuf";
+import type { Volume, VolumeService } from "../../../gen/nap/v1/volume_service_pb.js";
+import {
+  CreateVolumeRequestSchema,
+  CreateVolumeResponseSchema,
+  GetVolumeResponseSchema,
+  ListVolumesResponseSchema,
+  RemoveVolumeResponseSchema,
+  VolumeSchema,
+} from "../../../gen/nap/v1/volume_service_pb.js";
+import type { VolumeSpec } from "../../../gen/nap/v1/container_spec_pb.js";
+import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { clientLabels, madeBy, requestIdOf, requestLabels } from "../../engine/labels.js";
+import { pageOf } from "../../engine/page.js";
+import { pathPart } from "./api.js";
+import type { DockerConnection } from "./connection.js";
+import { usersOf } from "./containers.js";
+import { hasStatus, meaning } from "./errors.js";
+import { filters, labelWords } from "./filters.js";
+import type { StringMap, VolumeJson } from "./json.js";
+import { timestampOf } from "./time.js";
+
+const named = { kinds: { 404: "VOLUME_NOT_FOUND" } } as const;
+const defaultDriver = "local";
+
+/** The calls on volumes. */
+export function volumeMethods(docker: DockerConnection) {
+  return {
+    createVolume: (request) =>
+      docker.once(`volume ${request.name}`, async () => {
+        const { name, spec } = request;
+        const before = name === "" ? undefined : await volumeIfThere(docker, name);
+        if (before !== undefined) {
+          const same =
+            madeBy(CreateVolumeRequestSchema, request, before.Labels ?? {}) ||
+            sameSpec(before, spec);
+          if (!same) throw otherSpec(name);
+          const volume = volumeFromDocker(docker.name, before);
+          return create(CreateVolumeResponseSchema, { volume, changed: false });
+        }
+        const own = requestLabels(CreateVolumeRequestSchema, request);
+        const body = {
+          Name: name,
+          Driver: spec?.driver ?? defaultDriver,
+          DriverOpts: spec?.driverOptions ?? {},
+          Labels: { ...spec?.labels, ...own },
+        };
+        const call = docker.api.json<VolumeJson>({ method: "POST", path: "/volumes/create", body });
+        const kinds = { 404: "VOLUME_DRIVER_NOT_FOUND" } as const;
+        const made = (await meaning(call, name || "a volume", { kinds, field: "spec" })).body;
+        // Somebody else may have made it since it was looked for; dockerd then gives theirs.
+        if (!sameSpec(made, spec)) throw otherSpec(name);
+        const volume = volumeFromDocker(docker.name, made);
+        return create(CreateVolumeResponseSchema, { volume, changed: true });
+      }),
+
+    getVolume: async ({ volume: name }, { signal }) => {
+      const json = await getVolume(docker, name, signal);
+      return create(GetVolumeResponseSchema, { volume: volumeFromDocker(docker.name, json) });
+    },
+
+    listVolumes: async (request, { signal }) => {
+      const { filter, view } = request;
+      const wanted = filters({
+        // dockerd matches any part of a name; whole names are told below.
+        name: filter?.names ?? [],
+        driver: filter?.drivers ?? [],
+        label: labelWords(filter?.labels ?? []),
+        dangling: filter?.dangling === undefined ? [] : [String(filter.dangling)],
+      });
+      const { body } = await docker.api.json<{ Volumes: VolumeJson[]; Warnings: string[] | null }>(
+        { path: "/volumes", query: { filters: wanted } },
+        signal,
+      );
+      const names = new Set(filter?.names ?? []);
+      const selected = body.Volumes.filter(({ Name }) => names.size === 0 || names.has(Name));
+      const { items, nextPageToken } = await pageOf(selected, request, {
+        key: ({ Name }) => Name,
+        load: (page) => Promise.all(page.map((json) => loadVolume(docker, json, view, signal))),
+        schema: VolumeSchema,
+      });
+      const warnings = body.Warnings ?? [];
+      return create(ListVolumesResponseSchema, { volumes: items, nextPageToken, warnings });
+    },
+
+    removeVolume: async ({ volume: name, force }) => {
+      // With force dockerd says of a volume that is not there that it is gone.
+      await getVolume(docker, name);
+      const path = `/volumes/${pathPart(name)}`;
+      try {
+        await docker.api.json({ method: "DELETE", path, query: { force } });
+      } catch (error) {
+        if (!hasStatus(error, 409)) await meaning(Promise.reject(error as Error), name, named);
+        const users = await usersOf(docker, "volume", name);
+        const message = `volume ${name} is used by ${users.join(", ")}`;
+        throw new NapError("RESOURCE_IN_USE", message, { resource: name, users }, error);
+      }
+      return create(RemoveVolumeResponseSchema);
+    },
+  } satisfies Methods<typeof VolumeService>;
+}
+
+async function getVolume(
+  docker: DockerConnection,
+  name: string,
+  signal?: AbortSignal,
+): Promise<VolumeJson> {
+  const call = docker.api.json<VolumeJson>({ path: `/volumes/${pathPart(name)}` }, signal);
+  return (await meaning(call, name, named)).body;
+}
+
+async function volumeIfThere(
+  docker: DockerConnection,
+  name: string,
+): Promise<VolumeJson | undefined> {
+  try {
+    return await getVolume(docker, name);
+  } catch (error) {
+    if (error instanceof NapError && error.kind === "VOLUME_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+async function loadVolume(
+  docker: DockerConnection,
+  json: VolumeJson,
+  view: ListView,
+  signal: AbortSignal,
+): Promise<Volume | undefined> {
+  if (view !== ListView.FULL) return volumeFromDocker(docker.name, json);
+  try {
+    return volumeFromDocker(docker.name, await getVolume(docker, json.Name, signal));
+  } catch (error) {
+    if (error instanceof NapError && error.kind === "VOLUME_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+function sameSpec({ Driver, Options, Labels }: VolumeJson, spec: VolumeSpec | undefined): boolean {
+  return (
+    Driver === (spec?.driver ?? defaultDriver) &&
+    sameMap(Options ?? {}, spec?.driverOptions ?? {}) &&
+    sameMap(clientLabels(Labels ?? {}), spec?.labels ?? {})
+  );
+}
+
+function sameMap(a: StringMap, b: StringMap): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
+function otherSpec(name: string): NapError {
+  const message = `there is a volume ${name} already, with another spec`;
+  return new NapError("NAME_IN_USE", message, { resource: name });
+}
+
+/** Scopes and dockerd's words for them. */
+export const scopes: Readonly<Record<string, ResourceScope>> = {
+  local: ResourceScope.LOCAL,
+  global: ResourceScope.GLOBAL,
+  swarm: ResourceScope.GLOBAL,
+};
+
+function volumeFromDocker(engine: string, json: VolumeJson): Volume {
+  return create(VolumeSchema, {
+    engine,
+    name: json.Name,
+    spec: {
+      driver: json.Driver,
+      driverOptions: json.Options ?? {},
+      labels: clientLabels(json.Labels ?? {}),
+    },
+    hostPath: json.Mountpoint,
+    scope: scopes[json.Scope] ?? ResourceScope.UNSPECIFIED,
+    createTime: timestampOf(json.CreatedAt),
+    driverStatus: Object.fromEntries(
+      Object.entries(json.Status ?? {}).map(([key, value]) => [key, String(value)]),
+    ),
+    requestId: requestIdOf(json.Labels),
+  });
+}

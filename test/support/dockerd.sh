@@ -1,0 +1,45 @@
+#!/bin/sh
+# Runs a private dockerd and a registry in namespaces of their own for as long as stdin stays open.
+#
+# Usage: dockerd.sh DIR. DIR is absolute, on a file system that overlay2 takes, and holds daemon.json
+# and registry.yml; its last part names the control group. When stdin ends, or when this script is
+# killed, everything in the namespaces is killed; then the control groups and DIR are removed.
+D=$1 G=${1##*/}
+exec 3<&0 9>"$D/lock"
+# Whoever holds this lock is alive; the sweep removes directories whose lock is free.
+flock -n 9 || exit 1
+# dockerd 20.10 leaves files in /run, /opt and /etc/docker whatever it is told, hence the tmpfs. The
+# shell stays pid 1 since dockerd does not reap orphaned shims.
+setpriv --pdeathsig KILL \
+  unshare --fork --kill-child --pid --mount-proc --net --mount --ipc --uts --propagation private \
+  sh -c '
+    D=$1 G=$2
+    for m in /run /opt /etc/docker; do mount -t tmpfs -o mode=755 tmpfs "$m" || exit 1; done
+    ip link set lo up || exit 1
+    docker-registry serve "$D/registry.yml" >"$D/registry.log" 2>&1 &
+    docker-registry serve "$D/registry-auth.yml" >"$D/registry-auth.log" 2>&1 &
+    dockerd --config-file "$D/daemon.json" -H "unix://$D/docker.sock" --data-root "$D/data" \
+      --exec-root "$D/exec" --pidfile "$D/dockerd.pid" --cgroup-parent "/$G" --log-level warn \
+      >"$D/dockerd.log" 2>&1 &
+    P=$!
+    trap "kill -TERM $P" TERM
+    wait $P
+    while kill -0 $P 2>/dev/null; do wait $P; done
+  ' init "$D" "$G" </dev/null 3<&- 2>"$D/unshare.log" &
+U=$!
+echo $U >"$D/unshare.pid"
+trap : TERM INT HUP
+cat <&3 >/dev/null 9>&- &
+K=$!
+wait $K
+kill $K 2>/dev/null
+# unshare blocks SIGTERM, and ends once its child, pid 1 of the namespace, is gone with all others.
+read -r C _ </proc/$U/task/$U/children 2>/dev/null
+[ -n "$C" ] && kill -KILL "$C"
+wait $U
+n=0
+while ls -d /sys/fs/cgroup/*/"$G" >/dev/null 2>&1 && [ $n -lt 100 ]; do
+  find /sys/fs/cgroup/*/"$G" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.05
+  n=$((n + 1))
+done
+rm -rf "$D"

@@ -1,0 +1,102 @@
+/** A private dockerd for tests, with registries beside it, in namespaces of its own. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import Docker from "dockerode";
+
+/** Not /tmp, which may be a tmpfs or an overlay, where overlay2 does not work. */
+const parent = "/var/tmp";
+const startMillis = 30_000;
+
+/** A running dockerd. */
+export interface TestDockerd {
+  readonly directory: string;
+  readonly socket: string;
+  /** The host and port of the open registry, as seen by dockerd. */
+  readonly registry: string;
+  /** The same for the registry that wants user `nap` and password `secret`. */
+  readonly authRegistry: string;
+  /** The process id, seen from outside, of pid 1 in the namespaces. */
+  readonly initPid: number;
+  /** Ends dockerd and everything that it started, and waits until nothing is left. */
+  stop(): Promise<void>;
+}
+
+const registryPort = 5000;
+const authRegistryPort = 5001;
+
+/** Starts a dockerd. It ends with this process, however that ends. */
+export async function startDockerd(): Promise<TestDockerd> {
+  const support = import.meta.dirname;
+  spawnSync("sh", [join(support, "sweep.sh"), parent], { stdio: "inherit" });
+  const directory = mkdtempSync(join(parent, "nap-test-"));
+  writeFileSync(join(directory, "daemon.json"), "{}");
+  writeRegistryFiles(directory);
+  const child = spawn("sh", [join(support, "dockerd.sh"), directory], {
+    stdio: ["pipe", "ignore", "inherit"],
+    detached: true,
+  });
+  const exited = once(child, "exit");
+  const socket = join(directory, "docker.sock");
+  const stop = async (): Promise<void> => {
+    child.stdin.end();
+    await exited;
+  };
+  try {
+    await waitForPing(socket);
+  } catch (error) {
+    const log = readFileSync(join(directory, "dockerd.log"), "utf8");
+    await stop();
+    throw new Error(`dockerd did not start:\n${log}`, { cause: error });
+  }
+  const unshare = readFileSync(join(directory, "unshare.pid"), "utf8").trim();
+  const children = readFileSync(`/proc/${unshare}/task/${unshare}/children`, "utf8");
+  return {
+    directory,
+    socket,
+    registry: `127.0.0.1:${registryPort}`,
+    authRegistry: `127.0.0.1:${authRegistryPort}`,
+    initPid: Number(children.trim().split(" ")[0]),
+    stop,
+  };
+}
+
+function writeRegistryFiles(directory: string): void {
+  // The password is "secret", hashed with bcrypt.
+  const password = "$2b$05$YVXoPYVWTQcmia5eNTDnauGrUe/4I9iPqLxEUYwH0L6da.27KnHbm";
+  for (const [name, port, auth] of [
+    ["registry", registryPort, ""],
+    [
+      "registry-auth",
+      authRegistryPort,
+      `auth: {htpasswd: {realm: nap, path: "${directory}/htpasswd"}}\n`,
+    ],
+  ] as const) {
+    const data = join(directory, name);
+    mkdirSync(data);
+    const lines = [
+      "version: 0.1",
+      "log: {level: warn, accesslog: {disabled: true}}",
+      `storage: {filesystem: {rootdirectory: "${data}"}}`,
+      `http: {addr: "127.0.0.1:${port}", secret: x}`,
+    ];
+    writeFileSync(join(directory, `${name}.yml`), `${lines.join("\n")}\n${auth}`);
+  }
+  writeFileSync(join(directory, "htpasswd"), `nap:${password}\n`);
+}
+
+async function waitForPing(socketPath: string): Promise<void> {
+  const docker = new Docker({ socketPath, host: undefined, port: undefined } as Docker.DockerOptions);
+  const end = Date.now() + startMillis;
+  for (;;) {
+    try {
+      await docker.ping();
+      return;
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await delay(50);
+    }
+  }
+}
