@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
+import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { Health } from "../gen/health/v1/health_pb.js";
 import { EngineState } from "../gen/nap/v1/engine_service_pb.js";
 import type { ListenAddress } from "./config.js";
@@ -34,7 +35,8 @@ export async function startServer(
   const contract = services.map(({ desc }) => desc);
   for (const { definition, implementation } of [
     ...routes(registry),
-    ...reflection([...contract, Health]),
+    // Clients decode the details of errors by reflection, too.
+    ...reflection([...contract, Health], [file_google_rpc_error_details]),
   ]) {
     server.addService(definition, implementation);
   }

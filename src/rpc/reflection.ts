@@ -32,10 +32,17 @@ import { bind } from "./bind.js";
 
 type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undefined }>;
 
-/** The two reflection services for `services`, which they list beside themselves. */
-export function reflection(services: readonly DescService[]): BoundService[] {
+/**
+ * The two reflection services for `services`, which they list beside themselves. Symbols of the
+ * `further` files are found too.
+ */
+export function reflection(
+  services: readonly DescService[],
+  further: readonly DescFile[],
+): BoundService[] {
   const listed = [...services, ServerReflection, ServerReflectionAlpha];
-  const files = [...new Set(listed.flatMap(({ file }) => [...withImports(file)]))];
+  const roots = [...listed.map(({ file }) => file), ...further];
+  const files = [...new Set(roots.flatMap((file) => [...withImports(file)]))];
   const registry = createRegistry(...files);
   // The two versions differ in nothing but their package.
   const serve = (service: DescService, schema: GenMessage<Message>): BoundService =>

@@ -132,7 +132,7 @@ function implementationOf(
 ): UntypedMethod {
   const implementation = (engine[member] as UntypedMethods | undefined)?.[method.localName];
   if (implementation !== undefined) return implementation;
-  const message = `engine "${engine.name}" (${engine.driver}) does not have ${method.name}`;
+  const message = `the driver ${engine.driver} does not have ${method.name}`;
   throw new NapError("METHOD_UNSUPPORTED_BY_ENGINE", message);
 }
 
@@ -145,7 +145,7 @@ function missingRequest(method: DescMethod): NapError {
   return new NapError("MALFORMED_MESSAGE", `${method.name} needs a request, and none was sent`);
 }
 
-/** Names the engine in the error's details, which an engine itself need not do. */
-function withEngine(error: NapError, { name }: Engine): NapError {
-  return new NapError(error.kind, error.message, { ...error.details, engine: name }, error.cause);
+/** Names the engine in the error, which an engine itself need not do. */
+function withEngine({ kind, message, details, cause }: NapError, { name }: Engine): NapError {
+  return new NapError(kind, `${name}: ${message}`, { ...details, engine: name }, cause);
 }

@@ -5,6 +5,7 @@ import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 import type { FieldViolation } from "../engine/error.js";
+import { ownPrefix } from "../engine/labels.js";
 import { enumValues, fieldPath, walk } from "../engine/walk.js";
 
 /** The longest span that a protobuf Duration may hold, in seconds. */
@@ -61,6 +62,10 @@ function* fieldViolations(
   for (const [where, value] of enumValues(at, message, field)) {
     if (field.enum?.value[value] !== undefined) continue;
     yield invalid(where, `${field.enum?.typeName} has no value ${value}`);
+  }
+  if (field.name === "labels" && field.fieldKind === "map") {
+    const own = [...message.get(field).keys()].find((key) => String(key).startsWith(ownPrefix));
+    if (own !== undefined) yield invalid(at, `names that begin with ${ownPrefix} are nap's own`);
   }
   if (!hasOption(field, rules)) return;
   const bounds = getOption(field, rules);

@@ -1120,7 +1120,8 @@ export declare const EngineService: GenService<{
   },
   /**
    * Streams what happens on an engine until the client cancels, or until the time that it asked for
-   * has passed. The stream's headers come when it is armed: whatever happens after them is seen.
+   * has passed. The first message comes when the stream is armed, also where it has no events yet:
+   * whatever happens after it is seen.
    *
    * Fails with OUT_OF_RANGE (CURSOR_EXPIRED) where the cursor is too old, INVALID_ARGUMENT
    * (CURSOR_INVALID), and RESOURCE_EXHAUSTED (SLOW_CONSUMER) where the client reads too slowly.

@@ -212,12 +212,12 @@ export declare const TerminalSizeSchema: GenMessage<TerminalSize>;
  */
 export declare type ExitStatus = Message<"nap.v1.ExitStatus"> & {
   /**
-   * The exit code, 0 to 255. A process killed by a signal has 128 plus the signal's number, as in a
-   * shell.
+   * The exit code, 0 to 255; always set. A process killed by a signal has 128 plus the signal's
+   * number, as in a shell.
    *
-   * @generated from field: int32 code = 1;
+   * @generated from field: optional int32 code = 1;
    */
-  code: number;
+  code?: number | undefined;
 
   /**
    * The signal that ended the process, for example "SIGKILL". Unset: none, or the engine does not

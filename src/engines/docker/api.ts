@@ -114,7 +114,7 @@ export class DockerApi {
       method: request.method ?? "GET",
       path: `${request.path}?${queryString(request.query ?? {})}`,
       // docker-modem sends `options` both as query and as body, but for these two members.
-      options: { _query: {}, ...(request.body && { _body: request.body }) },
+      options: { _query: {}, _body: request.body ?? {} },
       ...(request.body && { allowEmpty: true }),
       ...(request.upload && { file: request.upload }),
       ...(request.registryAuth && { authconfig: request.registryAuth }),

@@ -184,7 +184,11 @@ async function createAnew(
       body,
     }),
     name === "" ? `a container of ${spec.image}` : name,
-    { kinds: { 404: "IMAGE_NOT_FOUND", 409: "NAME_IN_USE" }, field: "spec" },
+    {
+      kinds: { 404: "IMAGE_NOT_FOUND", 409: "NAME_IN_USE" },
+      resources: { IMAGE_NOT_FOUND: spec.image },
+      field: "spec",
+    },
   );
   const id = created.body.Id;
   try {

@@ -13,6 +13,8 @@ import { DockerStatusError } from "./api.js";
 export interface Operation {
   /** The kind for a status. A status that has none, and 400, is told by {@link Operation.field}. */
   readonly kinds?: Readonly<Record<number, ErrorKind>>;
+  /** The object at fault by kind, where it is not the one that the call is about. */
+  readonly resources?: Partial<Record<ErrorKind, string>>;
   /** The request's field that the daemon checks: what it calls a bad parameter is said of it. */
   readonly field?: string;
 }
@@ -72,8 +74,9 @@ export function dockerError(error: unknown, resource: string, operation: Operati
   if (field !== undefined) {
     return fieldError([{ field, description: message, kind: "FIELD_INVALID" }], error);
   }
-  const details = { resource, engineMessage: message };
-  return new NapError(kind ?? "ENGINE_ERROR", `${resource}: ${message}`, details, error);
+  const known = kind ?? "ENGINE_ERROR";
+  const at = operation.resources?.[known] ?? resource;
+  return new NapError(known, `${at}: ${message}`, { resource: at, engineMessage: message }, error);
 }
 
 function fieldAtFault({ status, message }: DockerStatusError, field?: string): string | undefined {

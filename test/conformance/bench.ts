@@ -1,0 +1,145 @@
+/** What a conformance case gets, and how cases are told. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Container, RunContainerResponse } from "../../gen/nap/v1/container_service_pb.js";
+import type { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
+import type { ExitStatus } from "../../gen/nap/v1/types_pb.js";
+import { OutputStream } from "../../gen/nap/v1/types_pb.js";
+import type { Clients } from "../support/nap.js";
+
+export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "image">;
+
+/** A case: a claim about every engine, and the calls that prove it. */
+export interface Case {
+  readonly name: string;
+  readonly run: (bench: Bench) => Promise<void>;
+}
+
+/** What came out of a container that has ended. */
+export interface Ended {
+  readonly id: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exit: ExitStatus | undefined;
+}
+
+/** One engine behind a running server, and what a case made there. */
+export class Bench {
+  #made: (() => Promise<unknown>)[] = [];
+  static #count = 0;
+
+  constructor(
+    readonly nap: Clients,
+    readonly engine: string,
+    /** An image of busybox that the engine has. */
+    readonly image: string,
+    /** The archive that the image was made of. */
+    readonly rootfs: Buffer,
+    /** A directory that the engine's host and this process both see under this path. */
+    readonly hostDirectory: string,
+  ) {}
+
+  /** A name that nothing else has. */
+  name(what: string): string {
+    return `${what}-${process.pid}-${Bench.#count++}`;
+  }
+
+  /** Has something removed when the case is over, whether it is still there or not. */
+  cleanUp(remove: () => Promise<unknown>): void {
+    this.#made.push(remove);
+  }
+
+  /** Ends a case. */
+  async tidy(): Promise<void> {
+    const removals = this.#made.toReversed();
+    this.#made = [];
+    for (const remove of removals) await remove().catch(() => undefined);
+  }
+
+  /** Removes a container when the case is over. */
+  forget(container: string): void {
+    const { engine } = this;
+    this.cleanUp(() =>
+      this.nap.containers.removeContainer({ engine, container, force: true, removeVolumes: true }),
+    );
+  }
+
+  /** Creates a container that is removed when the case is over. */
+  async create(spec: SpecInit, command: string[] = ["sleep", "60"]): Promise<Container> {
+    const { container } = await this.nap.containers.createContainer({
+      engine: this.engine,
+      spec: { command: { arguments: command }, ...this.#spec(spec) },
+    });
+    if (container === undefined) throw new Error("no container came back");
+    this.forget(container.id);
+    return container;
+  }
+
+  /** Creates and starts a container. */
+  async start(spec: SpecInit, command?: string[]): Promise<Container> {
+    const { id } = await this.create(spec, command);
+    await this.nap.containers.startContainer({ engine: this.engine, container: id });
+    return this.get(id);
+  }
+
+  /** A container as it is now. */
+  async get(container: string): Promise<Container> {
+    const found = await this.nap.containers.getContainer({ engine: this.engine, container });
+    if (found.container === undefined) throw new Error("no container came back");
+    return found.container;
+  }
+
+  /** Runs a shell script in a new container to its end. */
+  async run(spec: SpecInit, script: string): Promise<Ended> {
+    const events = this.nap.containers.runContainer({
+      engine: this.engine,
+      spec: { command: { arguments: ["sh", "-c", script] }, ...this.#spec(spec) },
+    });
+    const seen: RunContainerResponse[] = [];
+    for await (const response of events) {
+      seen.push(response);
+      if (response.event.case === "created") this.forget(response.event.value.containerId);
+    }
+    return ended(seen);
+  }
+
+  /** Runs a shell script in a container that runs, and gives what it wrote. */
+  async exec(container: string, script: string): Promise<string> {
+    const { engine } = this;
+    const exec = { command: ["sh", "-c", script] };
+    const done = await this.nap.containers.execContainerSync({ engine, container, exec });
+    const text = Buffer.concat([done.stdout, done.stderr]).toString();
+    if (done.exit?.code !== 0) throw new Error(`${script}: exit ${done.exit?.code}: ${text}`);
+    return text.trimEnd();
+  }
+
+  #spec(spec: SpecInit): SpecInit & { image: string } {
+    return { image: this.image, ...spec } as SpecInit & { image: string };
+  }
+}
+
+/** What a finished RunContainer stream says. */
+export function ended(seen: readonly RunContainerResponse[]): Ended {
+  const text = { [OutputStream.STDOUT]: "", [OutputStream.STDERR]: "" };
+  let id = "";
+  let exit: ExitStatus | undefined;
+  for (const { event } of seen) {
+    if (event.case === "created") id = event.value.containerId;
+    if (event.case === "exit") exit = event.value;
+    if (event.case !== "output") continue;
+    for (const { stream, data } of event.value.chunks) {
+      text[stream as keyof typeof text] += Buffer.from(data).toString();
+    }
+  }
+  return { id, stdout: text[OutputStream.STDOUT], stderr: text[OutputStream.STDERR], exit };
+}
+
+/** Asks again until `probe` gives something, for at most ten seconds. */
+export async function eventually<T>(probe: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  const end = Date.now() + 10_000;
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined && found !== false) return found;
+    if (Date.now() > end) throw new Error("it did not come about within 10 s");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

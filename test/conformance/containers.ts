@@ -1,0 +1,220 @@
+/** Containers: their life. */
+import { expect } from "chai";
+import { status as Code } from "@grpc/grpc-js";
+import {
+  ContainerState,
+  WaitCondition,
+} from "../../gen/nap/v1/container_service_pb.js";
+import { ListView } from "../../gen/nap/v1/types_pb.js";
+import { all, failure } from "../support/client.js";
+import type { Case } from "./bench.js";
+
+export const containerCases: readonly Case[] = [
+  {
+    name: "goes through created, running, exited and gone",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id, state, name } = await bench.create({});
+      expect(state).to.equal(ContainerState.CREATED);
+      expect(id).to.match(/^[0-9a-f]{64}$/);
+      expect(name).not.to.equal("");
+      expect(await nap.containers.startContainer({ engine, container: id })).to.include({ changed: true });
+      const running = await bench.get(name);
+      expect(running.state).to.equal(ContainerState.RUNNING);
+      expect(running.pid).to.be.greaterThan(0n);
+      expect(running.exit).to.equal(undefined);
+      const timeout = { seconds: 0n };
+      const stopped = await nap.containers.stopContainer({ engine, container: id, timeout });
+      expect(stopped.changed).to.equal(true);
+      const exited = await bench.get(id);
+      expect(exited.state).to.equal(ContainerState.EXITED);
+      expect(exited.exit?.code).to.equal(137);
+      await nap.containers.removeContainer({ engine, container: id });
+      const gone = await failure(nap.containers.getContainer({ engine, container: id }));
+      expect(gone).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
+    },
+  },
+  {
+    name: "says of a start and a stop that change nothing that they changed nothing",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id } = await bench.start({});
+      const again = await nap.containers.startContainer({ engine, container: id });
+      expect(again.changed).to.equal(false);
+      const timeout = { seconds: 0n };
+      await nap.containers.stopContainer({ engine, container: id, timeout });
+      const stopped = await nap.containers.stopContainer({ engine, container: id, timeout });
+      expect(stopped.changed).to.equal(false);
+    },
+  },
+  {
+    name: "finds a container by id, by a unique prefix of it and by name",
+    run: async (bench) => {
+      const { id, name } = await bench.create({});
+      for (const key of [id, id.slice(0, 20), name]) expect((await bench.get(key)).id).to.equal(id);
+    },
+  },
+  {
+    name: "refuses a name that is taken",
+    run: async (bench) => {
+      const { nap, engine, image } = bench;
+      const name = bench.name("taken");
+      const spec = { image, command: { arguments: ["true"] } };
+      const { container } = await nap.containers.createContainer({ engine, name, spec });
+      bench.forget(container!.id);
+      const error = await failure(nap.containers.createContainer({ engine, name, spec }));
+      expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
+      expect(error.info?.metadata["resource"]).to.equal(name);
+    },
+  },
+  {
+    name: "refuses an image that is not there",
+    run: async ({ nap, engine }) => {
+      const spec = { image: "no-such-image:1" };
+      const error = await failure(nap.containers.createContainer({ engine, spec }));
+      expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+      expect(error.info?.metadata).to.include({ engine, resource: "no-such-image:1" });
+    },
+  },
+  {
+    name: "makes one container of a create repeated with its request_id",
+    run: async (bench) => {
+      const { nap, engine, image } = bench;
+      const requestId = bench.name("request");
+      const spec = { image, command: { arguments: ["true"] }, labels: { a: "1", b: "2" } };
+      const request = { engine, requestId, spec };
+      const twice = await Promise.all([
+        nap.containers.createContainer(request),
+        nap.containers.createContainer({ ...request, spec: { ...spec, labels: { b: "2", a: "1" } } }),
+      ]);
+      const ids = twice.map(({ container }) => container?.id);
+      bench.forget(ids[0]!);
+      expect(ids[0]).to.equal(ids[1]);
+      expect(twice[1]?.container).to.deep.include({ requestId });
+      expect(twice[1]?.container?.spec?.labels).to.deep.equal({ a: "1", b: "2" });
+      const other = { ...request, spec: { ...spec, user: "1000" } };
+      const error = await failure(nap.containers.createContainer(other));
+      expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "REQUEST_ID_REUSED" });
+    },
+  },
+  {
+    name: "sends a signal that the process can catch",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const script = "trap 'echo caught; exit 7' HUP; echo ready; while :; do sleep 0.05; done";
+      const { id } = await bench.start({}, ["sh", "-c", script]);
+      const logs = nap.containers.streamContainerLogs({ engine, container: id, follow: true });
+      for await (const { event } of logs) if (event.case === "batch") break;
+      await nap.containers.killContainer({ engine, container: id, signal: "SIGHUP" });
+      const waited = await all(nap.containers.waitContainer({ engine, container: id }));
+      expect(waited.at(-1)?.event).to.deep.include({ case: "exited" });
+      expect((await bench.get(id)).exit?.code).to.equal(7);
+    },
+  },
+  {
+    name: "refuses to kill what does not run, and a signal that does not exist",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.create({});
+      const stopped = await failure(nap.containers.killContainer({ engine, container }));
+      expect(stopped).to.include({
+        code: Code.FAILED_PRECONDITION,
+        reason: "CONTAINER_NOT_RUNNING",
+      });
+      await nap.containers.startContainer({ engine, container });
+      const signal = "SIGNOTHING";
+      const unknown = await failure(nap.containers.killContainer({ engine, container, signal }));
+      expect(unknown).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+      expect(unknown.fields).to.deep.equal(["signal"]);
+    },
+  },
+  {
+    name: "refuses to remove a running container unless forced",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({});
+      const error = await failure(nap.containers.removeContainer({ engine, container }));
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "CONTAINER_RUNNING" });
+      await nap.containers.removeContainer({ engine, container, force: true });
+      const gone = await failure(nap.containers.getContainer({ engine, container }));
+      expect(gone.code).to.equal(Code.NOT_FOUND);
+    },
+  },
+  {
+    name: "arms a wait before the start and reports the exit",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.create({}, ["sh", "-c", "exit 5"]);
+      const condition = WaitCondition.NEXT_EXIT;
+      const wait = nap.containers.waitContainer({ engine, container, condition });
+      const first = await wait.next();
+      expect(first.value?.event).to.deep.include({ case: "armed" });
+      await nap.containers.startContainer({ engine, container });
+      const second = await wait.next();
+      expect(second.value?.event.case).to.equal("exited");
+      expect(second.value?.event.value).to.include({ code: 5, oomKilled: false });
+      expect((await wait.next()).done).to.equal(true);
+    },
+  },
+  {
+    name: "reports the exit of a container that is removed by itself",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.create({ autoRemove: true }, ["sh", "-c", "exit 6"]);
+      const condition = WaitCondition.REMOVED;
+      const wait = nap.containers.waitContainer({ engine, container, condition });
+      await wait.next();
+      await nap.containers.startContainer({ engine, container });
+      const second = await wait.next();
+      expect(second.value?.event.value).to.include({ code: 6 });
+      const gone = await failure(nap.containers.getContainer({ engine, container }));
+      expect(gone.code).to.equal(Code.NOT_FOUND);
+    },
+  },
+  {
+    name: "lists containers by label and state, page by page, each once",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const made = [];
+      for (let n = 0; n < 5; n++) made.push(await bench.create({ labels: { mark } }));
+      await nap.containers.startContainer({ engine, container: made[2]!.id });
+      const filter = { labels: [{ key: "mark", value: mark }] };
+      const seen: string[] = [];
+      let pageToken = "";
+      do {
+        const page = await nap.containers.listContainers({ engine, filter, pageSize: 2, pageToken });
+        expect(page.containers.length).to.be.at.most(2);
+        seen.push(...page.containers.map(({ id }) => id));
+        ({ nextPageToken: pageToken } = page);
+      } while (pageToken !== "");
+      expect(seen.toSorted()).to.deep.equal(made.map(({ id }) => id).toSorted());
+      const states = [ContainerState.RUNNING];
+      const running = await nap.containers.listContainers({ engine, filter: { ...filter, states } });
+      expect(running.containers.map(({ id }) => id)).to.deep.equal([made[2]!.id]);
+    },
+  },
+  {
+    name: "lists whole containers in the full view, and the same as Get gives",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const made = await bench.create({ workingDir: "/tmp", user: "app" });
+      const filter = { names: [made.name] };
+      const view = ListView.FULL;
+      const { containers } = await nap.containers.listContainers({ engine, filter, view });
+      expect(containers).to.deep.equal([await bench.get(made.id)]);
+      const basic = await nap.containers.listContainers({ engine, filter });
+      expect(basic.containers[0]?.spec).to.deep.include({ image: bench.image });
+      expect(basic.containers[0]?.spec?.workingDir).to.equal(undefined);
+    },
+  },
+  {
+    name: "refuses a page token that it did not give",
+    run: async ({ nap, engine }) => {
+      const pageToken = "made-up";
+      const error = await failure(nap.containers.listContainers({ engine, pageToken }));
+      expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+      expect(error.fields).to.deep.equal(["page_token"]);
+    },
+  },
+];

@@ -1,0 +1,77 @@
+/** StreamEvents: what happens on an engine. */
+import { expect } from "chai";
+import { timestampMs, timestampNow } from "@bufbuild/protobuf/wkt";
+import type { Event } from "../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, EventResource } from "../../gen/nap/v1/engine_service_pb.js";
+import { all } from "../support/client.js";
+import type { Bench, Case } from "./bench.js";
+
+const life = [EventAction.CREATE, EventAction.START, EventAction.DIE, EventAction.DESTROY];
+
+export const eventCases: readonly Case[] = [
+  {
+    name: "shows create, start, die with the exit code, and destroy of a container",
+    run: async (bench) => {
+      const { nap, engine, image } = bench;
+      const name = bench.name("watched");
+      const filter = { resources: [EventResource.CONTAINER], actions: life, containers: [name] };
+      const events = nap.engines.streamEvents({ engine, filter });
+      expect((await events.next()).value?.events).to.deep.equal([]);
+      const command = { arguments: ["sh", "-c", "exit 8"] };
+      const spec = { image, command, autoRemove: true };
+      const before = Date.now();
+      await all(nap.containers.runContainer({ engine, name, spec }));
+      const seen: Event[] = [];
+      for await (const batch of events) {
+        seen.push(...batch.events);
+        if (seen.some(({ action }) => action === EventAction.DESTROY)) break;
+      }
+      expect(seen.map(({ action }) => action)).to.deep.equal(life);
+      expect(seen.map(({ resourceName }) => resourceName)).to.deep.equal(life.map(() => name));
+      expect(seen.find(({ action }) => action === EventAction.DIE)?.exit?.code).to.equal(8);
+      for (const { time } of seen) {
+        expect(timestampMs(time!)).to.be.within(before - 1000, Date.now() + 1000);
+      }
+    },
+  },
+  {
+    name: "replays since a time and ends at a time that has passed",
+    run: async (bench) => {
+      const since = timestampNow();
+      const { id } = await bench.create({});
+      const until = timestampNow();
+      const seen = await eventsOf(bench, { since, until });
+      expect(seen.filter(({ resourceId }) => resourceId === id)).to.have.length(1);
+      expect(await eventsOf(bench, { since: until, until })).to.deep.equal([]);
+    },
+  },
+  {
+    name: "shows volumes and networks, and selects by label",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const since = timestampNow();
+      const volume = bench.name("volume");
+      await nap.volumes.createVolume({ engine, name: volume });
+      await nap.volumes.removeVolume({ engine, volume });
+      await bench.create({ labels: { mark } });
+      const filter = { labels: [{ key: "mark", value: mark }] };
+      const until = timestampNow();
+      const marked = await eventsOf(bench, { since, until, filter });
+      expect(marked.map(({ resource }) => resource)).to.deep.equal([EventResource.CONTAINER]);
+      const volumes = { resources: [EventResource.VOLUME], volumes: [volume] };
+      const seen = await eventsOf(bench, { since, until, filter: volumes });
+      expect(seen.map(({ action }) => action)).to.deep.equal([
+        EventAction.CREATE,
+        EventAction.DESTROY,
+      ]);
+    },
+  },
+];
+
+type Selection = Parameters<Bench["nap"]["engines"]["streamEvents"]>[0];
+
+async function eventsOf({ nap, engine }: Bench, selection: Selection): Promise<Event[]> {
+  const request = { ...selection, engine } as Selection;
+  return (await all(nap.engines.streamEvents(request))).flatMap(({ events }) => events);
+}

@@ -1,0 +1,82 @@
+/** ExecContainerSync: a command in a container that runs. */
+import { expect } from "chai";
+import { status as Code } from "@grpc/grpc-js";
+import { failure } from "../support/client.js";
+import type { Bench, Case } from "./bench.js";
+
+export const execCases: readonly Case[] = [
+  {
+    name: "gives stdout, stderr and the exit code of a command",
+    run: async (bench) => {
+      const { id: container } = await bench.start({});
+      const done = await exec(bench, container, ["sh", "-c", "echo out; echo err >&2; exit 9"]);
+      expect(Buffer.from(done.stdout).toString()).to.equal("out\n");
+      expect(Buffer.from(done.stderr).toString()).to.equal("err\n");
+      expect(done.exit?.code).to.equal(9);
+    },
+  },
+  {
+    name: "runs as a user, in a directory, with variables and with input",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({});
+      const done = await nap.containers.execContainerSync({
+        engine,
+        container,
+        stdin: Buffer.from("input"),
+        exec: {
+          command: ["sh", "-c", "id -un; pwd; echo $A; cat"],
+          user: "app",
+          workingDir: "/data",
+          environment: { A: "b=c" },
+        },
+      });
+      expect(Buffer.from(done.stdout).toString()).to.equal("app\n/data\nb=c\ninput");
+    },
+  },
+  {
+    name: "keeps as much output as asked for and says that there was more",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({});
+      const done = await nap.containers.execContainerSync({
+        engine,
+        container,
+        exec: { command: ["sh", "-c", "head -c 3000000 /dev/zero; echo e >&2"] },
+        maxOutputBytes: 1000,
+      });
+      expect(done.stdout).to.have.length(1000);
+      expect(done).to.include({ stdoutTruncated: true, stderrTruncated: false });
+      expect(done.exit?.code).to.equal(0);
+    },
+  },
+  {
+    name: "tells a command that does not exist from one that exits with 126 or 127",
+    run: async (bench) => {
+      const { id: container } = await bench.start({});
+      const absent = await failure(exec(bench, container, ["no-such-command"]));
+      expect(absent).to.include({ code: Code.FAILED_PRECONDITION, reason: "COMMAND_NOT_FOUND" });
+      const plain = await failure(exec(bench, container, ["/etc/not-executable"]));
+      expect(plain).to.include({ reason: "COMMAND_NOT_EXECUTABLE" });
+      for (const code of [126, 127]) {
+        const done = await exec(bench, container, ["sh", "-c", `exit ${code}`]);
+        expect(done.exit?.code).to.equal(code);
+      }
+    },
+  },
+  {
+    name: "refuses a container that does not run",
+    run: async (bench) => {
+      const { id: container } = await bench.create({});
+      const error = await failure(exec(bench, container, ["true"]));
+      expect(error).to.include({
+        code: Code.FAILED_PRECONDITION,
+        reason: "CONTAINER_NOT_RUNNING",
+      });
+    },
+  },
+];
+
+function exec({ nap, engine }: Bench, container: string, command: string[]) {
+  return nap.containers.execContainerSync({ engine, container, exec: { command } });
+}

@@ -1,0 +1,97 @@
+/** Images. */
+import { expect } from "chai";
+import { status as Code } from "@grpc/grpc-js";
+import { ListView } from "../../gen/nap/v1/types_pb.js";
+import { failure } from "../support/client.js";
+import type { Bench, Case } from "./bench.js";
+
+const chunkBytes = 256 * 1024;
+
+/** The messages that import an archive. */
+export function* importMessages(engine: string, open: object, archive: Buffer) {
+  yield { engine, action: { case: "open" as const, value: open } };
+  for (let at = 0; at < archive.length; at += chunkBytes) {
+    const value = new Uint8Array(archive.subarray(at, at + chunkBytes));
+    yield { action: { case: "data" as const, value } };
+  }
+}
+
+export const imageCases: readonly Case[] = [
+  {
+    name: "imports an archive with its configuration and runs it",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const reference = await imported(bench, ['CMD ["echo", "from the image"]', "ENV A=b"]);
+      const { image } = await nap.images.getImage({ engine, image: reference });
+      expect(image?.tags).to.deep.equal([reference]);
+      expect(image?.config?.command?.arguments).to.deep.equal(["echo", "from the image"]);
+      expect(image?.config?.environment).to.deep.equal({ A: "b" });
+      expect(image?.platform?.os).to.equal("linux");
+      const spec = { image: reference, command: undefined } as object;
+      const { stdout } = await bench.run(spec, "echo $A; cat /data/seed");
+      expect(stdout).to.equal("b\nfrom the image\n");
+    },
+  },
+  {
+    name: "refuses an archive that is none, and one that is empty",
+    run: async ({ nap, engine }) => {
+      for (const archive of [Buffer.alloc(2000, "not a tar"), Buffer.alloc(0)]) {
+        const error = await failure(nap.images.importImage(importMessages(engine, {}, archive)));
+        expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
+      }
+    },
+  },
+  {
+    name: "tags an image, finds it by either reference, and removes one after the other",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const image = await imported(bench, []);
+      const reference = `${bench.name("nap-again")}:2`;
+      await nap.images.tagImage({ engine, image, reference });
+      const ids = [];
+      for (const name of [image, reference]) {
+        ids.push((await nap.images.getImage({ engine, image: name })).image?.id);
+      }
+      expect(ids[0]).to.equal(ids[1]);
+      const first = await nap.images.removeImage({ engine, image });
+      expect({ ...first }).to.deep.include({ untagged: [image], deleted: [] });
+      const second = await nap.images.removeImage({ engine, image: reference });
+      expect(second.deleted).to.include(ids[0]);
+      const gone = await failure(nap.images.getImage({ engine, image }));
+      expect(gone).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+    },
+  },
+  {
+    name: "refuses to remove an image that containers use, and names them",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const image = await imported(bench, []);
+      const { name } = await bench.create({ image } as object);
+      const error = await failure(nap.images.removeImage({ engine, image }));
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
+      expect(error.subjects).to.deep.equal([name]);
+    },
+  },
+  {
+    name: "lists images by reference, in both views",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const reference = await imported(bench, ["LABEL nap=1"]);
+      const filter = { references: [reference] };
+      for (const view of [ListView.BASIC, ListView.FULL]) {
+        const { images } = await nap.images.listImages({ engine, filter, view });
+        expect(images.map(({ tags }) => tags)).to.deep.equal([[reference]]);
+        expect(images[0]?.labels).to.deep.equal({ nap: "1" });
+        expect(images[0]?.config !== undefined).to.equal(view === ListView.FULL);
+      }
+    },
+  },
+];
+
+async function imported(bench: Bench, instructions: string[]): Promise<string> {
+  const { nap, engine, rootfs } = bench;
+  const reference = `${bench.name("nap-import")}:1`;
+  await nap.images.importImage(importMessages(engine, { reference, instructions }, rootfs));
+  bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
+  return reference;
+}

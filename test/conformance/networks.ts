@@ -1,0 +1,114 @@
+/** Networks. */
+import { expect } from "chai";
+import { status as Code } from "@grpc/grpc-js";
+import { failure } from "../support/client.js";
+import type { Bench, Case } from "./bench.js";
+
+export const networkCases: readonly Case[] = [
+  {
+    name: "lets containers on one network reach each other by name and alias, and no others",
+    run: async (bench) => {
+      const [one, other] = [await networkFor(bench), await networkFor(bench)];
+      const aliases = [bench.name("alias")];
+      const on = (network: string) => ({
+        network: {
+          mode: {
+            case: "attachments" as const,
+            value: { items: [{ network, endpoint: { aliases } }] },
+          },
+        },
+      });
+      const serve = ["sh", "-c", "while :; do echo served | nc -l -p 7000; done"];
+      const { name } = await bench.start(on(one), serve);
+      for (const host of [name, aliases[0]]) {
+        const { stdout } = await bench.run(on(one), `for n in 1 2 3 4 5; do nc ${host} 7000 && exit; sleep 0.2; done`);
+        expect(stdout).to.equal("served\n");
+      }
+      const outside = await bench.run(on(other), `nc -w 2 ${name} 7000`);
+      expect(outside.exit?.code).not.to.equal(0);
+    },
+  },
+  {
+    name: "attaches a container to two networks from its start, at a fixed address",
+    run: async (bench) => {
+      const subnet = "10.213.7.0/24";
+      const addressManagement = { pools: [{ subnet, gateway: "10.213.7.1" }] };
+      const one = await networkFor(bench, { addressManagement });
+      const two = await networkFor(bench);
+      const items = [
+        { network: one, endpoint: { ipv4Address: "10.213.7.77" } },
+        { network: two, endpoint: {} },
+      ];
+      const network = { mode: { case: "attachments" as const, value: { items } } };
+      const { id, endpoints } = await bench.start({ network });
+      expect(await bench.exec(id, "ip -4 addr show eth0")).to.include("10.213.7.77/24");
+      expect(await bench.exec(id, "ls /sys/class/net | grep -c eth")).to.equal("2");
+      expect(endpoints.map(({ network: name }) => name)).to.have.members([one, two]);
+    },
+  },
+  {
+    name: "refuses a second network under a name, and an overlapping subnet",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const spec = { addressManagement: { pools: [{ subnet: "10.213.9.0/24" }] } };
+      const name = await networkFor(bench, spec);
+      const taken = await failure(nap.networks.createNetwork({ engine, name }));
+      expect(taken).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
+      const overlap = await failure(
+        nap.networks.createNetwork({ engine, name: bench.name("overlap"), spec }),
+      );
+      expect(overlap).to.include({ code: Code.FAILED_PRECONDITION, reason: "SUBNET_IN_USE" });
+    },
+  },
+  {
+    name: "refuses to remove a network in use and names its users, and one of the engine's own",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const network = await networkFor(bench);
+      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
+      const { name } = await bench.start({ network: { mode } });
+      const error = await failure(nap.networks.removeNetwork({ engine, network }));
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
+      expect(error.subjects).to.deep.equal([name]);
+      const own = await failure(nap.networks.removeNetwork({ engine, network: "bridge" }));
+      expect(own).to.include({ code: Code.FAILED_PRECONDITION, reason: "NETWORK_PREDEFINED" });
+    },
+  },
+  {
+    name: "lists networks by label, gets one with its containers, and removes it",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const network = await networkFor(bench, { labels: { mark }, internal: true });
+      const filter = { labels: [{ key: "mark", value: mark }] };
+      const { networks } = await nap.networks.listNetworks({ engine, filter });
+      expect(networks.map(({ name }) => name)).to.deep.equal([network]);
+      expect(networks[0]?.spec?.internal).to.equal(true);
+      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
+      const { id } = await bench.start({ network: { mode } });
+      const found = await nap.networks.getNetwork({ engine, network });
+      expect(found.network?.endpoints.map(({ containerId }) => containerId)).to.deep.equal([id]);
+      await nap.containers.removeContainer({ engine, container: id, force: true });
+      await nap.networks.removeNetwork({ engine, network });
+      const gone = await failure(nap.networks.getNetwork({ engine, network }));
+      expect(gone).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
+    },
+  },
+  {
+    name: "refuses a container on a network that is not there, when it is created",
+    run: async ({ nap, engine, image }) => {
+      const mode = { case: "attachments" as const, value: { items: [{ network: "no-such" }] } };
+      const spec = { image, network: { mode } };
+      const error = await failure(nap.containers.createContainer({ engine, spec }));
+      expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
+    },
+  },
+];
+
+async function networkFor(bench: Bench, spec: object = {}): Promise<string> {
+  const { nap, engine } = bench;
+  const name = bench.name("network");
+  await nap.networks.createNetwork({ engine, name, spec });
+  bench.cleanUp(() => nap.networks.removeNetwork({ engine, network: name }));
+  return name;
+}

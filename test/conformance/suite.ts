@@ -1,0 +1,89 @@
+/**
+ * Runs every case against an engine.
+ *
+ * A case either proves its effect, or is refused with fields or a method that the engine declares
+ * unsupported: so no engine passes by failing, nor by declaring something and doing otherwise. The
+ * floor names what must work all the same.
+ */
+import { expect } from "chai";
+import type { Context } from "mocha";
+import { status as Code } from "@grpc/grpc-js";
+import { RpcError } from "../support/client.js";
+import type { Bench, Case } from "./bench.js";
+import { containerCases } from "./containers.js";
+import { eventCases } from "./events.js";
+import { execCases } from "./exec.js";
+import { imageCases } from "./images.js";
+import { logCases } from "./logs.js";
+import { networkCases } from "./networks.js";
+import { optionCases } from "./options.js";
+import { runCases } from "./run.js";
+import { volumeCases } from "./volumes.js";
+
+const groups: readonly [title: string, cases: readonly Case[]][] = [
+  ["containers", containerCases],
+  ["run", runCases],
+  ["options", optionCases],
+  ["logs", logCases],
+  ["exec", execCases],
+  ["events", eventCases],
+  ["images", imageCases],
+  ["volumes", volumeCases],
+  ["networks", networkCases],
+];
+
+/** The names of all cases. */
+export const allCases: readonly string[] = groups.flatMap(([title, cases]) =>
+  cases.map(({ name }) => `${title}: ${name}`),
+);
+
+/** Declares the suite for one engine. `open` gives the bench when the tests run. */
+export function conformance(engine: string, open: () => Bench, floor: ReadonlySet<string>): void {
+  const outcomes = new Map<string, string>();
+  describe(`conformance: ${engine}`, () => {
+    for (const [title, cases] of groups) {
+      describe(title, () => {
+        for (const { name, run } of cases) {
+          it(name, async function (this: Context) {
+            const bench = open();
+            const key = `${title}: ${name}`;
+            outcomes.set(key, "failed");
+            try {
+              await run(bench);
+              outcomes.set(key, "works");
+            } catch (error) {
+              const refused = await refusal(bench, error);
+              if (refused === undefined || floor.has(key)) throw error;
+              outcomes.set(key, `refused: ${refused}`);
+            } finally {
+              await bench.tidy();
+            }
+          });
+        }
+      });
+    }
+    after(() => printTable(engine, outcomes));
+  });
+}
+
+/** What an engine refused, if it has declared that. */
+async function refusal({ nap, engine }: Bench, error: unknown): Promise<string | undefined> {
+  if (!(error instanceof RpcError)) return undefined;
+  const declared = await nap.engines.getEngineCapabilities({ engine });
+  if (error.reason === "METHOD_UNSUPPORTED_BY_ENGINE") {
+    expect(error.code).to.equal(Code.UNIMPLEMENTED);
+    return error.message;
+  }
+  if (error.reason !== "FIELD_UNSUPPORTED_BY_ENGINE") return undefined;
+  const names = declared.unsupportedFields.map(({ name }) => name.split(".").at(-1));
+  for (const field of error.fields) {
+    const last = field.replace(/\[[^\]]*\]$/, "").split(".").at(-1);
+    expect(names, `${field} is refused and not declared`).to.include(last);
+  }
+  return error.fields.join(", ");
+}
+
+function printTable(engine: string, outcomes: ReadonlyMap<string, string>): void {
+  console.log(`\n  case × ${engine}`);
+  for (const [name, outcome] of outcomes) console.log(`    ${name.padEnd(76)} ${outcome}`);
+}

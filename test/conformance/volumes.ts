@@ -1,0 +1,72 @@
+/** Volumes. */
+import { expect } from "chai";
+import { status as Code } from "@grpc/grpc-js";
+import { failure } from "../support/client.js";
+import type { Bench, Case } from "./bench.js";
+
+export const volumeCases: readonly Case[] = [
+  {
+    name: "keeps data beyond the container that wrote it, and shares it",
+    run: async (bench) => {
+      const volume = await volumeFor(bench);
+      const mount = { target: "/v", source: { case: "volume" as const, value: { volume } } };
+      const writer = await bench.run({ mounts: [mount] }, "echo kept >/v/file");
+      const { nap, engine } = bench;
+      await nap.containers.removeContainer({ engine, container: writer.id, removeVolumes: true });
+      const reader = await bench.run({ mounts: [{ ...mount, readOnly: true }] }, "cat /v/file; touch /v/x");
+      expect(reader.stdout).to.equal("kept\n");
+      expect(reader.stderr).to.include("Read-only file system");
+    },
+  },
+  {
+    name: "gives the same volume for the same spec, and refuses another spec",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const name = await volumeFor(bench, { labels: { a: "b" } });
+      const spec = { labels: { a: "b" } };
+      const again = await nap.volumes.createVolume({ engine, name, spec });
+      expect(again.changed).to.equal(false);
+      const other = { labels: { a: "c" } };
+      const error = await failure(nap.volumes.createVolume({ engine, name, spec: other }));
+      expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
+    },
+  },
+  {
+    name: "refuses to remove a volume in use, and names its users",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const volume = await volumeFor(bench);
+      const source = { case: "volume" as const, value: { volume } };
+      const { name } = await bench.create({ mounts: [{ target: "/v", source }] });
+      const error = await failure(nap.volumes.removeVolume({ engine, volume }));
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
+      expect(error.subjects).to.deep.equal([name]);
+    },
+  },
+  {
+    name: "lists volumes by label, gets and removes them",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const volume = await volumeFor(bench, { labels: { mark } });
+      const filter = { labels: [{ key: "mark", value: mark }] };
+      const { volumes } = await nap.volumes.listVolumes({ engine, filter });
+      expect(volumes.map(({ name }) => name)).to.deep.equal([volume]);
+      const found = await nap.volumes.getVolume({ engine, volume });
+      expect(found.volume?.spec?.labels).to.deep.equal({ mark });
+      for (const force of [false, true]) {
+        if (!force) await nap.volumes.removeVolume({ engine, volume, force });
+        const gone = await failure(nap.volumes.removeVolume({ engine, volume, force }));
+        expect(gone).to.include({ code: Code.NOT_FOUND, reason: "VOLUME_NOT_FOUND" });
+      }
+    },
+  },
+];
+
+async function volumeFor(bench: Bench, spec: object = {}): Promise<string> {
+  const { nap, engine } = bench;
+  const name = bench.name("volume");
+  await nap.volumes.createVolume({ engine, name, spec });
+  bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume: name, force: true }));
+  return name;
+}

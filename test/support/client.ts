@@ -1,0 +1,172 @@
+/** A gRPC client for the generated services, over grpc-js and a real socket. */
+import type { DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import type { CallOptions, ServiceError } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, status as Code } from "@grpc/grpc-js";
+import type { BadRequest, ErrorInfo } from "../../gen/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  PreconditionFailureSchema,
+  RetryInfoSchema,
+} from "../../gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
+
+type Shapes = Pick<DescMethod, "input" | "output" | "methodKind">;
+type Init<M extends Shapes> = MessageInitShape<M["input"]>;
+type Reply<M extends Shapes> = MessageShape<M["output"]>;
+
+/** What a call may be given beside its request. */
+export interface CallControl {
+  readonly signal?: AbortSignal;
+  readonly timeoutMillis?: number;
+}
+
+type CallOf<M extends Shapes> = {
+  unary: (request: Init<M>, control?: CallControl) => Promise<Reply<M>>;
+  server_streaming: (request: Init<M>, control?: CallControl) => AsyncGenerator<Reply<M>>;
+  client_streaming: (
+    requests: AsyncIterable<Init<M>> | Iterable<Init<M>>,
+    control?: CallControl,
+  ) => Promise<Reply<M>>;
+  bidi_streaming: (
+    requests: AsyncIterable<Init<M>> | Iterable<Init<M>>,
+    control?: CallControl,
+  ) => AsyncGenerator<Reply<M>>;
+}[M["methodKind"]];
+
+/** The methods of a service as functions. */
+export type ClientOf<S extends { method: GenServiceMethods }> = {
+  [K in keyof S["method"]]: CallOf<S["method"][K]>;
+};
+
+/** The status of a failed call, its details decoded. */
+export class RpcError extends Error {
+  readonly code: Code;
+  readonly reason: string;
+  readonly info: ErrorInfo | undefined;
+  readonly badRequest: BadRequest | undefined;
+  /** The subjects of a PreconditionFailure. */
+  readonly subjects: readonly string[];
+  readonly retryAfterMillis: number | undefined;
+
+  constructor(cause: ServiceError) {
+    super(`${Code[cause.code]}: ${cause.details}`, { cause });
+    this.code = cause.code;
+    const [bytes] = cause.metadata?.get("grpc-status-details-bin") ?? [];
+    const details = bytes ? fromBinary(StatusSchema, bytes as Buffer).details : [];
+    const find = <D extends Parameters<typeof anyUnpack>[1]>(desc: D) =>
+      details.map((any) => anyUnpack(any, desc)).find((found) => found !== undefined);
+    this.info = find(ErrorInfoSchema) as ErrorInfo | undefined;
+    this.reason = this.info?.reason ?? "";
+    this.badRequest = find(BadRequestSchema) as BadRequest | undefined;
+    const precondition = find(PreconditionFailureSchema) as
+      | MessageShape<typeof PreconditionFailureSchema>
+      | undefined;
+    this.subjects = (precondition?.violations ?? []).map(({ subject }) => subject);
+    const retry = find(RetryInfoSchema) as MessageShape<typeof RetryInfoSchema> | undefined;
+    this.retryAfterMillis = retry?.retryDelay && Number(retry.retryDelay.seconds) * 1000;
+  }
+
+  /** The paths of the fields at fault. */
+  get fields(): string[] {
+    return (this.badRequest?.fieldViolations ?? []).map(({ field }) => field);
+  }
+}
+
+/** One channel to a server. */
+export function openChannel(address: string): Client {
+  const noLimit = { "grpc.max_receive_message_length": -1, "grpc.use_local_subchannel_pool": 1 };
+  return new Client(address, credentials.createInsecure(), noLimit);
+}
+
+/** The client of a service over a channel. */
+export function clientOf<T extends GenServiceMethods>(
+  channel: Client,
+  service: GenService<T>,
+): ClientOf<GenService<T>> {
+  const methods = (service as unknown as DescService).methods.map((method) => [
+    method.localName,
+    (input: object, control: CallControl = {}) => call(channel, method, input, control),
+  ]);
+  return Object.fromEntries(methods) as ClientOf<GenService<T>>;
+}
+
+function call(channel: Client, method: DescMethod, input: object, control: CallControl): unknown {
+  const single = method.methodKind === "unary" || method.methodKind === "server_streaming";
+  const requests = (single ? [input] : input) as Iterable<object> | AsyncIterable<object>;
+  const replies = callStream(channel, method, requests, control);
+  return method.methodKind === "unary" || method.methodKind === "client_streaming"
+    ? only(replies)
+    : replies;
+}
+
+async function only(replies: AsyncGenerator<object>): Promise<object> {
+  const all: object[] = [];
+  for await (const reply of replies) all.push(reply);
+  if (all.length !== 1) throw new Error(`${all.length} replies instead of one`);
+  return all[0]!;
+}
+
+async function* callStream(
+  channel: Client,
+  method: DescMethod,
+  requests: Iterable<object> | AsyncIterable<object>,
+  { signal, timeoutMillis }: CallControl,
+): AsyncGenerator<object> {
+  const options: CallOptions =
+    timeoutMillis === undefined ? {} : { deadline: Date.now() + timeoutMillis };
+  const stream = channel.makeBidiStreamRequest(
+    `/${method.parent.typeName}/${method.name}`,
+    (message: object) => Buffer.from(toBinary(method.input, create(method.input, message))),
+    (bytes: Buffer) => fromBinary(method.output, bytes),
+    new Metadata(),
+    options,
+  );
+  const onAbort = (): void => stream.cancel();
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const sending = (async () => {
+    for await (const request of requests) {
+      if (stream.destroyed) return;
+      if (!stream.write(request)) await new Promise((resolve) => stream.once("drain", resolve));
+    }
+    stream.end();
+  })();
+  // A call that has failed takes no more requests; its status tells why.
+  sending.catch((error: unknown) => stream.destroy(error as Error));
+  let ended = false;
+  try {
+    for await (const reply of stream) yield reply as object;
+    ended = true;
+  } catch (error) {
+    ended = true;
+    throw (error as ServiceError).metadata === undefined
+      ? error
+      : new RpcError(error as ServiceError);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    if (!ended) stream.cancel();
+    stream.on("error", () => undefined);
+  }
+}
+
+/** Awaits the failure of a call. */
+export async function failure(outcome: Promise<unknown>): Promise<RpcError> {
+  try {
+    await outcome;
+  } catch (error) {
+    if (error instanceof RpcError) return error;
+    throw error;
+  }
+  throw new Error("the call succeeded, and should have failed");
+}
+
+/** Reads a stream to its end. */
+export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = [];
+  for await (const item of stream) items.push(item);
+  return items;
+}
