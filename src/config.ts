@@ -48,10 +48,10 @@ const engineName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a
 
 const engineSchema = z.strictObject({
   driver: z.literal("docker"),
-  url: z.string().regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+:\d+)$/, "must be unix:///path or tcp://host:port"),
-  tls: z
-    .strictObject({ ca: z.string().optional(), cert: z.string(), key: z.string() })
-    .optional(),
+  url: z
+    .string()
+    .regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+:\d+)$/, "must be unix:///path or tcp://host:port"),
+  tls: z.strictObject({ ca: z.string().optional(), cert: z.string(), key: z.string() }).optional(),
 });
 
 const fileSchema = z.strictObject({
@@ -90,7 +90,9 @@ function readConfigFile(path: string): ConfigFile {
   }
   const parsed = fileSchema.safeParse(data);
   if (!parsed.success) {
-    const issues = parsed.error.issues.map(({ path: at, message }) => `${at.join(".")}: ${message}`);
+    const issues = parsed.error.issues.map(
+      ({ path: at, message }) => `${at.join(".")}: ${message}`,
+    );
     throw new ConfigError(`${path}: ${issues.join("; ")}`);
   }
   const { engines, ...rest } = parsed.data;

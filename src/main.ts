@@ -16,10 +16,13 @@ const help = `nap, one stable gRPC interface to container engines
 
 Usage:
   nap serve [--config FILE] [--listen ADDRESS]... [--insecure]
+  nap check [--config FILE]
   nap --help
   nap --version
 
-Options of serve:
+serve runs the server; check says whether the configuration is valid and its engines answer.
+
+Options:
   --config FILE      read engines and listeners from FILE (YAML)
   --listen ADDRESS   listen on unix:///path or host:port; may be given several times
                      (default: unix:///run/nap/nap.sock, or below XDG_RUNTIME_DIR)
@@ -46,26 +49,46 @@ async function main(): Promise<void> {
   });
   if (values.version) return print(version());
   if (values.help) return print(help);
-  if (positionals.length !== 1 || positionals[0] !== "serve") {
-    throw new ConfigError(`say "nap serve"; "nap --help" tells more`);
-  }
-  await serve(values);
+  const [command, ...rest] = positionals;
+  if (rest.length === 0 && command === "serve") return serve(values);
+  if (rest.length === 0 && command === "check") return check(values);
+  throw new ConfigError(`say "nap serve"; "nap --help" tells more`);
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
   const config = loadConfig(flags);
   for (const address of config.listen) {
-    if (address.kind === "unix") await mkdir(dirname(address.path), { recursive: true, mode: 0o750 });
+    if (address.kind !== "unix") continue;
+    await mkdir(dirname(address.path), { recursive: true, mode: 0o750 });
   }
-  const engines = config.engines.map((engine) => drivers[engine.driver](engine));
-  const registry = new Registry(engines, config.defaultEngine);
-  const server = await startServer(registry, config.listen);
+  const server = await startServer(registryOf(config), config.listen);
   announce(config, server);
   await new Promise((resolve) => {
     process.once("SIGTERM", resolve).once("SIGINT", resolve);
   });
   print("nap: stopping");
   await server.stop();
+}
+
+async function check(flags: ServeFlags): Promise<void> {
+  const config = loadConfig(flags);
+  const registry = registryOf(config);
+  const { signal } = new AbortController();
+  const engines = await Promise.all(
+    [...registry.engines].map((engine) => registry.probe(engine, signal)),
+  );
+  for (const { name, driver, version, errorMessage } of engines) {
+    print(`nap: engine "${name}" (${driver}): ${errorMessage || `answers, version ${version}`}`);
+  }
+  await registry.close();
+  if (engines.some(({ errorMessage }) => errorMessage !== "")) {
+    throw new ConfigError("not every engine answers");
+  }
+}
+
+function registryOf(config: Config): Registry {
+  const engines = config.engines.map((engine) => drivers[engine.driver](engine));
+  return new Registry(engines, config.defaultEngine);
 }
 
 function announce({ engines }: Config, { addresses }: RunningServer): void {
@@ -84,12 +107,18 @@ function print(line: string): void {
   process.stdout.write(line.endsWith("\n") ? line : `${line}\n`);
 }
 
+/** What a person can act on says itself; anything else is a defect, and its stack helps. */
+function explanation(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code = "" } = error as { code?: string };
+  const expected = error instanceof ConfigError || /^ERR_PARSE_ARGS|^E[A-Z]+$/.test(code);
+  return expected ? error.message : (error.stack ?? error.message);
+}
+
 main().then(
   () => process.exit(0),
   (error: unknown) => {
-    const expected = error instanceof ConfigError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
-    const text = expected ? (error as Error).message : error instanceof Error ? error.stack : String(error);
-    process.stderr.write(`nap: ${text}\n`);
+    process.stderr.write(`nap: ${explanation(error)}\n`);
     process.exit(1);
   },
 );

@@ -103,10 +103,13 @@ async function write(call: GrpcCall, bytes: Uint8Array, signal: AbortSignal): Pr
   await new Promise<void>((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason as Error);
     signal.addEventListener("abort", onAbort, { once: true });
-    call.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), (error: Error | null | undefined) => {
-      signal.removeEventListener("abort", onAbort);
-      if (error) reject(error);
-      else resolve();
-    });
+    call.write(
+      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+      (error: Error | null | undefined) => {
+        signal.removeEventListener("abort", onAbort);
+        if (error) reject(error);
+        else resolve();
+      },
+    );
   });
 }

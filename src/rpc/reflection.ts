@@ -4,13 +4,7 @@
  * The descriptors are served as they were compiled, with `optional` and the contract's own options,
  * which going through another representation would lose.
  */
-import type {
-  DescExtension,
-  DescFile,
-  DescService,
-  Message,
-  Registry,
-} from "@bufbuild/protobuf";
+import type { DescExtension, DescFile, DescService, Message, Registry } from "@bufbuild/protobuf";
 import { create, createRegistry, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
@@ -46,14 +40,18 @@ export function reflection(
   const registry = createRegistry(...files);
   // The two versions differ in nothing but their package.
   const serve = (service: DescService, schema: GenMessage<Message>): BoundService =>
-    bind(service, () => async function* (requests) {
-      for await (const message of requests) {
-        const originalRequest = message as ServerReflectionRequest;
-        const messageResponse = answer(listed, files, registry, originalRequest);
-        const { host: validHost } = originalRequest;
-        yield create(schema, { validHost, originalRequest, messageResponse } as object);
-      }
-    });
+    bind(
+      service,
+      () =>
+        async function* (requests) {
+          for await (const message of requests) {
+            const originalRequest = message as ServerReflectionRequest;
+            const messageResponse = answer(listed, files, registry, originalRequest);
+            const { host: validHost } = originalRequest;
+            yield create(schema, { validHost, originalRequest, messageResponse } as object);
+          }
+        },
+    );
   return [
     serve(ServerReflection, ServerReflectionResponseSchema),
     serve(ServerReflectionAlpha, AlphaResponseSchema),

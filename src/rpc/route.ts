@@ -117,26 +117,24 @@ function* repeatedTarget(request: Request): Generator<FieldViolation> {
 }
 
 async function nextRequest(incoming: AsyncIterator<Message>): Promise<Request | undefined> {
-  const { done, value } = await incoming.next();
-  return done ? undefined : (value as Request);
+  const next = await incoming.next();
+  return next.done ? undefined : next.value;
 }
 
 function refuse(violations: readonly FieldViolation[]): void {
   if (violations.length > 0) throw fieldError(violations);
 }
 
-function implementationOf(
-  engine: Engine,
-  member: EngineMember,
-  method: DescMethod,
-): UntypedMethod {
+function implementationOf(engine: Engine, member: EngineMember, method: DescMethod): UntypedMethod {
   const implementation = (engine[member] as UntypedMethods | undefined)?.[method.localName];
   if (implementation !== undefined) return implementation;
   const message = `the driver ${engine.driver} does not have ${method.name}`;
   throw new NapError("METHOD_UNSUPPORTED_BY_ENGINE", message);
 }
 
-async function* answers(outcome: Promise<Message> | AsyncGenerator<Message>): AsyncGenerator<Message> {
+async function* answers(
+  outcome: Promise<Message> | AsyncGenerator<Message>,
+): AsyncGenerator<Message> {
   if (Symbol.asyncIterator in outcome) yield* outcome;
   else yield await outcome;
 }

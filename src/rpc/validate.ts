@@ -34,7 +34,10 @@ function* unknownFields(path: string, { message }: ReflectMessage): Generator<Fi
   }
 }
 
-function* wellKnownType(path: string, { desc, message }: ReflectMessage): Generator<FieldViolation> {
+function* wellKnownType(
+  path: string,
+  { desc, message }: ReflectMessage,
+): Generator<FieldViolation> {
   const isDuration = desc.typeName === "google.protobuf.Duration";
   if (!isDuration && desc.typeName !== "google.protobuf.Timestamp") return;
   const { seconds, nanos } = message as Message & { seconds: bigint; nanos: number };

@@ -12,6 +12,8 @@ export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "image
 export interface Case {
   readonly name: string;
   readonly run: (bench: Bench) => Promise<void>;
+  /** Why this machine cannot show it, by a probe at run time. Undefined: it can. */
+  readonly unobservable?: () => string | undefined;
 }
 
 /** What came out of a container that has ended. */
@@ -67,7 +69,9 @@ export class Bench {
   async create(spec: SpecInit, command: string[] = ["sleep", "60"]): Promise<Container> {
     const { container } = await this.nap.containers.createContainer({
       engine: this.engine,
-      spec: { command: { arguments: command }, ...this.#spec(spec) },
+      // A name of its own: the C library resolves no name with an underscore, as engines make up.
+      name: this.name("container"),
+      spec: this.#spec({ command: { arguments: command }, ...spec }),
     });
     if (container === undefined) throw new Error("no container came back");
     this.forget(container.id);
@@ -92,7 +96,7 @@ export class Bench {
   async run(spec: SpecInit, script: string): Promise<Ended> {
     const events = this.nap.containers.runContainer({
       engine: this.engine,
-      spec: { command: { arguments: ["sh", "-c", script] }, ...this.#spec(spec) },
+      spec: this.#spec({ command: { arguments: ["sh", "-c", script] }, ...spec }),
     });
     const seen: RunContainerResponse[] = [];
     for await (const response of events) {
@@ -112,8 +116,8 @@ export class Bench {
     return text.trimEnd();
   }
 
-  #spec(spec: SpecInit): SpecInit & { image: string } {
-    return { image: this.image, ...spec } as SpecInit & { image: string };
+  #spec(spec: SpecInit): MessageInitShape<typeof ContainerSpecSchema> {
+    return { image: this.image, ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
   }
 }
 
@@ -134,7 +138,9 @@ export function ended(seen: readonly RunContainerResponse[]): Ended {
 }
 
 /** Asks again until `probe` gives something, for at most ten seconds. */
-export async function eventually<T>(probe: () => Promise<T | undefined> | T | undefined): Promise<T> {
+export async function eventually<T>(
+  probe: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
   const end = Date.now() + 10_000;
   for (;;) {
     const found = await probe();

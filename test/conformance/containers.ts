@@ -1,10 +1,7 @@
 /** Containers: their life. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import {
-  ContainerState,
-  WaitCondition,
-} from "../../gen/nap/v1/container_service_pb.js";
+import { ContainerState, WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
 import { all, failure } from "../support/client.js";
 import type { Case } from "./bench.js";
@@ -18,10 +15,12 @@ export const containerCases: readonly Case[] = [
       expect(state).to.equal(ContainerState.CREATED);
       expect(id).to.match(/^[0-9a-f]{64}$/);
       expect(name).not.to.equal("");
-      expect(await nap.containers.startContainer({ engine, container: id })).to.include({ changed: true });
+      expect(await nap.containers.startContainer({ engine, container: id })).to.include({
+        changed: true,
+      });
       const running = await bench.get(name);
       expect(running.state).to.equal(ContainerState.RUNNING);
-      expect(running.pid).to.be.greaterThan(0n);
+      expect(Number(running.pid)).to.be.greaterThan(0);
       expect(running.exit).to.equal(undefined);
       const timeout = { seconds: 0n };
       const stopped = await nap.containers.stopContainer({ engine, container: id, timeout });
@@ -85,7 +84,10 @@ export const containerCases: readonly Case[] = [
       const request = { engine, requestId, spec };
       const twice = await Promise.all([
         nap.containers.createContainer(request),
-        nap.containers.createContainer({ ...request, spec: { ...spec, labels: { b: "2", a: "1" } } }),
+        nap.containers.createContainer({
+          ...request,
+          spec: { ...spec, labels: { b: "2", a: "1" } },
+        }),
       ]);
       const ids = twice.map(({ container }) => container?.id);
       bench.forget(ids[0]!);
@@ -183,14 +185,22 @@ export const containerCases: readonly Case[] = [
       const seen: string[] = [];
       let pageToken = "";
       do {
-        const page = await nap.containers.listContainers({ engine, filter, pageSize: 2, pageToken });
+        const page = await nap.containers.listContainers({
+          engine,
+          filter,
+          pageSize: 2,
+          pageToken,
+        });
         expect(page.containers.length).to.be.at.most(2);
         seen.push(...page.containers.map(({ id }) => id));
         ({ nextPageToken: pageToken } = page);
       } while (pageToken !== "");
       expect(seen.toSorted()).to.deep.equal(made.map(({ id }) => id).toSorted());
       const states = [ContainerState.RUNNING];
-      const running = await nap.containers.listContainers({ engine, filter: { ...filter, states } });
+      const running = await nap.containers.listContainers({
+        engine,
+        filter: { ...filter, states },
+      });
       expect(running.containers.map(({ id }) => id)).to.deep.equal([made[2]!.id]);
     },
   },

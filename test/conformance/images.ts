@@ -27,7 +27,7 @@ export const imageCases: readonly Case[] = [
       expect(image?.config?.command?.arguments).to.deep.equal(["echo", "from the image"]);
       expect(image?.config?.environment).to.deep.equal({ A: "b" });
       expect(image?.platform?.os).to.equal("linux");
-      const spec = { image: reference, command: undefined } as object;
+      const spec = { image: reference } as object;
       const { stdout } = await bench.run(spec, "echo $A; cat /data/seed");
       expect(stdout).to.equal("b\nfrom the image\n");
     },

@@ -2,7 +2,10 @@
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { LogEntry, StreamContainerLogsResponse } from "../../gen/nap/v1/container_service_pb.js";
+import type {
+  LogEntry,
+  StreamContainerLogsResponse,
+} from "../../gen/nap/v1/container_service_pb.js";
 import { LogEndReason } from "../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
 import { all, failure } from "../support/client.js";
@@ -15,7 +18,9 @@ export const logCases: readonly Case[] = [
       const { id } = await bench.run({}, "echo one; sleep 0.01; echo two >&2; printf three");
       const { entries, end } = await logs(bench, { container: id });
       expect(entries.map(text)).to.have.members(["one\n", "two\n", "three"]);
-      expect(entries.find((entry) => text(entry) === "two\n")?.stream).to.equal(OutputStream.STDERR);
+      expect(entries.find((entry) => text(entry) === "two\n")?.stream).to.equal(
+        OutputStream.STDERR,
+      );
       expect(entries.map(({ partial }) => partial)).to.deep.equal([false, false, true]);
       for (const { time } of entries) {
         expect(timestampMs(time!)).to.be.closeTo(Date.now(), 60_000);
@@ -26,7 +31,10 @@ export const logCases: readonly Case[] = [
   {
     name: "selects by stream and by the last lines",
     run: async (bench) => {
-      const { id: container } = await bench.run({}, "for n in 1 2 3 4; do echo $n; done; echo e >&2");
+      const { id: container } = await bench.run(
+        {},
+        "for n in 1 2 3 4; do echo $n; done; echo e >&2",
+      );
       const streams = [OutputStream.STDERR];
       expect((await logs(bench, { container, streams })).entries.map(text)).to.deep.equal(["e\n"]);
       const tailed = await logs(bench, { container, streams: [OutputStream.STDOUT], tailLines: 0 });

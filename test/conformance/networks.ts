@@ -9,8 +9,8 @@ export const networkCases: readonly Case[] = [
     name: "lets containers on one network reach each other by name and alias, and no others",
     run: async (bench) => {
       const [one, other] = [await networkFor(bench), await networkFor(bench)];
-      const aliases = [bench.name("alias")];
-      const on = (network: string) => ({
+      const alias = bench.name("alias");
+      const on = (network: string, aliases: string[] = []) => ({
         network: {
           mode: {
             case: "attachments" as const,
@@ -18,14 +18,17 @@ export const networkCases: readonly Case[] = [
           },
         },
       });
-      const serve = ["sh", "-c", "while :; do echo served | nc -l -p 7000; done"];
-      const { name } = await bench.start(on(one), serve);
-      for (const host of [name, aliases[0]]) {
-        const { stdout } = await bench.run(on(one), `for n in 1 2 3 4 5; do nc ${host} 7000 && exit; sleep 0.2; done`);
-        expect(stdout).to.equal("served\n");
+      const serve = ["nc", "-ll", "-p", "7000", "-e", "echo", "served"];
+      const { name, endpoints } = await bench.start(on(one, [alias]), serve);
+      for (const host of [name, alias]) {
+        const script = `for n in 1 2 3 4 5; do nc ${host} 7000 && exit; sleep 0.2; done`;
+        expect((await bench.run(on(one), script)).stdout).to.equal("served\n");
       }
-      const outside = await bench.run(on(other), `nc -w 2 ${name} 7000`);
-      expect(outside.exit?.code).not.to.equal(0);
+      for (const host of [name, endpoints[0]?.ipv4Address]) {
+        const { stdout, exit } = await bench.run(on(other), `timeout 3 nc ${host} 7000; exit $?`);
+        expect(stdout).to.equal("");
+        expect(exit?.code).not.to.equal(0);
+      }
     },
   },
   {

@@ -13,7 +13,10 @@ export const volumeCases: readonly Case[] = [
       const writer = await bench.run({ mounts: [mount] }, "echo kept >/v/file");
       const { nap, engine } = bench;
       await nap.containers.removeContainer({ engine, container: writer.id, removeVolumes: true });
-      const reader = await bench.run({ mounts: [{ ...mount, readOnly: true }] }, "cat /v/file; touch /v/x");
+      const reader = await bench.run(
+        { mounts: [{ ...mount, readOnly: true }] },
+        "cat /v/file; touch /v/x",
+      );
       expect(reader.stdout).to.equal("kept\n");
       expect(reader.stderr).to.include("Read-only file system");
     },

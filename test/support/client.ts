@@ -1,5 +1,11 @@
 /** A gRPC client for the generated services, over grpc-js and a real socket. */
-import type { DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type {
+  DescMessage,
+  DescMethod,
+  DescService,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
@@ -57,16 +63,14 @@ export class RpcError extends Error {
     this.code = cause.code;
     const [bytes] = cause.metadata?.get("grpc-status-details-bin") ?? [];
     const details = bytes ? fromBinary(StatusSchema, bytes as Buffer).details : [];
-    const find = <D extends Parameters<typeof anyUnpack>[1]>(desc: D) =>
+    const find = <D extends DescMessage>(desc: D): MessageShape<D> | undefined =>
       details.map((any) => anyUnpack(any, desc)).find((found) => found !== undefined);
-    this.info = find(ErrorInfoSchema) as ErrorInfo | undefined;
+    this.info = find(ErrorInfoSchema);
     this.reason = this.info?.reason ?? "";
-    this.badRequest = find(BadRequestSchema) as BadRequest | undefined;
-    const precondition = find(PreconditionFailureSchema) as
-      | MessageShape<typeof PreconditionFailureSchema>
-      | undefined;
+    this.badRequest = find(BadRequestSchema);
+    const precondition = find(PreconditionFailureSchema);
     this.subjects = (precondition?.violations ?? []).map(({ subject }) => subject);
-    const retry = find(RetryInfoSchema) as MessageShape<typeof RetryInfoSchema> | undefined;
+    const retry = find(RetryInfoSchema);
     this.retryAfterMillis = retry?.retryDelay && Number(retry.retryDelay.seconds) * 1000;
   }
 
@@ -120,7 +124,8 @@ async function* callStream(
     timeoutMillis === undefined ? {} : { deadline: Date.now() + timeoutMillis };
   const stream = channel.makeBidiStreamRequest(
     `/${method.parent.typeName}/${method.name}`,
-    (message: object) => Buffer.from(toBinary(method.input, create(method.input, message))),
+    (message: object) =>
+      Buffer.from(toBinary(method.input, create(method.input, message as never))),
     (bytes: Buffer) => fromBinary(method.output, bytes),
     new Metadata(),
     options,

@@ -88,7 +88,7 @@ function writeRegistryFiles(directory: string): void {
 }
 
 async function waitForPing(socketPath: string): Promise<void> {
-  const docker = new Docker({ socketPath, host: undefined, port: undefined } as Docker.DockerOptions);
+  const docker = new Docker({ socketPath, host: undefined, port: undefined });
   const end = Date.now() + startMillis;
   for (;;) {
     try {

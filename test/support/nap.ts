@@ -42,7 +42,11 @@ export async function startNap(directory: string, config: object): Promise<TestN
   const socket = join(directory, "nap.sock");
   const server = spawn(process.execPath, [
     program,
-    ...["serve", "--config", file, "--listen", `unix://${socket}`],
+    "serve",
+    "--config",
+    file,
+    "--listen",
+    `unix://${socket}`,
   ]);
   await listening(server);
   const address = `unix:${socket}`;

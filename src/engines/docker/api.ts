@@ -124,7 +124,7 @@ export class DockerApi {
     try {
       return await new Promise((resolve, reject) => {
         this.docker.modem.dial(dial, (error: unknown, result: unknown) => {
-          if (error) reject(error as Error);
+          if (error) reject(error);
           else resolve(result);
         });
       });

@@ -72,7 +72,10 @@ export class DockerConnection {
     const unversioned = this.#newApi();
     const { body: version } = await unversioned.json<VersionJson>({ path: "/version" }, signal);
     const apiVersion = olderOf(version.ApiVersion, newestApi);
-    if (olderOf(apiVersion, oldestApi) !== oldestApi || olderOf(version.MinAPIVersion, newestApi) !== version.MinAPIVersion) {
+    if (
+      olderOf(apiVersion, oldestApi) !== oldestApi ||
+      olderOf(version.MinAPIVersion, newestApi) !== version.MinAPIVersion
+    ) {
       const message = `Docker ${version.Version} speaks API ${version.MinAPIVersion} to ${version.ApiVersion}, nap ${oldestApi} to ${newestApi}`;
       throw new NapError("ENGINE_UNREACHABLE", message);
     }
@@ -94,7 +97,7 @@ export class DockerConnection {
         : { socketPath: undefined, ...hostAndPort(rest) };
     const protocol = tls === undefined ? "http" : "https";
     const options = { ca: undefined, cert: undefined, key: undefined, ...tls };
-    const docker = new Docker({ ...target, protocol, ...options, version } as Docker.DockerOptions);
+    const docker = new Docker({ ...target, protocol, ...options, version });
     return new DockerApi(docker, url);
   }
 }

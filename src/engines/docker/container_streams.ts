@@ -1,4 +1,5 @@
 /** Containers on Docker: the calls that stream. */
+import type { Readable } from "node:stream";
 import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type {
@@ -179,7 +180,11 @@ async function* runContainer(
   request: RunContainerRequest,
   { signal }: Call,
 ): AsyncGenerator<RunContainerResponse> {
-  const { id, warnings, existed } = await createContainer(docker, request, RunContainerRequestSchema);
+  const { id, warnings, existed } = await createContainer(
+    docker,
+    request,
+    RunContainerRequestSchema,
+  );
   let started = false;
   let ended = false;
   try {
@@ -222,22 +227,39 @@ async function armRun(
   signal: AbortSignal,
 ): Promise<ArmedRun> {
   const fresh = State.Status === "created";
-  // A repeated call gets what was written before it, too.
-  const query = { stream: true, stdout: true, stderr: true, logs: !fresh };
-  const path = `/containers/${Id}/attach`;
-  const socket = await docker.api.hijack({ method: "POST", path, query }, signal);
+  const source = await (fresh ? attachOutput : loggedOutput)(docker, Id, signal);
   try {
     const condition = HostConfig.AutoRemove ? "removed" : fresh ? "next-exit" : "not-running";
     const exit = await armWait(docker, Id, condition, signal);
     const cancel = (): void => {
       exit.cancel();
-      socket.destroy();
+      source.destroy();
     };
-    return { fresh, output: docker.api.read(socket, signal), exit, cancel };
+    return { fresh, output: docker.api.read(source, signal), exit, cancel };
   } catch (error) {
-    socket.destroy();
+    source.destroy();
     throw error;
   }
+}
+
+async function attachOutput(
+  docker: DockerConnection,
+  id: string,
+  signal: AbortSignal,
+): Promise<Readable> {
+  const query = { stream: true, stdout: true, stderr: true };
+  return docker.api.hijack({ method: "POST", path: `/containers/${id}/attach`, query }, signal);
+}
+
+/** For a repeated call: all that was written before it, too. An attachment would miss a past exit. */
+async function loggedOutput(
+  docker: DockerConnection,
+  id: string,
+  signal: AbortSignal,
+): Promise<Readable> {
+  const query = { follow: true, stdout: true, stderr: true };
+  const call = docker.api.stream({ path: `/containers/${id}/logs`, query }, signal);
+  return meaning(call, id, { kinds: { 501: "LOGS_NOT_READABLE" } });
 }
 
 type RunEvent = NonNullable<RunContainerResponse["event"]>;

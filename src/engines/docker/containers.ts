@@ -133,7 +133,10 @@ export async function inspectContainer(
 }
 
 /** Starts a container; false where it ran already. Fails as StartContainer does. */
-export async function startContainer(docker: DockerConnection, container: string): Promise<boolean> {
+export async function startContainer(
+  docker: DockerConnection,
+  container: string,
+): Promise<boolean> {
   const path = `/containers/${pathPart(container)}/start`;
   const start = docker.api.json({ method: "POST", path });
   const kinds = { ...named.kinds, 409: "CONTAINER_PAUSED" } as const;
@@ -173,7 +176,9 @@ async function createAnew(
   const { name, spec: given = create(ContainerSpecSchema) } = request;
   const spec = await withResetCommand(docker, given);
   const { body, further } = specToDocker(spec, requestLabels(schema, request));
-  for (const { network } of spec.network?.mode.case === "attachments" ? spec.network.mode.value.items : []) {
+  for (const { network } of spec.network?.mode.case === "attachments"
+    ? spec.network.mode.value.items
+    : []) {
     await requireNetwork(docker, network);
   }
   const created = await meaning(

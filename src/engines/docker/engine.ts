@@ -17,7 +17,11 @@ export function createDockerEngine(target: DockerTarget): Engine {
   return {
     name: target.name,
     driver: "docker",
-    containers: { ...containerMethods(docker), ...containerStreams(docker), ...execMethods(docker) },
+    containers: {
+      ...containerMethods(docker),
+      ...containerStreams(docker),
+      ...execMethods(docker),
+    },
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),
     images: { ...imageMethods(docker), ...imageTransfers(docker) },

@@ -23,7 +23,10 @@ export interface Operation {
 const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   [/^Multiple IDs found with provided prefix|is ambiguous/, "AMBIGUOUS_ID"],
   [/port is already allocated|address already in use/, "HOST_PORT_IN_USE"],
-  [/exec: .*: (executable file not found|stat .*: (no such file|not a directory))/, "COMMAND_NOT_FOUND"],
+  [
+    /exec: .*: (executable file not found|stat .*: (no such file|not a directory))/,
+    "COMMAND_NOT_FOUND",
+  ],
   [/exec: .*: permission denied/, "COMMAND_NOT_EXECUTABLE"],
   [/^No such container/, "CONTAINER_NOT_FOUND"],
   [/^[nN]o such image/, "IMAGE_NOT_FOUND"],

@@ -12,7 +12,7 @@ import {
 } from "../../../gen/nap/v1/container_service_pb.js";
 import { ExitStatusSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
+import type { NapError } from "../../engine/error.js";
 import { sleep } from "../../engine/wait.js";
 import { DockerStatusError, pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
@@ -70,7 +70,8 @@ async function createExec(
     return (await docker.api.json<{ Id: string }>({ method: "POST", path, body })).body.Id;
   } catch (error) {
     // 409 is both "it does not run" and "it is paused".
-    const paused = hasStatus(error, 409) && (await inspectContainer(docker, container)).State.Paused;
+    const paused =
+      hasStatus(error, 409) && (await inspectContainer(docker, container)).State.Paused;
     const conflict = paused ? "CONTAINER_PAUSED" : "CONTAINER_NOT_RUNNING";
     const kinds = { 404: "CONTAINER_NOT_FOUND", 409: conflict } as const;
     throw dockerError(error, container, { kinds, field: "exec" });

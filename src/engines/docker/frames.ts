@@ -6,7 +6,11 @@
  */
 import { create } from "@bufbuild/protobuf";
 import type { OutputBatch, OutputChunk } from "../../../gen/nap/v1/types_pb.js";
-import { OutputBatchSchema, OutputChunkSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import {
+  OutputBatchSchema,
+  OutputChunkSchema,
+  OutputStream,
+} from "../../../gen/nap/v1/types_pb.js";
 import { NapError } from "../../engine/error.js";
 
 /** A frame as dockerd sends it. */

@@ -160,7 +160,9 @@ function imageFromDocker(engine: string, json: ImageJson): Image {
   });
 }
 
-function configFromDocker(config: ConfigJson): NonNullable<Parameters<typeof create<typeof ImageSchema>>[1]>["config"] {
+function configFromDocker(
+  config: ConfigJson,
+): NonNullable<Parameters<typeof create<typeof ImageSchema>>[1]>["config"] {
   return {
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
     ...(config.Cmd && { command: { arguments: config.Cmd } }),

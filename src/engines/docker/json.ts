@@ -225,7 +225,13 @@ export interface NetworkJson {
   IPAM: { Driver: string; Options: StringMap | null; Config: IpamPoolJson[] | null };
   Containers?: Record<
     string,
-    { Name: string; EndpointID: string; MacAddress: string; IPv4Address: string; IPv6Address: string }
+    {
+      Name: string;
+      EndpointID: string;
+      MacAddress: string;
+      IPv4Address: string;
+      IPv6Address: string;
+    }
   >;
 }
 

@@ -47,7 +47,11 @@ export function networkMethods(docker: DockerConnection) {
         }
         const own = requestLabels(CreateNetworkRequestSchema, request);
         // Without the check dockerd before 25 makes a second network under one name.
-        const body = { Name: request.name, CheckDuplicate: true, ...specToDocker(request.spec, own) };
+        const body = {
+          Name: request.name,
+          CheckDuplicate: true,
+          ...specToDocker(request.spec, own),
+        };
         const call = docker.api.json<{ Id: string; Warning: string }>({
           method: "POST",
           path: "/networks/create",

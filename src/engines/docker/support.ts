@@ -71,7 +71,8 @@ export function dockerSupport(apiVersion: string, info: InfoJson): Support {
     table.set("nap.v1.Resources.memory_swappiness", { reason });
     table.set("nap.v1.Resources.oom_kill_disabled", { reason });
   }
-  if (!info.MemoryLimit) limitless(table, "memory", "memory_limit_bytes", "memory_reservation_bytes");
+  if (!info.MemoryLimit)
+    limitless(table, "memory", "memory_limit_bytes", "memory_reservation_bytes");
   if (!info.SwapLimit) limitless(table, "swap", "swap_limit_bytes", "swap_unlimited");
   if (!info.PidsLimit) limitless(table, "process", "pids_limit_count", "pids_unlimited");
   return table;

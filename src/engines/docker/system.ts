@@ -1,7 +1,10 @@
 /** A dockerd and its host. */
 import { create } from "@bufbuild/protobuf";
 import type { EngineHost, EngineService } from "../../../gen/nap/v1/engine_service_pb.js";
-import { EngineHostSchema, GetEngineResponseSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import {
+  EngineHostSchema,
+  GetEngineResponseSchema,
+} from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import type { DockerConnection } from "./connection.js";
 import { streamEvents } from "./events.js";

@@ -8,7 +8,9 @@ const nanosPerSecond = 1_000_000_000n;
 
 /** An RFC 3339 time with up to nine fraction digits. Go's zero time (year 1) means unset. */
 export function timestampOf(text: string | undefined): Timestamp | undefined {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(text ?? "");
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(
+    text ?? "",
+  );
   if (match === null || match[1]?.startsWith("0001-01-01")) return undefined;
   const [, whole, fraction = "", zone] = match;
   const millis = Date.parse(`${whole}${zone}`);

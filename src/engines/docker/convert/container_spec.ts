@@ -13,13 +13,24 @@ import {
   RestartPolicySchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { clientLabels } from "../../../engine/labels.js";
-import type { ConfigJson, ContainerJson, CreateBodyJson, HostConfigJson, StringMap } from "../json.js";
+import type {
+  ConfigJson,
+  ContainerJson,
+  CreateBodyJson,
+  HostConfigJson,
+  StringMap,
+} from "../json.js";
 import { wholeSeconds } from "../time.js";
 import { healthProbeFromDocker, healthProbeToDocker } from "./health_probe.js";
 import { mountsFromDocker, mountsToDocker, volumesFromDocker } from "./mounts.js";
 import type { DockerNetwork } from "./network.js";
 import { endpointToDocker, networkFromDocker, networkToDocker } from "./network.js";
-import { resourcesFromDocker, resourcesToDocker, ulimitsFromDocker, ulimitsToDocker } from "./resources.js";
+import {
+  resourcesFromDocker,
+  resourcesToDocker,
+  ulimitsFromDocker,
+  ulimitsToDocker,
+} from "./resources.js";
 import {
   deviceRulesFromDocker,
   devicesFromDocker,
@@ -55,7 +66,9 @@ export function specToDocker(spec: ContainerSpec, ownLabels: StringMap): DockerC
       ...(first?.endpoint?.macAddress && { MacAddress: first.endpoint.macAddress }),
       HostConfig: { ...hostConfigToDocker(spec), ...network.host },
       ...(first && {
-        NetworkingConfig: { EndpointsConfig: { [first.network]: endpointToDocker(first.endpoint) } },
+        NetworkingConfig: {
+          EndpointsConfig: { [first.network]: endpointToDocker(first.endpoint) },
+        },
       }),
     },
     further: network.further,
@@ -69,7 +82,9 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
     Image: spec.image,
     ...(command && { Cmd: command.arguments }),
     // dockerd takes one empty string for "reset the image's".
-    ...(entrypoint && { Entrypoint: entrypoint.arguments.length > 0 ? entrypoint.arguments : [""] }),
+    ...(entrypoint && {
+      Entrypoint: entrypoint.arguments.length > 0 ? entrypoint.arguments : [""],
+    }),
     Env: Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
     Labels: { ...spec.labels, ...ownLabels },
     ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
@@ -100,7 +115,9 @@ function hostConfigToDocker(spec: ContainerSpec): HostConfigJson {
     ...(spec.init !== undefined && { Init: spec.init }),
     ...(spec.oomScoreAdj !== undefined && { OomScoreAdj: spec.oomScoreAdj }),
     ...(spec.shmSizeBytes !== undefined && { ShmSize: Number(spec.shmSizeBytes) }),
-    ...(spec.readOnlyRootFilesystem !== undefined && { ReadonlyRootfs: spec.readOnlyRootFilesystem }),
+    ...(spec.readOnlyRootFilesystem !== undefined && {
+      ReadonlyRootfs: spec.readOnlyRootFilesystem,
+    }),
     ...(spec.cgroupParent !== undefined && { CgroupParent: spec.cgroupParent }),
     ...(spec.runtime !== undefined && { Runtime: spec.runtime }),
     ...(restartPolicy && { RestartPolicy: restartToDocker(restartPolicy) }),

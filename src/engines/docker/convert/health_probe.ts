@@ -30,7 +30,9 @@ function test(probe: HealthProbe["probe"]): string[] {
 }
 
 /** A health probe as dockerd reports it. Undefined: there is none. */
-export function healthProbeFromDocker(json: HealthJson | null | undefined): HealthProbe | undefined {
+export function healthProbeFromDocker(
+  json: HealthJson | null | undefined,
+): HealthProbe | undefined {
   const [form, ...words] = json?.Test ?? [];
   if (json == null || form === undefined) return undefined;
   const spans = {

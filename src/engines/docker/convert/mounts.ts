@@ -49,7 +49,9 @@ function refuseTargetTwice(mounts: readonly Mount[]): void {
     const path = target.replace(/\/+$/, "");
     if (seen.has(path)) {
       const description = `another mount has the target ${target} already`;
-      throw fieldError([{ field: `spec.mounts[${index}].target`, description, kind: "FIELD_INVALID" }]);
+      throw fieldError([
+        { field: `spec.mounts[${index}].target`, description, kind: "FIELD_INVALID" },
+      ]);
     }
     seen.add(path);
   }
@@ -64,12 +66,14 @@ function mountToDocker({ target, readOnly, source }: Mount): MountJson {
   switch (source.case) {
     case "bind": {
       const { origin, propagation, nonRecursive } = source.value;
+      if (origin.case !== "hostPath")
+        throw new RangeError("a rooted path passed the support check");
       const word = propagations.find(([value]) => value === propagation)?.[1];
       const BindOptions = {
         ...(word !== undefined && { Propagation: word }),
         ...(nonRecursive !== undefined && { NonRecursive: nonRecursive }),
       };
-      return { Type: "bind", Source: String(origin.value), ...common, BindOptions };
+      return { Type: "bind", Source: origin.value, ...common, BindOptions };
     }
     case "volume": {
       const { volume, noCopy, createSpec } = source.value;
@@ -137,7 +141,11 @@ function mountFromDocker(mount: MountJson): MountInit {
       const { Propagation, NonRecursive: nonRecursive } = mount.BindOptions ?? {};
       const propagation = propagations.find(([, word]) => word === Propagation)?.[0];
       const origin = { case: "hostPath" as const, value: Source ?? "" };
-      const value = { origin, ...(propagation && { propagation }), ...(nonRecursive && { nonRecursive }) };
+      const value = {
+        origin,
+        ...(propagation && { propagation }),
+        ...(nonRecursive && { nonRecursive }),
+      };
       return { ...common, source: { case: "bind", value } };
     }
     case "volume": {
@@ -218,7 +226,9 @@ const kinds: Readonly<Record<string, ContainerMountKind>> = {
 };
 
 /** What is mounted now, as dockerd reports it. */
-export function mountPoints(points: readonly MountPointJson[] | null | undefined): ContainerMount[] {
+export function mountPoints(
+  points: readonly MountPointJson[] | null | undefined,
+): ContainerMount[] {
   return (points ?? []).map((point) =>
     create(ContainerMountSchema, {
       kind: kinds[point.Type] ?? ContainerMountKind.UNSPECIFIED,

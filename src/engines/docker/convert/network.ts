@@ -17,10 +17,7 @@ import type {
   PortBindingSchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { ContainerNetworkSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
-import type {
-  EndpointSettings,
-  EndpointSettingsSchema,
-} from "../../../../gen/nap/v1/types_pb.js";
+import type { EndpointSettings, EndpointSettingsSchema } from "../../../../gen/nap/v1/types_pb.js";
 import { PortProtocol } from "../../../../gen/nap/v1/types_pb.js";
 import type { ConfigJson, EndpointJson, HostConfigJson, PortBindingJson } from "../json.js";
 
@@ -85,7 +82,13 @@ function networkMode(
 }
 
 /** A port as dockerd names it, for example "80/tcp". */
-export function portKey({ containerPort, protocol }: { containerPort: number; protocol: PortProtocol }): string {
+export function portKey({
+  containerPort,
+  protocol,
+}: {
+  containerPort: number;
+  protocol: PortProtocol;
+}): string {
   return `${containerPort}/${protocols.find(([value]) => value === protocol)?.[1] ?? "tcp"}`;
 }
 
@@ -267,6 +270,3 @@ export function endpoints(
     }),
   );
 }
-
-
-

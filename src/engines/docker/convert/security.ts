@@ -143,7 +143,9 @@ function permissionsOf(word: string): MessageInitShape<typeof DevicePermissionsS
 }
 
 /** Devices as dockerd reports them. */
-export function devicesFromDocker(devices: readonly DeviceJson[] | null | undefined): DeviceMapping[] {
+export function devicesFromDocker(
+  devices: readonly DeviceJson[] | null | undefined,
+): DeviceMapping[] {
   return (devices ?? []).map(({ PathOnHost, PathInContainer, CgroupPermissions }) =>
     create(DeviceMappingSchema, {
       hostPath: PathOnHost,
@@ -154,7 +156,9 @@ export function devicesFromDocker(devices: readonly DeviceJson[] | null | undefi
 }
 
 /** Device rules as dockerd reports them, for example "c 1:* rw". */
-export function deviceRulesFromDocker(rules: readonly string[] | null | undefined): DeviceCgroupRule[] {
+export function deviceRulesFromDocker(
+  rules: readonly string[] | null | undefined,
+): DeviceCgroupRule[] {
   return (rules ?? []).map((rule) => {
     const [word = "", numbers = "", permissions = ""] = rule.split(" ");
     const [major = "*", minor = "*"] = numbers.split(":");

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Runs the tests, after all the set-up that they need. Arguments go to mocha.
+#
+# The tests run a private dockerd in namespaces of its own; no other engine is touched.
+set -eu
+cd "$(dirname "$0")/.."
+if [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "nap: the tests start engines of their own, and need root on Debian or Ubuntu for it" >&2
+  exit 1
+fi
+sh scripts/build.sh
+sh scripts/packages.sh docker.io docker-registry busybox-static iptables iproute2 openssl perl-base \
+  util-linux protobuf-compiler libprotobuf-dev protoc-gen-go protoc-gen-go-grpc
+exec node_modules/.bin/mocha "$@"
