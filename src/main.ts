@@ -10,7 +10,7 @@ import type { Engine } from "./engine/engine.js";
 import { Registry } from "./engine/registry.js";
 import { createDockerEngine } from "./engines/docker/engine.js";
 import type { RunningServer } from "./server.js";
-import { startServer } from "./server.js";
+import { ListenError, startServer } from "./server.js";
 
 const help = `nap, one stable gRPC interface to container engines
 
@@ -111,7 +111,10 @@ function print(line: string): void {
 function explanation(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code = "" } = error as { code?: string };
-  const expected = error instanceof ConfigError || /^ERR_PARSE_ARGS|^E[A-Z]+$/.test(code);
+  const expected =
+    error instanceof ConfigError ||
+    error instanceof ListenError ||
+    /^ERR_PARSE_ARGS|^E[A-Z]+$/.test(code);
   return expected ? error.message : (error.stack ?? error.message);
 }
 

@@ -18,6 +18,11 @@ const healthMillis = 5000;
 /** How long calls under way may go on once the server has been told to stop. */
 const drainMillis = 10_000;
 
+/** An address that cannot be listened on. The message says why. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
 /** A server that listens. */
 export interface RunningServer {
   /** Where it listens, as gRPC clients name it. A TCP port 0 has become the one that was chosen. */
@@ -73,7 +78,7 @@ async function bindAddress(server: Server, address: ListenAddress): Promise<stri
   try {
     const port = await new Promise<number>((resolve, reject) => {
       const done = (error: Error | null, bound: number): void =>
-        error ? reject(error) : resolve(bound);
+        error ? reject(new ListenError(error.message, { cause: error })) : resolve(bound);
       server.bindAsync(target, ServerCredentials.createInsecure(), done);
     });
     return address.kind === "unix" ? target : target.replace(/:\d+$/, `:${port}`);
@@ -86,13 +91,13 @@ async function bindAddress(server: Server, address: ListenAddress): Promise<stri
 async function removeDeadSocket(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined) return;
-  if (!found.isSocket()) throw new Error(`${path} exists and is not a socket`);
+  if (!found.isSocket()) throw new ListenError(`${path} exists and is not a socket`);
   const answered = await new Promise<boolean>((resolve) => {
     const probe = connect(path);
     probe.once("connect", () => resolve(true)).once("error", () => resolve(false));
     probe.once("connect", () => probe.destroy());
   });
-  if (answered) throw new Error(`another server listens on ${path}`);
+  if (answered) throw new ListenError(`another server listens on ${path}`);
   await rm(path);
 }
 

@@ -74,7 +74,7 @@ export interface ErrorDetails {
 
 /** A failure of a known kind. The message is one sentence that names the object. */
 export class NapError extends Error {
-  override readonly name = "NapError";
+  override readonly name: string = "NapError";
 
   constructor(
     readonly kind: ErrorKind,

@@ -1,7 +1,24 @@
-/** What is true of Docker alone. */
+/** What is true of Docker alone, or shown on it for all engines. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, statSync } from "node:fs";
+import { createServer, connect } from "node:net";
+import type { Server } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { create } from "@bufbuild/protobuf";
+import { status as Code } from "@grpc/grpc-js";
+import { expect } from "chai";
+import Docker from "dockerode";
+import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
+import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
+import type { Bench } from "../conformance/bench.js";
+import { eventually } from "../conformance/bench.js";
+import type { RpcError } from "../support/client.js";
+import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
-import type { Bench } from "../conformance/bench.js";
+import { startNap } from "../support/nap.js";
 
 /** What these cases work with. */
 export interface DockerBench {
@@ -12,5 +29,428 @@ export interface DockerBench {
 
 /** Declares the cases. `open` gives their bench when the tests run. */
 export function dockerCases(open: () => DockerBench): void {
-  void open;
+  describe("errors", () => errorCases(open));
+  describe("streams", () => streamCases(open));
+  describe("transports", () => transportCases(open));
+  describe("registries", () => registryCases(open));
+  describe("server", () => serverCases(open));
+}
+
+function errorCases(open: () => DockerBench): void {
+  it("reports all violations of a request at once, each with its reason", async () => {
+    const { nap, bench } = open();
+    const error = await failure(
+      nap.containers.createContainer({
+        engine: "docker",
+        name: "a b",
+        spec: {
+          image: bench.image,
+          annotations: { a: "b" },
+          lxcConfig: [{ key: "lxc.a" }],
+          resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } },
+        },
+      }),
+    );
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+    const found = error.badRequest?.fieldViolations.map(({ field, reason }) => [field, reason]);
+    expect(found).to.deep.equal([
+      ["name", "FIELD_INVALID"],
+      ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
+      ["spec.annotations", "FIELD_UNSUPPORTED_BY_ENGINE"],
+      ["spec.lxc_config", "FIELD_UNSUPPORTED_BY_ENGINE"],
+    ]);
+  });
+
+  it("refuses an unknown field number with its path", async () => {
+    const { nap, bench } = open();
+    const spec = create(ContainerSpecSchema, { image: bench.image });
+    spec.$unknown = [{ no: 4000, wireType: 0, data: Uint8Array.of(1) }];
+    const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_UNKNOWN" });
+    expect(error.fields).to.deep.equal(["spec.4000"]);
+  });
+
+  it("refuses an engine that does not exist, naming those that do", async () => {
+    const { nap } = open();
+    const error = await failure(nap.containers.listContainers({ engine: "other" }));
+    expect(error).to.include({ code: Code.NOT_FOUND, reason: "ENGINE_NOT_FOUND" });
+    expect(error.message).to.include("docker");
+  });
+
+  it("answers UNIMPLEMENTED for a method that is not there, and declares it", async () => {
+    const { nap } = open();
+    const error = await failure(
+      nap.containers.pauseContainer({ engine: "docker", container: "a" }),
+    );
+    expect(error).to.include({
+      code: Code.UNIMPLEMENTED,
+      reason: "METHOD_UNSUPPORTED_BY_ENGINE",
+    });
+    const said = await nap.engines.getEngineCapabilities({ engine: "docker" });
+    expect(said.unsupportedMethods).to.include("nap.v1.ContainerService/PauseContainer");
+    expect(said.supportedMethods).to.include("nap.v1.ContainerService/CreateContainer");
+    expect(said.supportedMethods.length + said.unsupportedMethods.length).to.equal(58);
+    const fields = said.unsupportedFields.map(({ name }) => name);
+    expect(fields).to.include("nap.v1.ContainerSpec.lxc_config");
+  });
+
+  it("tells an ambiguous prefix from a container that is not there", async () => {
+    const { bench } = open();
+    const prefixes = new Set<string>();
+    let shared: string | undefined;
+    // Two of at most 17 ids have the same first digit.
+    while (shared === undefined) {
+      const [digit = ""] = (await bench.create({})).id;
+      if (prefixes.has(digit)) shared = digit;
+      prefixes.add(digit);
+    }
+    const error = await failure(bench.get(shared));
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "AMBIGUOUS_ID" });
+    await bench.tidy();
+  });
+
+  for (const [claim, spec, field] of [
+    [
+      "a memory limit below the engine's minimum",
+      { resources: { memoryLimit: { case: "memoryLimitBytes", value: 4096n } } },
+      "spec.resources.memory_limit_bytes",
+    ],
+    [
+      "swap without a memory limit",
+      { resources: { swapLimit: { case: "swapLimitBytes", value: 1n } } },
+      "spec.resources.swap_limit_bytes",
+    ],
+    [
+      "a capability that does not exist",
+      { security: { capabilitiesAdd: ["NO_SUCH"] } },
+      "spec.security.capabilities_add",
+    ],
+    [
+      "a processor that does not exist",
+      { resources: { cpusetCpus: [4000] } },
+      "spec.resources.cpuset_cpus",
+    ],
+    ["a signal that does not exist", { stopSignal: "SIGNONE" }, "spec.stop_signal"],
+    [
+      "a log option that does not exist",
+      { logConfig: { driver: "json-file", options: { no: "1" } } },
+      "spec.log_config",
+    ],
+    ["a runtime that does not exist", { runtime: "none" }, "spec.runtime"],
+    [
+      "auto_remove with a restart policy",
+      { autoRemove: true, restartPolicy: { mode: RestartMode.ALWAYS } },
+      "spec.auto_remove",
+    ],
+    [
+      "part of a second where the engine counts whole ones",
+      { stopTimeout: { seconds: 1n, nanos: 5 } },
+      "spec.stop_timeout",
+    ],
+  ] as const) {
+    it(`refuses ${claim} with the field's path`, async () => {
+      const { nap, bench } = open();
+      const command = { arguments: ["true"] };
+      const request = {
+        engine: "docker",
+        spec: { image: bench.image, command, ...spec } as object,
+      };
+      const error = await failure(nap.containers.createContainer(request));
+      expect(error.code).to.equal(Code.INVALID_ARGUMENT);
+      expect(error.fields).to.deep.equal([field]);
+    });
+  }
+}
+
+function streamCases(open: () => DockerBench): void {
+  it("closes the connection to dockerd within a second of the client's cancelling", async () => {
+    const { dockerd, nap, bench } = open();
+    const { id: container } = await bench.start({}, [
+      "sh",
+      "-c",
+      "while :; do echo x; sleep 0.01; done",
+    ]);
+    const sockets = (): number => connectionsTo(dockerd);
+    const before = sockets();
+    const clients = Array.from({ length: 20 }, () => new AbortController());
+    const streams = clients.map(async ({ signal }, index) => {
+      const stream =
+        index % 2 === 0
+          ? nap.containers.streamContainerLogs(
+              { engine: "docker", container, follow: true },
+              { signal },
+            )
+          : nap.engines.streamEvents({ engine: "docker" }, { signal });
+      for await (const message of stream) void message;
+    });
+    for (const stream of streams) stream.catch(() => undefined);
+    await eventually(() => (sockets() >= 20 ? true : undefined));
+    for (const client of clients) client.abort();
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    expect(sockets()).to.be.at.most(before);
+    await Promise.allSettled(streams);
+    await bench.tidy();
+  });
+
+  it("ends a wait at the client's deadline", async () => {
+    const { nap, bench } = open();
+    const { id: container } = await bench.start({});
+    const request = { engine: "docker", container };
+    const error = await failure(all(nap.containers.waitContainer(request, { timeoutMillis: 300 })));
+    expect(error.code).to.equal(Code.DEADLINE_EXCEEDED);
+    await bench.tidy();
+  });
+
+  it("holds dockerd back when the client does not read, and the server's memory stays", async () => {
+    const { nap, bench } = open();
+    const spec = {
+      image: bench.image,
+      autoRemove: true,
+      command: { arguments: ["yes", "0123456789"] },
+    };
+    const onDisconnect = DisconnectAction.KILL;
+    const stream = nap.containers.runContainer({ engine: "docker", spec, onDisconnect });
+    for (let n = 0; n < 3; n++) await stream.next();
+    const before = memoryOf(nap.pid);
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    expect(memoryOf(nap.pid) - before).to.be.below(32 * 1024 * 1024);
+    await stream.return(undefined);
+  });
+}
+
+/** As many connections dockerd has open on its socket. */
+function connectionsTo({ initPid, socket }: TestDockerd): number {
+  const connected = " 0001 03 ";
+  const lines = readFileSync(`/proc/${initPid}/net/unix`, "utf8").split("\n");
+  return lines.filter((line) => line.endsWith(` ${socket}`) && line.includes(connected)).length;
+}
+
+/** The resident bytes of a process. */
+function memoryOf(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+function transportCases(open: () => DockerBench): void {
+  it("reaches a dockerd over TLS with a client certificate, and none without", async () => {
+    const { dockerd } = open();
+    const { ca, clientCert, clientKey } = dockerd.certificates;
+    const url = `tcp://${dockerd.tlsAddress}`;
+    const tls = { ca, cert: clientCert, key: clientKey };
+    const directory = mkdtempSync(join(dockerd.directory, "tls-"));
+    const engines = { open: { driver: "docker", url }, sure: { driver: "docker", url, tls } };
+    const nap = await startNap(directory, { engines }, dockerd.initPid);
+    try {
+      const { images } = await nap.images.listImages({ engine: "sure" });
+      expect(images).not.to.deep.equal([]);
+      const spec = {
+        image: "nap-test:1",
+        command: { arguments: ["echo", "secure"] },
+        autoRemove: true,
+      };
+      const seen = await all(nap.containers.runContainer({ engine: "sure", spec }));
+      expect(seen.at(-1)?.event.case).to.equal("exit");
+      const error = await failure(nap.images.listImages({ engine: "open" }));
+      expect(error.code).to.be.oneOf([Code.UNAVAILABLE, Code.INVALID_ARGUMENT]);
+      const required = await failure(nap.images.listImages({}));
+      expect(required).to.include({ code: Code.INVALID_ARGUMENT, reason: "ENGINE_REQUIRED" });
+    } finally {
+      await nap.stop();
+    }
+  });
+
+  it("reaches a dockerd over TCP, says when it is away, and finds it again", async () => {
+    const { dockerd } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "tcp-"));
+    let proxy = await forward(dockerd.socket);
+    const { port } = proxy;
+    const engines = {
+      far: { driver: "docker", url: `tcp://127.0.0.1:${port}` },
+      near: { driver: "docker", url: `unix://${dockerd.socket}` },
+    };
+    const nap = await startNap(directory, { engines, default_engine: "near" });
+    try {
+      const states = async (): Promise<EngineState[]> =>
+        (await nap.engines.listEngines({})).engines.map(({ state }) => state);
+      expect((await nap.images.listImages({ engine: "far" })).images).not.to.deep.equal([]);
+      expect(await states()).to.deep.equal([EngineState.HEALTHY, EngineState.HEALTHY]);
+      await proxy.close();
+      expect(await states()).to.deep.equal([EngineState.UNREACHABLE, EngineState.HEALTHY]);
+      const error: RpcError = await failure(nap.images.listImages({ engine: "far" }));
+      expect(error).to.include({ code: Code.UNAVAILABLE, reason: "ENGINE_UNREACHABLE" });
+      expect(error.retryAfterMillis).to.be.greaterThan(0);
+      expect((await nap.images.listImages({})).images).not.to.deep.equal([]);
+      proxy = await forward(dockerd.socket, port);
+      expect((await nap.images.listImages({ engine: "far" })).images).not.to.deep.equal([]);
+      expect(await states()).to.deep.equal([EngineState.HEALTHY, EngineState.HEALTHY]);
+    } finally {
+      await nap.stop();
+      await proxy.close();
+    }
+  });
+}
+
+/** A TCP port that leads to a socket. */
+async function forward(
+  socket: string,
+  at = 0,
+): Promise<{ port: number; close: () => Promise<void> }> {
+  const open = new Set<{ destroy(): void }>();
+  const server: Server = createServer((inward) => {
+    const outward = connect(socket);
+    for (const [from, to] of [
+      [inward, outward],
+      [outward, inward],
+    ] as const) {
+      open.add(from);
+      from.on("error", () => to.destroy());
+      from.on("close", () => open.delete(from));
+      from.pipe(to);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(at, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  const close = async (): Promise<void> => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const connection of open) connection.destroy();
+    await closed;
+  };
+  return { port, close };
+}
+
+function registryCases(open: () => DockerBench): void {
+  /** Brings the test image into a registry, by dockerd itself. */
+  async function push(dockerd: TestDockerd, host: string, authconfig: object): Promise<string> {
+    const docker = new Docker({ socketPath: dockerd.socket, host: undefined, port: undefined });
+    const repo = `${host}/nap/pulled`;
+    await docker.getImage("nap-test:1").tag({ repo, tag: "1" });
+    const image = docker.getImage(`${repo}:1`);
+    const stream = await image.push({ authconfig: authconfig as Docker.AuthConfig });
+    await new Promise<void>((resolve, reject) => {
+      docker.modem.followProgress(stream, (error) => (error ? reject(error) : resolve()));
+    });
+    await image.remove();
+    return `${repo}:1`;
+  }
+
+  it("pulls an image with its progress, its digest, and whether it was new", async () => {
+    const { dockerd, nap } = open();
+    const image = await push(dockerd, dockerd.registry, {});
+    const seen = await all(nap.images.pullImage({ engine: "docker", image }));
+    const last = seen.at(-1)?.event;
+    if (last?.case !== "result") throw new Error("there is no result");
+    expect(last.value).to.deep.include({ image });
+    expect(last.value.digest).to.match(/^sha256:[0-9a-f]{64}$/);
+    const phases = seen.flatMap(({ event }) =>
+      event.case === "progress" ? event.value.items.map(({ phase }) => phase) : [],
+    );
+    expect(phases.length).to.be.greaterThan(1);
+    const found = await nap.images.getImage({ engine: "docker", image });
+    expect(found.image?.id).to.equal(last.value.imageId);
+    expect(found.image?.digests).to.deep.equal([`${image.slice(0, -2)}@${last.value.digest}`]);
+    const again = await all(nap.images.pullImage({ engine: "docker", image }));
+    const event = again.at(-1)?.event;
+    expect(event?.case === "result" && event.value.changed).to.equal(false);
+  });
+
+  it("refuses an image that the registry does not have", async () => {
+    const { dockerd, nap } = open();
+    const image = `${dockerd.registry}/nap/no-such:1`;
+    const error = await failure(all(nap.images.pullImage({ engine: "docker", image })));
+    expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+  });
+
+  it("says that a registry does not answer", async () => {
+    const { nap } = open();
+    const image = "127.0.0.1:9/nap/x:1";
+    const error = await failure(all(nap.images.pullImage({ engine: "docker", image })));
+    expect(error).to.include({ code: Code.UNAVAILABLE, reason: "REGISTRY_UNREACHABLE" });
+  });
+
+  it("wants credentials for a registry that does, and pulls with them", async () => {
+    const { dockerd, nap } = open();
+    const image = await push(dockerd, dockerd.authRegistry, {
+      username: "nap",
+      password: "secret",
+    });
+    const engine = "docker";
+    const none = await failure(all(nap.images.pullImage({ engine, image })));
+    expect(none).to.include({ code: Code.FAILED_PRECONDITION, reason: "REGISTRY_AUTH_REQUIRED" });
+    const credentials = (password: string) => ({
+      kind: { case: "login" as const, value: { username: "nap", password } },
+    });
+    const wrong = { engine, image, registryCredentials: credentials("wrong") };
+    const refused = await failure(all(nap.images.pullImage(wrong)));
+    expect(refused.reason).to.equal("REGISTRY_AUTH_REQUIRED");
+    expect(refused.message).not.to.include("wrong");
+    const right = { engine, image, registryCredentials: credentials("secret") };
+    const seen = await all(nap.images.pullImage(right));
+    expect(seen.at(-1)?.event.case).to.equal("result");
+  });
+}
+
+function serverCases(open: () => DockerBench): void {
+  const run = promisify(execFile);
+  const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");
+
+  it("lists every method by reflection to buf curl", async () => {
+    const { nap } = open();
+    const socket = nap.address.replace("unix:", "");
+    const args = ["--unix-socket", socket, "--http2-prior-knowledge", "--protocol", "grpc"];
+    const { stdout } = await run(buf, ["curl", "--list-methods", ...args, "http://localhost"]);
+    const methods = stdout.trim().split("\n");
+    expect(methods.filter((method) => method.startsWith("nap.v1."))).to.have.length(58);
+    expect(methods).to.include("grpc.health.v1.Health/Check");
+    expect(methods).to.include("grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    expect(methods).to.include("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+    const url = "http://localhost/nap.v1.EngineService/GetEngine";
+    const called = await run(buf, ["curl", ...args, "-d", '{"engine": "docker"}', url]);
+    expect(JSON.parse(called.stdout)).to.have.nested.property(
+      "engine.state",
+      "ENGINE_STATE_HEALTHY",
+    );
+  });
+
+  it("tells the health of the server and of each engine", async () => {
+    const { nap } = open();
+    const socket = nap.address.replace("unix:", "");
+    const args = ["--unix-socket", socket, "--http2-prior-knowledge", "--protocol", "grpc"];
+    const url = "http://localhost/grpc.health.v1.Health/Check";
+    for (const service of ["", "nap.v1.ContainerService", "engines/docker"]) {
+      const data = JSON.stringify({ service });
+      const { stdout } = await run(buf, ["curl", ...args, "-d", data, url]);
+      expect(JSON.parse(stdout)).to.deep.equal({ status: "SERVING" });
+    }
+  });
+
+  it("tells facts of the engine and its host", async () => {
+    const { nap } = open();
+    const { engine, host } = await nap.engines.getEngine({ engine: "docker" });
+    expect(engine).to.include({ name: "docker", driver: "docker", isDefault: true });
+    expect(host?.platform?.os).to.equal("linux");
+    expect(host?.storageDriver).to.equal("overlay2");
+    expect(Number(host?.memoryBytes)).to.be.greaterThan(1e8);
+  });
+
+  it("lets nobody but its owner and group reach its socket", () => {
+    const { nap } = open();
+    expect(statSync(nap.address.replace("unix:", "")).mode & 0o777).to.equal(0o660);
+  });
+
+  it("replaces a dead socket, and leaves one that answers alone", async () => {
+    const { dockerd } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "dead-"));
+    const config = { engines: {} };
+    const first = await startNap(directory, config);
+    process.kill(first.pid, "SIGKILL");
+    await first.stop();
+    const second = await startNap(directory, config);
+    const third = startNap(directory, config);
+    const error = await third.then(
+      () => undefined,
+      (reason: Error) => reason,
+    );
+    expect(error?.message).to.include("another server listens");
+    expect(await second.stop()).to.equal(0);
+  });
 }

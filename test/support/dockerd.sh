@@ -18,7 +18,7 @@ setpriv --pdeathsig KILL \
     ip link set lo up || exit 1
     docker-registry serve "$D/registry.yml" >"$D/registry.log" 2>&1 &
     docker-registry serve "$D/registry-auth.yml" >"$D/registry-auth.log" 2>&1 &
-    dockerd --config-file "$D/daemon.json" -H "unix://$D/docker.sock" --data-root "$D/data" \
+    dockerd --config-file "$D/daemon.json" --data-root "$D/data" \
       --exec-root "$D/exec" --pidfile "$D/dockerd.pid" --cgroup-parent "/$G" --log-level warn \
       >"$D/dockerd.log" 2>&1 &
     P=$!

@@ -5,6 +5,8 @@ import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import Docker from "dockerode";
+import type { Certificates } from "./certificates.js";
+import { makeCertificates } from "./certificates.js";
 
 /** Not /tmp, which may be a tmpfs or an overlay, where overlay2 does not work. */
 const parent = "/var/tmp";
@@ -14,6 +16,9 @@ const startMillis = 30_000;
 export interface TestDockerd {
   readonly directory: string;
   readonly socket: string;
+  /** Where dockerd listens over TLS, in its own network namespace. */
+  readonly tlsAddress: string;
+  readonly certificates: Certificates;
   /** The host and port of the open registry, as seen by dockerd. */
   readonly registry: string;
   /** The same for the registry that wants user `nap` and password `secret`. */
@@ -24,6 +29,7 @@ export interface TestDockerd {
   stop(): Promise<void>;
 }
 
+const tlsAddress = "127.0.0.1:2376";
 const registryPort = 5000;
 const authRegistryPort = 5001;
 
@@ -32,7 +38,17 @@ export async function startDockerd(): Promise<TestDockerd> {
   const support = import.meta.dirname;
   spawnSync("sh", [join(support, "sweep.sh"), parent], { stdio: "inherit" });
   const directory = mkdtempSync(join(parent, "nap-test-"));
-  writeFileSync(join(directory, "daemon.json"), "{}");
+  const certificates = makeCertificates(directory);
+  writeFileSync(
+    join(directory, "daemon.json"),
+    JSON.stringify({
+      hosts: [`unix://${directory}/docker.sock`, `tcp://${tlsAddress}`],
+      tlsverify: true,
+      tlscacert: certificates.ca,
+      tlscert: certificates.serverCert,
+      tlskey: certificates.serverKey,
+    }),
+  );
   writeRegistryFiles(directory);
   const child = spawn("sh", [join(support, "dockerd.sh"), directory], {
     stdio: ["pipe", "ignore", "inherit"],
@@ -56,6 +72,8 @@ export async function startDockerd(): Promise<TestDockerd> {
   return {
     directory,
     socket,
+    tlsAddress,
+    certificates,
     registry: `127.0.0.1:${registryPort}`,
     authRegistry: `127.0.0.1:${authRegistryPort}`,
     initPid: Number(children.trim().split(" ")[0]),

@@ -35,19 +35,23 @@ export interface TestNap extends Clients {
   stop(): Promise<number>;
 }
 
-/** Starts `nap serve` with a configuration, in a directory for its socket. */
-export async function startNap(directory: string, config: object): Promise<TestNap> {
+/**
+ * Starts `nap serve` with a configuration, in a directory for its socket. With `networkOf` it runs in
+ * the network namespace of that process.
+ */
+export async function startNap(
+  directory: string,
+  config: object,
+  networkOf?: number,
+): Promise<TestNap> {
   const file = join(directory, "nap.json");
   writeFileSync(file, JSON.stringify(config));
   const socket = join(directory, "nap.sock");
-  const server = spawn(process.execPath, [
-    program,
-    "serve",
-    "--config",
-    file,
-    "--listen",
-    `unix://${socket}`,
-  ]);
+  const serve = [program, "serve", "--config", file, "--listen", `unix://${socket}`];
+  const server =
+    networkOf === undefined
+      ? spawn(process.execPath, serve)
+      : spawn("nsenter", ["-t", String(networkOf), "-n", process.execPath, ...serve]);
   await listening(server);
   const address = `unix:${socket}`;
   const channel = openChannel(address);

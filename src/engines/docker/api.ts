@@ -30,16 +30,14 @@ export interface DockerResponse<T> {
   readonly body: T;
 }
 
-/** An error status of dockerd, not yet told what it means. */
-export class DockerStatusError extends Error {
-  override readonly name = "DockerStatusError";
-
+/** An error status of dockerd. Where nobody tells what it means, it is an ENGINE_ERROR. */
+export class DockerStatusError extends NapError {
   constructor(
     readonly status: number,
     /** The daemon's own words. */
     message: string,
   ) {
-    super(message);
+    super("ENGINE_ERROR", message, { engineMessage: message });
   }
 }
 

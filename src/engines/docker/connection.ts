@@ -46,7 +46,9 @@ export class DockerConnection {
       return (this.#connected = await this.#negotiate(signal));
     } catch (error) {
       this.#connected = undefined;
-      throw error;
+      signal.throwIfAborted();
+      const told = error instanceof NapError && error.kind === "ENGINE_UNREACHABLE";
+      throw told ? error : unreachable(this.#config.url, error);
     }
   }
 

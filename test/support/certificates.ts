@@ -1,0 +1,43 @@
+/** Certificates for tests: an authority, a server at 127.0.0.1, and a client. */
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The files made in a directory. */
+export interface Certificates {
+  readonly ca: string;
+  readonly serverCert: string;
+  readonly serverKey: string;
+  readonly clientCert: string;
+  readonly clientKey: string;
+}
+
+/** Makes the certificates, valid for a day. */
+export function makeCertificates(directory: string): Certificates {
+  const path = (name: string): string => join(directory, name);
+  const openssl = (...args: string[]): void => {
+    execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
+  };
+  const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  const authority = ["-keyout", path("ca.key"), "-out", path("ca.pem")];
+  openssl("req", "-x509", ...newKey, "-days", "1", "-subj", "/CN=nap test", ...authority);
+  for (const [name, usage] of [
+    ["server", "serverAuth"],
+    ["client", "clientAuth"],
+  ] as const) {
+    const extensions = path(`${name}.ext`);
+    writeFileSync(extensions, `subjectAltName=IP:127.0.0.1\nextendedKeyUsage=${usage}\n`);
+    const [key, request] = [path(`${name}.key`), path(`${name}.csr`)];
+    openssl("req", ...newKey, "-subj", `/CN=${name}`, "-keyout", key, "-out", request);
+    const signer = ["-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-CAcreateserial"];
+    const out = ["-days", "1", "-extfile", extensions, "-out", path(`${name}.pem`)];
+    openssl("x509", "-req", "-in", request, ...signer, ...out);
+  }
+  return {
+    ca: path("ca.pem"),
+    serverCert: path("server.pem"),
+    serverKey: path("server.key"),
+    clientCert: path("client.pem"),
+    clientKey: path("client.key"),
+  };
+}

@@ -1,0 +1,80 @@
+/** The configuration: file, command line and environment. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { ConfigError, discoverEngines, loadConfig } from "../../src/config.js";
+
+describe("configuration", () => {
+  let directory: string;
+  beforeEach(() => (directory = mkdtempSync(join(tmpdir(), "nap-config-"))));
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  function file(text: string): string {
+    const path = join(directory, "nap.yaml");
+    writeFileSync(path, text);
+    return path;
+  }
+
+  it("reads engines with certificates beside the file", () => {
+    writeFileSync(join(directory, "c.pem"), "pem");
+    const config = loadConfig({
+      config: file(`
+        default_engine: web1
+        listen: ["unix:///tmp/x.sock"]
+        engines:
+          web1: {driver: docker, url: "tcp://10.0.0.7:2376", tls: {ca: c.pem, cert: c.pem, key: c.pem}}
+          web2: {driver: docker, url: "unix:///run/docker.sock"}`),
+    });
+    expect(config.engines.map(({ name }) => name)).to.deep.equal(["web1", "web2"]);
+    expect(config.engines[0]?.tls?.key?.toString()).to.equal("pem");
+    expect(config).to.deep.include({
+      defaultEngine: "web1",
+      listen: [{ kind: "unix", path: "/tmp/x.sock" }],
+    });
+  });
+
+  for (const [claim, text, words] of [
+    [
+      "an engine's name with a capital",
+      "engines: {Web: {driver: docker, url: unix:///x}}",
+      /engines/,
+    ],
+    ["a driver that does not exist", "engines: {web: {driver: vm, url: unix:///x}}", /driver/],
+    ["a url that cannot be", "engines: {web: {driver: docker, url: 'http://x'}}", /url: must be/],
+    ["a key that means nothing", "engine: {}", /engine/],
+    ["a default that is no engine", "engines: {}\ndefault_engine: web", /no engine "web"/],
+    ["text that is no YAML", "engines: [", /nap\.yaml/],
+  ] as const) {
+    it(`refuses ${claim}, and says where`, () => {
+      expect(() => loadConfig({ config: file(text) })).to.throw(ConfigError, words);
+    });
+  }
+
+  it("refuses a file that is not there", () => {
+    expect(() => loadConfig({ config: join(directory, "no") })).to.throw(ConfigError, /ENOENT/);
+  });
+
+  it("refuses to listen on TCP unless told that it is insecure", () => {
+    const listen = ["127.0.0.1:7777"];
+    expect(() => loadConfig({ listen })).to.throw(ConfigError, /--insecure/);
+    expect(loadConfig({ listen, insecure: true }).listen).to.deep.equal([
+      { kind: "tcp", target: "127.0.0.1:7777" },
+    ]);
+    expect(() => loadConfig({ listen: ["nonsense"] })).to.throw(ConfigError, /neither/);
+  });
+
+  it("finds Docker by DOCKER_HOST, then by the context, then at its usual socket", () => {
+    expect(discoverEngines({ DOCKER_HOST: "tcp://h:1" })[0]?.url).to.equal("tcp://h:1");
+    const id = createHash("sha256").update("far").digest("hex");
+    mkdirSync(join(directory, "contexts", "meta", id), { recursive: true });
+    writeFileSync(join(directory, "config.json"), '{"currentContext": "far"}');
+    const metadata = { Name: "far", Endpoints: { docker: { Host: "tcp://far:2376" } } };
+    writeFileSync(join(directory, "contexts", "meta", id, "meta.json"), JSON.stringify(metadata));
+    expect(discoverEngines({ DOCKER_CONFIG: directory })[0]?.url).to.equal("tcp://far:2376");
+    const env = { DOCKER_CONFIG: directory, DOCKER_CONTEXT: "default" };
+    expect(discoverEngines(env)[0]).to.include({ name: "docker", driver: "docker" });
+    expect(discoverEngines(env)[0]?.url).to.match(/^unix:\/\/\/.*docker\.sock$/);
+  });
+});
