@@ -22,4 +22,5 @@ step tsc --noEmit -p test
 step oxlint --type-aware
 step prettier --check --log-level warn .
 step knip
+step tsx scripts/support.ts --check
 step sh scripts/test.sh

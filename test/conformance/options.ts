@@ -391,6 +391,20 @@ export const optionCases: readonly Case[] = [
     },
   },
   {
+    name: "port_bindings: refused where the container has the host's network, and nothing is left",
+    run: async (bench) => {
+      const { nap, engine, image } = bench;
+      const mode = { case: "host" as const, value: {} };
+      const network = { mode, portBindings: [{ containerPort: 7000 }] };
+      const name = bench.name("dropped");
+      const spec = { image, command: { arguments: ["true"] }, network };
+      const error = await failure(nap.containers.createContainer({ engine, name, spec }));
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "ENGINE_DROPPED_FIELD" });
+      const gone = await failure(nap.containers.getContainer({ engine, container: name }));
+      expect(gone.reason).to.equal("CONTAINER_NOT_FOUND");
+    },
+  },
+  {
     name: "mounts: two at one target are refused",
     run: async (bench) => {
       const { nap, engine, image } = bench;

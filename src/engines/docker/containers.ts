@@ -196,7 +196,11 @@ async function createAnew(
     },
   );
   const id = created.body.Id;
+  const warnings = created.body.Warnings ?? [];
   try {
+    // dockerd goes on without what it cannot do, and says that it "discarded" it.
+    const dropped = warnings.find((warning) => /discarded/i.test(warning));
+    if (dropped !== undefined) throw new NapError("ENGINE_DROPPED_FIELD", dropped);
     for (const { network, endpoint } of further) {
       await connectNetwork(docker, network, id, endpointToDocker(endpoint));
     }
@@ -204,7 +208,7 @@ async function createAnew(
     await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
     throw error;
   }
-  return { id, warnings: created.body.Warnings ?? [], existed: false };
+  return { id, warnings, existed: false };
 }
 
 /** dockerd finds out only at the start that a network is missing. */

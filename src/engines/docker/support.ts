@@ -57,8 +57,11 @@ const since: readonly [name: string, apiVersion: string][] = [
   ["nap.v1.RestartContainerRequest.stop_signal", "1.42"],
 ];
 
+/** What dockerd says of its host that decides what it can do. */
+type HostFacts = Pick<InfoJson, "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit">;
+
 /** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
-export function dockerSupport(apiVersion: string, info: InfoJson): Support {
+export function dockerSupport(apiVersion: string, info: HostFacts): Support {
   const table = new Map<string, Unsupported>(never);
   for (const name of unmapped) table.set(name, { reason: notYet });
   for (const [name, needed] of since) {

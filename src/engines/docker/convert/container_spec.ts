@@ -62,7 +62,7 @@ export function specToDocker(spec: ContainerSpec, ownLabels: StringMap): DockerC
     body: {
       ...configToDocker(spec, ownLabels),
       ...network.config,
-      // Until API 1.44 a MAC address belongs to the container, not to its endpoint.
+      // dockerd before 25 reads the container's MAC address, and later ones the endpoint's.
       ...(first?.endpoint?.macAddress && { MacAddress: first.endpoint.macAddress }),
       HostConfig: { ...hostConfigToDocker(spec), ...network.host },
       ...(first && {

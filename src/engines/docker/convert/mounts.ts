@@ -106,6 +106,10 @@ function tmpfsJson({ sizeBytes, permissions }: TmpfsMount): MountJson["TmpfsOpti
 function tmpfsOptions({ readOnly, source }: Mount): string {
   if (source.case !== "tmpfs") return "";
   const { sizeBytes, permissions, options } = source.value;
+  if (options.some((option) => /^(size|mode)=/.test(option))) {
+    const description = "size and permissions of a tmpfs have fields of their own";
+    throw fieldError([{ field: "spec.mounts", description, kind: "FIELD_INVALID" }]);
+  }
   return [
     ...options,
     ...(readOnly ? ["ro"] : []),

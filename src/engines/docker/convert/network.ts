@@ -19,6 +19,7 @@ import type {
 import { ContainerNetworkSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
 import type { EndpointSettings, EndpointSettingsSchema } from "../../../../gen/nap/v1/types_pb.js";
 import { PortProtocol } from "../../../../gen/nap/v1/types_pb.js";
+import { fieldError } from "../../../engine/error.js";
 import type { ConfigJson, EndpointJson, HostConfigJson, PortBindingJson } from "../json.js";
 
 const protocols: readonly [PortProtocol, string][] = [
@@ -41,6 +42,13 @@ export function networkToDocker(network: ContainerNetwork | undefined): DockerNe
   const { mode, portBindings = [], exposedPorts = [], publishAllPorts } = network ?? {};
   const attachments = mode?.case === "attachments" ? mode.value.items : [];
   const [first, ...further] = attachments;
+  const unplaced = further.findIndex(({ endpoint }) => endpoint?.macAddress !== undefined);
+  if (unplaced >= 0) {
+    // Until API 1.44 a MAC address belongs to the container, not to its endpoint.
+    const field = `spec.network.attachments.items[${unplaced + 1}].endpoint.mac_address`;
+    const description = "Docker takes a MAC address for the first network alone";
+    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+  }
   const ports = new Set([...exposedPorts, ...portBindings].map(portKey));
   const bindings: Record<string, PortBindingJson[]> = {};
   for (const binding of portBindings) {

@@ -20,6 +20,7 @@ import {
   NamespacesSchema,
   SecuritySchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
+import { fieldError } from "../../../engine/error.js";
 import type { DeviceJson, HostConfigJson } from "../json.js";
 
 /** Privileges and confinement as dockerd takes them. */
@@ -71,6 +72,11 @@ const modes: readonly [NamespaceMode, string][] = [
 export function namespacesToDocker(namespaces: Namespaces | undefined): HostConfigJson {
   if (namespaces === undefined) return {};
   const { pid, ipc, uts, user, cgroup } = namespaces;
+  if (user === NamespaceMode.PRIVATE) {
+    const description = "Docker gives user namespaces to all containers or none, by its daemon";
+    const field = "spec.namespaces.user";
+    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+  }
   const cgroupMode = modes.find(([value]) => value === cgroup)?.[1];
   return {
     ...(pid && { PidMode: pid.mode.case === "isolated" ? "" : sharedMode(pid.mode) }),
