@@ -73,6 +73,21 @@ export const imageCases: readonly Case[] = [
     },
   },
   {
+    name: "tells an image's history, and prunes what has no reference",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const reference = await imported(bench, [`LABEL mark=${bench.name("mark")}`]);
+      const { entries } = await nap.images.getImageHistory({ engine, image: reference });
+      expect(entries).to.have.length(1);
+      expect(entries[0]?.tags).to.deep.equal([reference]);
+      const { image } = await nap.images.getImage({ engine, image: reference });
+      await nap.images.importImage(importMessages(engine, { reference }, bench.rootfs));
+      const labels = [{ key: "mark", value: image?.labels["mark"] ?? "" }];
+      const { deleted } = await nap.images.pruneImages({ engine, labels });
+      expect(deleted).to.include(image?.id);
+    },
+  },
+  {
     name: "lists images by reference, in both views",
     run: async (bench) => {
       const { nap, engine } = bench;

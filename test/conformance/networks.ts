@@ -98,6 +98,47 @@ export const networkCases: readonly Case[] = [
     },
   },
   {
+    name: "connects and disconnects a running container, with alias and address",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const addressManagement = { pools: [{ subnet: "10.213.8.0/24" }] };
+      const network = await networkFor(bench, { addressManagement });
+      const { id: container } = await bench.start({});
+      const alias = bench.name("alias");
+      const endpoint = { aliases: [alias], ipv4Address: "10.213.8.88" };
+      await nap.networks.connectContainer({ engine, container, network, endpoint });
+      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
+      const { stdout } = await bench.run({ network: { mode } }, `nslookup ${alias} | tail -2`);
+      expect(stdout).to.include("10.213.8.88");
+      const twice = await failure(nap.networks.connectContainer({ engine, container, network }));
+      expect(twice).to.include({ code: Code.ALREADY_EXISTS, reason: "ENDPOINT_EXISTS" });
+      const leave = nap.networks.disconnectContainer;
+      expect((await leave({ engine, container, network })).changed).to.equal(true);
+      expect(await bench.exec(container, "ip -4 addr")).not.to.include("10.213.8.88");
+      expect((await leave({ engine, container, network })).changed).to.equal(false);
+      const nobody = await failure(leave({ engine, container: "nobody", network }));
+      expect(nobody).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
+      const nowhere = await failure(leave({ engine, container, network: "nowhere" }));
+      expect(nowhere).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
+    },
+  },
+  {
+    name: "prunes the networks that are selected and unused",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const labels = { mark: bench.name("mark") };
+      const [used, unused] = [
+        await networkFor(bench, { labels }),
+        await networkFor(bench, { labels }),
+      ];
+      const mode = { case: "attachments" as const, value: { items: [{ network: used }] } };
+      await bench.start({ network: { mode } });
+      const filter = [{ key: "mark", value: labels.mark }];
+      const { networks } = await nap.networks.pruneNetworks({ engine, labels: filter });
+      expect(networks).to.deep.equal([unused]);
+    },
+  },
+  {
     name: "refuses a container on a network that is not there, when it is created",
     run: async ({ nap, engine, image }) => {
       const mode = { case: "attachments" as const, value: { items: [{ network: "no-such" }] } };

@@ -18,10 +18,12 @@ import { logCases } from "./logs.js";
 import { networkCases } from "./networks.js";
 import { optionCases } from "./options.js";
 import { runCases } from "./run.js";
+import { verbCases } from "./verbs.js";
 import { volumeCases } from "./volumes.js";
 
 const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["containers", containerCases],
+  ["verbs", verbCases],
   ["run", runCases],
   ["options", optionCases],
   ["logs", logCases],

@@ -47,6 +47,22 @@ export const volumeCases: readonly Case[] = [
     },
   },
   {
+    name: "prunes the volumes that are selected and unused",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const labels = { mark: bench.name("mark") };
+      const [used, unused] = [
+        await volumeFor(bench, { labels }),
+        await volumeFor(bench, { labels }),
+      ];
+      const source = { case: "volume" as const, value: { volume: used } };
+      await bench.create({ mounts: [{ target: "/v", source }] });
+      const request = { engine, labels: [{ key: "mark", value: labels.mark }], includeNamed: true };
+      const { volumes } = await nap.volumes.pruneVolumes(request);
+      expect(volumes).to.deep.equal([unused]);
+    },
+  },
+  {
     name: "lists volumes by label, gets and removes them",
     run: async (bench) => {
       const { nap, engine } = bench;

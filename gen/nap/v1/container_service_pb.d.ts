@@ -3942,7 +3942,7 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Changes limits and restart policy of a container, also while it runs. What is unset is left as
-   * it is.
+   * it is: a new memory limit alone leaves the swap beside it.
    *
    * @generated from rpc nap.v1.ContainerService.UpdateContainer
    */
@@ -4111,7 +4111,8 @@ export declare const ContainerService: GenService<{
   /**
    * Changes the size of a container's terminal, or of one that ExecContainer made.
    *
-   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING) where it does not run.
+   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, TERMINAL_NOT_FOUND) where it does not run
+   * or has no terminal, and NOT_FOUND (EXEC_NOT_FOUND).
    *
    * @generated from rpc nap.v1.ContainerService.ResizeContainerTerminal
    */

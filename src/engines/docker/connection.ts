@@ -39,6 +39,16 @@ export class DockerConnection {
     return this.#api;
   }
 
+  /** The version of the API that is spoken. */
+  get apiVersion(): string {
+    return this.#connected?.apiVersion ?? oldestApi;
+  }
+
+  /** Whether the version of the API that is spoken is not newer than this one. */
+  speaksAtMost(version: string): boolean {
+    return olderOf(this.apiVersion, version) === this.apiVersion;
+  }
+
   /** Connects where that has not been done, or where `fresh` says to look anew. */
   async connect(signal: AbortSignal, fresh = false): Promise<Connection> {
     if (this.#connected !== undefined && !fresh) return this.#connected;
@@ -110,7 +120,7 @@ function hostAndPort(address: string): { host: string; port: string } {
 }
 
 /** The lower of two versions such as "1.41". */
-export function olderOf(a: string, b: string): string {
+function olderOf(a: string, b: string): string {
   const [aMajor = 0, aMinor = 0] = a.split(".").map(Number);
   const [bMajor = 0, bMinor = 0] = b.split(".").map(Number);
   return aMajor < bMajor || (aMajor === bMajor && aMinor <= bMinor) ? a : b;

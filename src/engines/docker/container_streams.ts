@@ -25,10 +25,11 @@ import { NapError } from "../../engine/error.js";
 import { waitUntil } from "../../engine/wait.js";
 import { exitOf } from "./convert/container.js";
 import type { DockerConnection } from "./connection.js";
-import { createContainer, inspectContainer, startContainer } from "./containers.js";
+import { createContainer, inspectContainer } from "./containers.js";
 import { hasStatus, meaning } from "./errors.js";
 import { outputBatches } from "./frames.js";
 import type { ContainerJson } from "./json.js";
+import { startContainer } from "./lifecycle.js";
 import { logEntries } from "./logs.js";
 import { queryTime } from "./time.js";
 

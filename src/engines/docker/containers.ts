@@ -1,4 +1,4 @@
-/** Containers on Docker: the calls that answer once. The streams are in `container_streams.ts`. */
+/** Containers on Docker: creating, showing and removing them. */
 import { create } from "@bufbuild/protobuf";
 import type {
   Container,
@@ -12,11 +12,8 @@ import {
   CreateContainerRequestSchema as createSchema,
   CreateContainerResponseSchema,
   GetContainerResponseSchema,
-  KillContainerResponseSchema,
   ListContainersResponseSchema,
   RemoveContainerResponseSchema,
-  StartContainerResponseSchema,
-  StopContainerResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { ContainerService } from "../../../gen/nap/v1/container_service_pb.js";
 import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
@@ -34,14 +31,13 @@ import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
 import type { ContainerJson, ContainerSummaryJson, ImageJson } from "./json.js";
-import { wholeSeconds } from "./time.js";
 
-/** The kinds of a call that names a container. */
-const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
+/** What the errors of a call that names a container mean. */
+export const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
 /** As many inspects run at once for a list of whole resources. */
 const parallelInspects = 8;
 
-/** The calls on containers that answer once. */
+/** The calls that create, show and remove containers. */
 export function containerMethods(docker: DockerConnection) {
   return {
     createContainer: async (request, { signal }) => {
@@ -76,32 +72,6 @@ export function containerMethods(docker: DockerConnection) {
       return create(ListContainersResponseSchema, { containers: items, nextPageToken });
     },
 
-    startContainer: async ({ container }) => {
-      const changed = await startContainer(docker, container);
-      return create(StartContainerResponseSchema, { changed });
-    },
-
-    stopContainer: async ({ container, timeout, stopSignal }) => {
-      const query = {
-        t: wholeSeconds("timeout", timeout),
-        ...(stopSignal !== "" && { signal: stopSignal }),
-      };
-      const path = `/containers/${pathPart(container)}/stop`;
-      const stop = docker.api.json({ method: "POST", path, query });
-      const { status } = await meaning(stop, container, { ...named, field: "stop_signal" });
-      return create(StopContainerResponseSchema, { changed: status !== 304 });
-    },
-
-    killContainer: async ({ container, signal }) => {
-      const path = `/containers/${pathPart(container)}/kill`;
-      const query = signal === "" ? {} : { signal };
-      await meaning(docker.api.json({ method: "POST", path, query }), container, {
-        kinds: { ...named.kinds, 409: "CONTAINER_NOT_RUNNING" },
-        field: "signal",
-      });
-      return create(KillContainerResponseSchema);
-    },
-
     removeContainer: async ({ container, force, removeVolumes }) => {
       const path = `/containers/${pathPart(container)}`;
       const query = { force, v: removeVolumes };
@@ -130,18 +100,6 @@ export async function inspectContainer(
   const path = `/containers/${pathPart(container)}/json`;
   const call = docker.api.json<ContainerJson>({ path, query }, signal);
   return (await meaning(call, container, named)).body;
-}
-
-/** Starts a container; false where it ran already. Fails as StartContainer does. */
-export async function startContainer(
-  docker: DockerConnection,
-  container: string,
-): Promise<boolean> {
-  const path = `/containers/${pathPart(container)}/start`;
-  const start = docker.api.json({ method: "POST", path });
-  const kinds = { ...named.kinds, 409: "CONTAINER_PAUSED" } as const;
-  const { status } = await meaning(start, container, { kinds, field: "spec" });
-  return status !== 304;
 }
 
 /** A container just made, or made before by a request with the same request_id. */

@@ -2,12 +2,15 @@
 import type { Engine } from "../../engine/engine.js";
 import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
+import { containerFileMethods } from "./container_files.js";
 import { containerStreams } from "./container_streams.js";
 import { containerMethods } from "./containers.js";
 import { execMethods } from "./exec.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
+import { lifecycleMethods } from "./lifecycle.js";
 import { networkMethods } from "./networks.js";
+import { processMethods } from "./processes.js";
 import { systemMethods } from "./system.js";
 import { volumeMethods } from "./volumes.js";
 
@@ -19,7 +22,10 @@ export function createDockerEngine(target: DockerTarget): Engine {
     driver: "docker",
     containers: {
       ...containerMethods(docker),
+      ...lifecycleMethods(docker),
       ...containerStreams(docker),
+      ...containerFileMethods(docker),
+      ...processMethods(docker),
       ...execMethods(docker),
     },
     volumes: volumeMethods(docker),

@@ -1,8 +1,10 @@
 /** Converts filters to dockerd's `filters` parameter. */
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ContainerFilter } from "../../../gen/nap/v1/container_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
 import { healthWords, stateWords } from "./convert/container.js";
 import { portKey } from "./convert/network.js";
+import { queryTime } from "./time.js";
 
 /** dockerd's filters: AND between keys, OR within one, but for labels, which are all demanded. */
 export type Filters = Record<string, string[]>;
@@ -15,6 +17,23 @@ export function filters(all: Filters): Filters {
 /** A label as dockerd selects by it. */
 export function labelWords(labels: readonly LabelFilter[]): string[] {
   return labels.map(({ key, value }) => (value === undefined ? key : `${key}=${value}`));
+}
+
+/** What a prune request selects by. */
+interface PruneRequest {
+  readonly createdBefore?: Timestamp | undefined;
+  readonly labels: readonly LabelFilter[];
+  readonly excludedLabels: readonly LabelFilter[];
+}
+
+/** The filter of a prune request as dockerd takes it. */
+export function pruneFilters(request: PruneRequest): Filters {
+  const until = queryTime(request.createdBefore);
+  return filters({
+    until: until === undefined ? [] : [until],
+    label: labelWords(request.labels),
+    "label!": labelWords(request.excludedLabels),
+  });
 }
 
 /** A container filter as dockerd takes it. */

@@ -1,10 +1,17 @@
 /** Images on Docker: the calls that answer once. The transfers are in `image_transfers.ts`. */
 import { create } from "@bufbuild/protobuf";
-import type { Image, ImageService } from "../../../gen/nap/v1/image_service_pb.js";
+import type {
+  Image,
+  ImageHistoryEntry,
+  ImageService,
+} from "../../../gen/nap/v1/image_service_pb.js";
 import {
+  GetImageHistoryResponseSchema,
   GetImageResponseSchema,
+  ImageHistoryEntrySchema,
   ImageSchema,
   ListImagesResponseSchema,
+  PruneImagesResponseSchema,
   RemoveImageResponseSchema,
   TagImageResponseSchema,
 } from "../../../gen/nap/v1/image_service_pb.js";
@@ -19,7 +26,7 @@ import { environmentOf } from "./convert/container_spec.js";
 import { healthProbeFromDocker } from "./convert/health_probe.js";
 import { portFromKey } from "./convert/network.js";
 import { hasStatus, meaning } from "./errors.js";
-import { filters, labelWords } from "./filters.js";
+import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "./json.js";
 import { parseReference } from "./reference.js";
 import { timestampOf, timestampOfNanos } from "./time.js";
@@ -60,11 +67,7 @@ export function imageMethods(docker: DockerConnection) {
       const query = { force, noprune: keepParents };
       try {
         const call = docker.api.json<RemovedJson[]>({ method: "DELETE", path, query });
-        const removed = (await call).body;
-        return create(RemoveImageResponseSchema, {
-          untagged: removed.flatMap(({ Untagged = [] }) => Untagged),
-          deleted: removed.flatMap(({ Deleted = [] }) => Deleted),
-        });
+        return create(RemoveImageResponseSchema, removedFromDocker((await call).body));
       } catch (error) {
         if (!hasStatus(error, 409)) await meaning(Promise.reject(error as Error), image, named);
         throw await inUse(docker, image, error);
@@ -78,12 +81,63 @@ export function imageMethods(docker: DockerConnection) {
       await meaning(call, image, { ...named, field: "reference" });
       return create(TagImageResponseSchema);
     },
+
+    getImageHistory: async ({ image }, { signal }) => {
+      const path = `/images/${pathPart(image)}/history`;
+      const call = docker.api.json<HistoryJson[]>({ path }, signal);
+      const { body } = await meaning(call, image, named);
+      return create(GetImageHistoryResponseSchema, { entries: body.map(historyFromDocker) });
+    },
+
+    pruneImages: async (request) => {
+      const dangling = [String(!request.includeTagged)];
+      const query = { filters: { ...pruneFilters(request), dangling } };
+      const { body } = await docker.api.json<{
+        ImagesDeleted: RemovedJson[] | null;
+        SpaceReclaimed: number;
+      }>({ method: "POST", path: "/images/prune", query });
+      return create(PruneImagesResponseSchema, {
+        ...removedFromDocker(body.ImagesDeleted ?? []),
+        reclaimedBytes: BigInt(body.SpaceReclaimed),
+      });
+    },
   } satisfies Methods<typeof ImageService>;
 }
 
 interface RemovedJson {
   readonly Untagged?: string;
   readonly Deleted?: string;
+}
+
+function removedFromDocker(removed: readonly RemovedJson[]): {
+  untagged: string[];
+  deleted: string[];
+} {
+  return {
+    untagged: removed.flatMap(({ Untagged = [] }) => Untagged),
+    deleted: removed.flatMap(({ Deleted = [] }) => Deleted),
+  };
+}
+
+interface HistoryJson {
+  readonly Id: string;
+  readonly Created: number;
+  readonly CreatedBy: string;
+  readonly Size: number;
+  readonly Comment: string;
+  readonly Tags: string[] | null;
+}
+
+function historyFromDocker(json: HistoryJson): ImageHistoryEntry {
+  return create(ImageHistoryEntrySchema, {
+    // The steps of an image that was pulled have no image of their own.
+    imageId: json.Id === "<missing>" ? "" : json.Id,
+    createTime: timestampOfNanos(BigInt(json.Created) * 1_000_000_000n),
+    createdBy: json.CreatedBy,
+    sizeBytes: BigInt(json.Size),
+    comment: json.Comment,
+    tags: json.Tags ?? [],
+  });
 }
 
 /** dockerd refuses an image that containers use, or by its id one that has several references. */

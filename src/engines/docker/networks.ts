@@ -9,24 +9,28 @@ import type {
   NetworkSpec,
 } from "../../../gen/nap/v1/network_service_pb.js";
 import {
+  ConnectContainerResponseSchema,
   CreateNetworkRequestSchema,
   CreateNetworkResponseSchema,
+  DisconnectContainerResponseSchema,
   GetNetworkResponseSchema,
   ListNetworksResponseSchema,
   NetworkSchema,
+  PruneNetworksResponseSchema,
   RemoveNetworkResponseSchema,
 } from "../../../gen/nap/v1/network_service_pb.js";
 import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
+import { fieldError, NapError } from "../../engine/error.js";
 import { clientLabels, madeBy, requestIdOf, requestLabels } from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { usersOf } from "./containers.js";
-import { hasStatus, meaning } from "./errors.js";
+import { endpointToDocker } from "./convert/network.js";
+import { dockerError, hasStatus, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
-import { filters, labelWords } from "./filters.js";
+import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "./json.js";
 import { timestampOf } from "./time.js";
 import { scopes } from "./volumes.js";
@@ -100,6 +104,48 @@ export function networkMethods(docker: DockerConnection) {
         throw new NapError("RESOURCE_IN_USE", message, { resource: name, users }, error);
       }
       return create(RemoveNetworkResponseSchema);
+    },
+
+    pruneNetworks: async (request) => {
+      const query = { filters: pruneFilters(request) };
+      const { body } = await docker.api.json<{ NetworksDeleted: string[] | null }>({
+        method: "POST",
+        path: "/networks/prune",
+        query,
+      });
+      return create(PruneNetworksResponseSchema, { networks: body.NetworksDeleted ?? [] });
+    },
+
+    connectContainer: async ({ container, network, endpoint }) => {
+      if (endpoint?.macAddress !== undefined && docker.speaksAtMost("1.43")) {
+        const description = `needs Docker API 1.44, this one speaks ${docker.apiVersion}`;
+        const kind = "FIELD_UNSUPPORTED_BY_ENGINE";
+        throw fieldError([{ field: "endpoint.mac_address", description, kind }]);
+      }
+      const body = { Container: container, EndpointConfig: endpointToDocker(endpoint) };
+      const path = `/networks/${pathPart(network)}/connect`;
+      const call = docker.api.json({ method: "POST", path, body });
+      await meaning(call, network, {
+        ...named,
+        resources: { CONTAINER_NOT_FOUND: container, ENDPOINT_EXISTS: container },
+        field: "endpoint",
+      });
+      return create(ConnectContainerResponseSchema);
+    },
+
+    disconnectContainer: async ({ container, network, force }) => {
+      const path = `/networks/${pathPart(network)}/disconnect`;
+      const body = { Container: container, Force: force };
+      try {
+        await docker.api.json({ method: "POST", path, body });
+        return create(DisconnectContainerResponseSchema, { changed: true });
+      } catch (error) {
+        const operation = { ...named, resources: { CONTAINER_NOT_FOUND: container } };
+        const meant = dockerError(error, network, operation);
+        const apart = meant instanceof NapError && meant.kind === "ENDPOINT_NOT_FOUND";
+        if (!apart) throw meant;
+        return create(DisconnectContainerResponseSchema, { changed: false });
+      }
     },
   } satisfies Methods<typeof NetworkService>;
 }

@@ -3,9 +3,12 @@ import { create } from "@bufbuild/protobuf";
 import type { EngineHost, EngineService } from "../../../gen/nap/v1/engine_service_pb.js";
 import {
   EngineHostSchema,
+  GetDiskUsageResponseSchema,
   GetEngineResponseSchema,
 } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
+import type { DiskUsageJson } from "./convert/disk_usage.js";
+import { diskUsageFromDocker } from "./convert/disk_usage.js";
 import type { DockerConnection } from "./connection.js";
 import { streamEvents } from "./events.js";
 import type { InfoJson, VersionJson } from "./json.js";
@@ -19,6 +22,11 @@ export function systemMethods(docker: DockerConnection) {
         docker.api.json<InfoJson>({ path: "/info" }, signal),
       ]);
       return create(GetEngineResponseSchema, { host: hostFromDocker(version.body, info.body) });
+    },
+
+    getDiskUsage: async (_request, { signal }) => {
+      const { body } = await docker.api.json<DiskUsageJson>({ path: "/system/df" }, signal);
+      return create(GetDiskUsageResponseSchema, diskUsageFromDocker(body));
     },
 
     streamEvents: (request, call) => streamEvents(docker, request, call),

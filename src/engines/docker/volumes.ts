@@ -6,20 +6,21 @@ import {
   CreateVolumeResponseSchema,
   GetVolumeResponseSchema,
   ListVolumesResponseSchema,
+  PruneVolumesResponseSchema,
   RemoveVolumeResponseSchema,
   VolumeSchema,
 } from "../../../gen/nap/v1/volume_service_pb.js";
 import type { VolumeSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
+import { fieldError, NapError } from "../../engine/error.js";
 import { clientLabels, madeBy, requestIdOf, requestLabels } from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { usersOf } from "./containers.js";
 import { hasStatus, meaning } from "./errors.js";
-import { filters, labelWords } from "./filters.js";
+import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { StringMap, VolumeJson } from "./json.js";
 import { timestampOf } from "./time.js";
 
@@ -99,6 +100,26 @@ export function volumeMethods(docker: DockerConnection) {
         throw new NapError("RESOURCE_IN_USE", message, { resource: name, users }, error);
       }
       return create(RemoveVolumeResponseSchema);
+    },
+
+    pruneVolumes: async (request) => {
+      // Before API 1.42 dockerd removes all; since then only anonymous ones, unless told otherwise.
+      const tellsApart = !docker.speaksAtMost("1.41");
+      if (!tellsApart && !request.includeNamed) {
+        const description = `Docker API ${docker.apiVersion} removes named volumes too: set it`;
+        const kind = "FIELD_UNSUPPORTED_BY_ENGINE";
+        throw fieldError([{ field: "include_named", description, kind }]);
+      }
+      const all = tellsApart && request.includeNamed ? { all: ["true"] } : {};
+      const query = { filters: { ...pruneFilters(request), ...all } };
+      const { body } = await docker.api.json<{
+        VolumesDeleted: string[] | null;
+        SpaceReclaimed: number;
+      }>({ method: "POST", path: "/volumes/prune", query });
+      return create(PruneVolumesResponseSchema, {
+        volumes: body.VolumesDeleted ?? [],
+        reclaimedBytes: BigInt(body.SpaceReclaimed),
+      });
     },
   } satisfies Methods<typeof VolumeService>;
 }

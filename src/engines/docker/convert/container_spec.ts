@@ -126,7 +126,7 @@ function hostConfigToDocker(spec: ContainerSpec): HostConfigJson {
 }
 
 /** A restart policy as dockerd takes it. */
-function restartToDocker({ mode, maximumRetryCount }: RestartPolicy): {
+export function restartToDocker({ mode, maximumRetryCount }: RestartPolicy): {
   Name: string;
   MaximumRetryCount: number;
 } {

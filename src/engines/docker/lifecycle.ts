@@ -1,0 +1,154 @@
+/** Containers on Docker: what changes their state, their name and their limits. */
+import { create } from "@bufbuild/protobuf";
+import type { ContainerService } from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  KillContainerResponseSchema,
+  PauseContainerResponseSchema,
+  PruneContainersResponseSchema,
+  RenameContainerResponseSchema,
+  RestartContainerResponseSchema,
+  StartContainerResponseSchema,
+  StopContainerResponseSchema,
+  UnpauseContainerResponseSchema,
+  UpdateContainerResponseSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import { pathPart } from "./api.js";
+import type { DockerConnection } from "./connection.js";
+import { inspectContainer, named } from "./containers.js";
+import { containerFromDocker } from "./convert/container.js";
+import { updateToDocker } from "./convert/update.js";
+import { dockerError, hasStatus, meaning } from "./errors.js";
+import { pruneFilters } from "./filters.js";
+import { wholeSeconds } from "./time.js";
+
+/** What the errors of a start mean, beside the words that `errors.ts` knows. */
+const starting = { kinds: { ...named.kinds, 409: "CONTAINER_PAUSED" }, field: "spec" } as const;
+
+/** The calls that change a container. */
+export function lifecycleMethods(docker: DockerConnection) {
+  const post = (container: string, verb: string, query = {}, body?: object) =>
+    docker.api.json<{ Warnings?: string[] | null }>({
+      method: "POST",
+      path: `/containers/${pathPart(container)}/${verb}`,
+      query,
+      ...(body && { body }),
+    });
+
+  return {
+    startContainer: async ({ container }) => {
+      const changed = await startContainer(docker, container);
+      return create(StartContainerResponseSchema, { changed });
+    },
+
+    stopContainer: async ({ container, timeout, stopSignal }) => {
+      const stop = post(container, "stop", stopQuery(timeout, stopSignal));
+      const { status } = await meaning(stop, container, { ...named, field: "stop_signal" });
+      return create(StopContainerResponseSchema, { changed: status !== 304 });
+    },
+
+    restartContainer: async ({ container, timeout, stopSignal }) => {
+      await meaning(
+        post(container, "restart", stopQuery(timeout, stopSignal)),
+        container,
+        starting,
+      );
+      return create(RestartContainerResponseSchema);
+    },
+
+    killContainer: async ({ container, signal }) => {
+      await meaning(post(container, "kill", signal === "" ? {} : { signal }), container, {
+        kinds: { ...named.kinds, 409: "CONTAINER_NOT_RUNNING" },
+        field: "signal",
+      });
+      return create(KillContainerResponseSchema);
+    },
+
+    pauseContainer: async ({ container }) => {
+      const changed = await changeOrExplain(docker, container, post(container, "pause"), true);
+      return create(PauseContainerResponseSchema, { changed });
+    },
+
+    unpauseContainer: async ({ container }) => {
+      const changed = await changeOrExplain(docker, container, post(container, "unpause"), false);
+      return create(UnpauseContainerResponseSchema, { changed });
+    },
+
+    renameContainer: async ({ container, newName }) => {
+      const { Id, Name } = await inspectContainer(docker, container);
+      if (Name === `/${newName}`) return create(RenameContainerResponseSchema, { changed: false });
+      await meaning(post(Id, "rename", { name: newName }), container, {
+        kinds: { ...named.kinds, 409: "NAME_IN_USE" },
+        resources: { NAME_IN_USE: newName },
+        field: "new_name",
+      });
+      return create(RenameContainerResponseSchema, { changed: true });
+    },
+
+    updateContainer: async (request) => {
+      const before = await inspectContainer(docker, request.container);
+      const body = updateToDocker(request, before.HostConfig);
+      const update = await meaning(post(before.Id, "update", {}, body), request.container, {
+        ...named,
+        field: "resources",
+      });
+      const container = containerFromDocker(docker.name, await inspectContainer(docker, before.Id));
+      const warnings = update.body.Warnings ?? [];
+      return create(UpdateContainerResponseSchema, { container, warnings });
+    },
+
+    pruneContainers: async (request) => {
+      const query = { filters: pruneFilters(request) };
+      const { body } = await docker.api.json<{
+        ContainersDeleted: string[] | null;
+        SpaceReclaimed: number;
+      }>({ method: "POST", path: "/containers/prune", query });
+      return create(PruneContainersResponseSchema, {
+        containerIds: body.ContainersDeleted ?? [],
+        reclaimedBytes: BigInt(body.SpaceReclaimed),
+      });
+    },
+  } satisfies Methods<typeof ContainerService>;
+}
+
+function stopQuery(timeout: Parameters<typeof wholeSeconds>[1], stopSignal: string): object {
+  return {
+    t: wholeSeconds("timeout", timeout),
+    ...(stopSignal !== "" && { signal: stopSignal }),
+  };
+}
+
+/** Starts a container; false where it ran already. Fails as StartContainer does. */
+export async function startContainer(
+  docker: DockerConnection,
+  container: string,
+): Promise<boolean> {
+  const path = `/containers/${pathPart(container)}/start`;
+  const start = docker.api.json({ method: "POST", path });
+  const { status } = await meaning(start, container, starting);
+  return status !== 304;
+}
+
+/**
+ * Awaits a pause or an unpause; false where there was nothing to change. dockerd says 409 or 500 both
+ * of a container that is that already and of one that does not run.
+ */
+async function changeOrExplain(
+  docker: DockerConnection,
+  container: string,
+  change: Promise<unknown>,
+  paused: boolean,
+): Promise<boolean> {
+  try {
+    await change;
+    return true;
+  } catch (error) {
+    if (!hasStatus(error, 409) && !hasStatus(error, 500)) {
+      throw dockerError(error, container, named);
+    }
+    const { State } = await inspectContainer(docker, container);
+    if (State.Running && State.Paused === paused) return false;
+    const kind = State.Running ? "ENGINE_ERROR" : "CONTAINER_NOT_RUNNING";
+    throw dockerError(error, container, { kinds: { 409: kind, 500: kind } });
+  }
+}

@@ -1,0 +1,241 @@
+/** Containers: everything that changes or shows them beyond start and stop. */
+import { expect } from "chai";
+import { status as Code } from "@grpc/grpc-js";
+import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_service_pb.js";
+import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { failure } from "../support/client.js";
+import type { Case } from "./bench.js";
+
+const MiB = 1024n * 1024n;
+const memoryLimit = (value: bigint) => ({ case: "memoryLimitBytes" as const, value });
+
+export const verbCases: readonly Case[] = [
+  {
+    name: "restart gives a new run with the same container",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container, pid, startTime } = await bench.start({});
+      const timeout = { seconds: 0n };
+      await nap.containers.restartContainer({ engine, container, timeout });
+      const again = await bench.get(container);
+      expect(again.state).to.equal(ContainerState.RUNNING);
+      expect(again.pid).not.to.equal(pid);
+      expect(again.startTime).not.to.deep.equal(startTime);
+    },
+  },
+  {
+    name: "pause freezes the processes and unpause lets them go on",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const script = "n=0; while :; do n=$((n+1)); echo $n >/tmp/n; sleep 0.02; done";
+      const { id: container } = await bench.start({}, ["sh", "-c", script]);
+      const count = async (): Promise<number> => Number(await bench.exec(container, "cat /tmp/n"));
+      const verbs = nap.containers;
+      expect((await verbs.pauseContainer({ engine, container })).changed).to.equal(true);
+      expect((await verbs.pauseContainer({ engine, container })).changed).to.equal(false);
+      expect((await bench.get(container)).state).to.equal(ContainerState.PAUSED);
+      const exec = { command: ["true"] };
+      const refused = await failure(verbs.execContainerSync({ engine, container, exec }));
+      expect(refused).to.include({ code: Code.FAILED_PRECONDITION, reason: "CONTAINER_PAUSED" });
+      const started = await failure(verbs.startContainer({ engine, container }));
+      expect(started).to.include({ code: Code.FAILED_PRECONDITION, reason: "CONTAINER_PAUSED" });
+      expect((await verbs.unpauseContainer({ engine, container })).changed).to.equal(true);
+      expect((await verbs.unpauseContainer({ engine, container })).changed).to.equal(false);
+      const before = await count();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(await count()).to.be.greaterThan(before);
+      await verbs.killContainer({ engine, container });
+      const { state } = await bench.get(container);
+      if (state !== ContainerState.EXITED) await new Promise((resolve) => setTimeout(resolve, 500));
+      const stopped = await failure(verbs.pauseContainer({ engine, container }));
+      expect(stopped).to.include({ reason: "CONTAINER_NOT_RUNNING" });
+    },
+  },
+  {
+    name: "rename frees the old name and takes the new one",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const [one, two] = [await bench.create({}), await bench.create({})];
+      const newName = bench.name("renamed");
+      const rename = nap.containers.renameContainer;
+      expect((await rename({ engine, container: one.name, newName })).changed).to.equal(true);
+      expect((await rename({ engine, container: one.id, newName })).changed).to.equal(false);
+      expect((await bench.get(newName)).id).to.equal(one.id);
+      const gone = await failure(bench.get(one.name));
+      expect(gone.code).to.equal(Code.NOT_FOUND);
+      const taken = await failure(rename({ engine, container: two.id, newName }));
+      expect(taken).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
+    },
+  },
+  {
+    name: "update changes limits while the container runs, and leaves what is unset",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const resources = { memoryLimit: memoryLimit(32n * MiB), cpuShares: 512n };
+      const { id: container } = await bench.start({ resources });
+      const limits =
+        "cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.shares";
+      const seen = async (): Promise<string[]> =>
+        (await bench.exec(container, `cd /sys/fs/cgroup; ${limits}`)).split("\n");
+      const [memory, both, shares] = await seen();
+      expect([memory, both, shares]).to.deep.equal([String(32n * MiB), String(64n * MiB), "512"]);
+      const update = { memoryLimit: memoryLimit(48n * MiB) };
+      const after = await nap.containers.updateContainer({ engine, container, resources: update });
+      // 32 MiB of swap stay, as nothing was said of it.
+      expect(await seen()).to.deep.equal([String(48n * MiB), String(80n * MiB), "512"]);
+      expect(after.container?.spec?.resources?.memoryLimit.value).to.equal(48n * MiB);
+      const cpus = {
+        cpuShares: 256n,
+        cpuQuota: { case: "cpuQuotaMicros" as const, value: 50_000n },
+      };
+      await nap.containers.updateContainer({ engine, container, resources: cpus });
+      expect((await seen())[2]).to.equal("256");
+      const quota = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us";
+      expect(await bench.exec(container, quota)).to.equal("50000");
+      const lifted = { cpuQuota: { case: "cpuQuotaUnlimited" as const, value: {} } };
+      await nap.containers.updateContainer({ engine, container, resources: lifted });
+      expect(await bench.exec(container, quota)).to.equal("-1");
+      const restartPolicy = { mode: RestartMode.ALWAYS };
+      const restarts = await nap.containers.updateContainer({ engine, container, restartPolicy });
+      expect(restarts.container?.spec?.restartPolicy?.mode).to.equal(RestartMode.ALWAYS);
+      await nap.containers.updateContainer({
+        engine,
+        container,
+        restartPolicy: { mode: RestartMode.NO },
+      });
+    },
+  },
+  {
+    name: "prune removes what is stopped and selected, and nothing else",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const labels = { mark };
+      const stopped = await bench.create({ labels });
+      const kept = await bench.create({ labels: { ...labels, keep: "" } });
+      const running = await bench.start({ labels });
+      const done = await nap.containers.pruneContainers({
+        engine,
+        labels: [{ key: "mark", value: mark }],
+        excludedLabels: [{ key: "keep" }],
+      });
+      expect(done.containerIds).to.deep.equal([stopped.id]);
+      for (const { id } of [kept, running]) expect((await bench.get(id)).id).to.equal(id);
+      const createdBefore = { seconds: 1000n };
+      const none = await nap.containers.pruneContainers({ engine, createdBefore });
+      expect(none.containerIds).to.deep.equal([]);
+    },
+  },
+  {
+    name: "lists the processes of a container",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const command = ["sh", "-c", "sleep 61 & exec sleep 62"];
+      const { id: container, pid } = await bench.start({ user: "app" }, command);
+      await bench.exec(
+        container,
+        "for n in 1 2 3 4 5; do pgrep -f 'sleep 61' && break; sleep 0.1; done",
+      );
+      const { processes } = await nap.containers.listContainerProcesses({ engine, container });
+      const found = processes.map(({ command: line, uid }) => [line, uid]);
+      expect(found).to.deep.include.members([
+        ["sleep 61", 1000],
+        ["sleep 62", 1000],
+      ]);
+      const first = processes.find(({ command: line }) => line === "sleep 62");
+      expect(first?.pid).to.equal(pid);
+      await nap.containers.killContainer({ engine, container });
+      const { id: created } = await bench.create({});
+      const error = await failure(
+        nap.containers.listContainerProcesses({ engine, container: created }),
+      );
+      expect(error).to.include({ reason: "CONTAINER_NOT_RUNNING" });
+    },
+  },
+  {
+    name: "lists the changes in a container's files, page by page",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.run(
+        {},
+        "echo x >/new; rm /data/seed; echo y >>/etc/group",
+      );
+      const seen = new Map<string, FileChangeKind>();
+      let pageToken = "";
+      do {
+        const page = await nap.containers.listContainerChanges({
+          engine,
+          container,
+          pageSize: 2,
+          pageToken,
+        });
+        for (const { path, kind } of page.changes) seen.set(path, kind);
+        pageToken = page.nextPageToken;
+      } while (pageToken !== "");
+      expect(seen.get("/new")).to.equal(FileChangeKind.ADDED);
+      expect(seen.get("/data/seed")).to.equal(FileChangeKind.DELETED);
+      expect(seen.get("/etc/group")).to.equal(FileChangeKind.MODIFIED);
+    },
+  },
+  {
+    name: "commit makes an image with the container's files and further configuration",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.run({}, "echo committed >/file");
+      const reference = `${bench.name("committed")}:1`;
+      const { imageId } = await nap.containers.commitContainer({
+        engine,
+        container,
+        reference,
+        author: "somebody",
+        message: "why",
+        instructions: ['ENTRYPOINT ["cat"]'],
+      });
+      bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
+      const { image } = await nap.images.getImage({ engine, image: reference });
+      expect(image?.id).to.equal(imageId);
+      expect(image?.author).to.equal("somebody");
+      expect(image?.config?.entrypoint?.arguments).to.deep.equal(["cat"]);
+      const { id } = await bench.create({ image: reference } as object, ["/file"]);
+      await nap.containers.startContainer({ engine, container: id });
+      const logs = nap.containers.streamContainerLogs({ engine, container: id, follow: true });
+      for await (const { event } of logs) {
+        if (event.case !== "batch") continue;
+        expect(Buffer.from(event.value.entries[0]!.data).toString()).to.equal("committed\n");
+      }
+    },
+  },
+  {
+    name: "resizes a terminal, and refuses where there is none",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({ tty: true });
+      const size = { columns: 111, rows: 33 };
+      await nap.containers.resizeContainerTerminal({ engine, container, size });
+      expect(await bench.exec(container, "stty size </proc/1/fd/0")).to.equal("33 111");
+      const { id: plain } = await bench.start({});
+      const error = await failure(
+        nap.containers.resizeContainerTerminal({ engine, container: plain, size }),
+      );
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "TERMINAL_NOT_FOUND" });
+      const execId = "no-such";
+      const gone = await failure(
+        nap.containers.resizeContainerTerminal({ engine, container, size, execId }),
+      );
+      expect(gone).to.include({ code: Code.NOT_FOUND, reason: "EXEC_NOT_FOUND" });
+    },
+  },
+  {
+    name: "counts the disk that images, containers and volumes take",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      await bench.run({}, "head -c 300000 /dev/zero >/big");
+      const usage = await nap.engines.getDiskUsage({ engine });
+      expect(Number(usage.containers?.sizeBytes)).to.be.at.least(300_000);
+      expect(Number(usage.containers?.reclaimableBytes)).to.be.at.least(300_000);
+      expect(usage.images?.count).to.be.at.least(1);
+      expect(usage.images?.activeCount).to.be.at.least(1);
+      expect(Number(usage.images?.sizeBytes)).to.be.at.least(1_000_000);
+    },
+  },
+];
