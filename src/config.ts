@@ -16,13 +16,26 @@ export type ListenAddress =
   | { readonly kind: "tcp"; readonly target: string };
 
 /** How to reach one engine. */
-export interface EngineConfig {
+export type EngineConfig = DockerConfig | RuncConfig;
+
+/** How to reach a dockerd. */
+export interface DockerConfig {
   readonly name: string;
   readonly driver: "docker";
   /** `unix:///path` or `tcp://host:port`. */
   readonly url: string;
   /** Certificates, as PEM. */
   readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+}
+
+/** Where nap keeps what it runs with runC. */
+export interface RuncConfig {
+  readonly name: string;
+  readonly driver: "runc";
+  /** The directory of images and containers. */
+  readonly root: string;
+  /** The control group below which containers' own are made. */
+  readonly cgroupParent: string;
 }
 
 /** Everything that the server is told. */
@@ -46,13 +59,23 @@ export class ConfigError extends Error {
 
 const engineName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a-z0-9][a-z0-9_-]*");
 
-const engineSchema = z.strictObject({
+const dockerSchema = z.strictObject({
   driver: z.literal("docker"),
   url: z
     .string()
     .regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+:\d+)$/, "must be unix:///path or tcp://host:port"),
   tls: z.strictObject({ ca: z.string().optional(), cert: z.string(), key: z.string() }).optional(),
 });
+
+const runcSchema = z
+  .strictObject({
+    driver: z.literal("runc"),
+    root: z.string().startsWith("/").default("/var/lib/nap/runc"),
+    cgroup_parent: z.string().startsWith("/").default("/nap"),
+  })
+  .transform(({ cgroup_parent: cgroupParent, ...rest }) => ({ ...rest, cgroupParent }));
+
+const engineSchema = z.discriminatedUnion("driver", [dockerSchema, runcSchema]);
 
 const fileSchema = z.strictObject({
   listen: z.array(z.string()).min(1).optional(),
@@ -66,6 +89,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function loadConfig(flags: ServeFlags, env: Environment = process.env): Config {
   const file = flags.config === undefined ? {} : readConfigFile(flags.config);
   const engines = file.engines ?? discoverEngines(env);
+  // Of what was found, the first is meant by requests that name none.
+  const defaultEngine = file.engines === undefined ? engines[0]?.name : file.default_engine;
   const names = engines.map(({ name }) => name);
   if (file.default_engine !== undefined && !names.includes(file.default_engine)) {
     throw new ConfigError(`default_engine: there is no engine "${file.default_engine}"`);
@@ -74,7 +99,7 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
   return {
     listen: listen.map((address) => listenAddress(address, flags.insecure ?? false)),
     engines,
-    defaultEngine: file.default_engine,
+    defaultEngine,
   };
 }
 
@@ -97,15 +122,16 @@ function readConfigFile(path: string): ConfigFile {
   }
   const { engines, ...rest } = parsed.data;
   if (engines === undefined) return rest;
-  const read = (pem: string | undefined): Buffer | undefined =>
-    pem === undefined ? undefined : Buffer.from(readText(resolve(dirname(path), pem)));
+  const read = (pem: string): Buffer => Buffer.from(readText(resolve(dirname(path), pem)));
   return {
     ...rest,
-    engines: Object.entries(engines).map(([name, { tls, ...engine }]) => ({
-      name,
-      ...engine,
-      ...(tls && { tls: { ca: read(tls.ca)!, cert: read(tls.cert)!, key: read(tls.key)! } }),
-    })),
+    engines: Object.entries(engines).map(([name, engine]): EngineConfig => {
+      if (engine.driver === "runc") return { name, ...engine };
+      const { tls, ...docker } = engine;
+      if (tls === undefined) return { name, ...docker };
+      const ca = tls.ca === undefined ? {} : { ca: read(tls.ca) };
+      return { name, ...docker, tls: { ...ca, cert: read(tls.cert), key: read(tls.key) } };
+    }),
   };
 }
 
@@ -155,19 +181,32 @@ function usualSockets(env: Environment): string[] {
  * The engines found on this machine. Docker is always among them: where no socket is there yet, it
  * is expected at the first usual place and shown as unreachable until it appears.
  */
-export function discoverEngines(env: Environment): EngineConfig[] {
+export function discoverEngines(env: Environment): [DockerConfig, ...RuncConfig[]] {
+  return [discoverDocker(env), ...discoverRunc(env)];
+}
+
+/** runC is found where the programs that it takes are on the PATH, and nap is root. */
+function discoverRunc(env: Environment): RuncConfig[] {
+  const directories = (env["PATH"] ?? "").split(":");
+  const found = (program: string): boolean =>
+    directories.some((directory) => existsSync(join(directory, program)));
+  if (process.getuid?.() !== 0 || !["runc", "conmon", "umoci"].every(found)) return [];
+  return [{ name: "runc", driver: "runc", root: "/var/lib/nap/runc", cgroupParent: "/nap" }];
+}
+
+function discoverDocker(env: Environment): DockerConfig {
   const docker = { name: "docker", driver: "docker" } as const;
   const host = env["DOCKER_HOST"];
   if (host !== undefined && host !== "") {
     const certificates = env["DOCKER_CERT_PATH"];
     const secure = env["DOCKER_TLS_VERIFY"] !== undefined && certificates !== undefined;
-    return [{ ...docker, url: host, ...(secure && { tls: certificatesIn(certificates) }) }];
+    return { ...docker, url: host, ...(secure && { tls: certificatesIn(certificates) }) };
   }
   const context = dockerContext(env);
-  if (context !== undefined) return [{ ...docker, ...context }];
+  if (context !== undefined) return { ...docker, ...context };
   const sockets = usualSockets(env);
   const socket = sockets.find((path) => existsSync(path)) ?? sockets[0];
-  return [{ ...docker, url: `unix://${socket}` }];
+  return { ...docker, url: `unix://${socket}` };
 }
 
 function certificatesIn(directory: string): { ca: Buffer; cert: Buffer; key: Buffer } {
@@ -178,7 +217,7 @@ function certificatesIn(directory: string): { ca: Buffer; cert: Buffer; key: Buf
 const contextSchema = z.object({ Endpoints: z.object({ docker: z.object({ Host: z.string() }) }) });
 
 /** The endpoint of the docker CLI's current context, unless that is the default one. */
-function dockerContext(env: Environment): Pick<EngineConfig, "url" | "tls"> | undefined {
+function dockerContext(env: Environment): Pick<DockerConfig, "url" | "tls"> | undefined {
   const directory = env["DOCKER_CONFIG"] ?? join(homedir(), ".docker");
   const settings = join(directory, "config.json");
   const current =

@@ -9,6 +9,7 @@ import { ConfigError, loadConfig } from "./config.js";
 import type { Engine } from "./engine/engine.js";
 import { Registry } from "./engine/registry.js";
 import { createDockerEngine } from "./engines/docker/engine.js";
+import { createRuncEngine } from "./engines/runc/engine.js";
 import type { RunningServer } from "./server.js";
 import { ListenError, startServer } from "./server.js";
 
@@ -31,10 +32,10 @@ Options:
 Without a configuration file Docker is found by DOCKER_HOST, the docker context, or its socket.
 `;
 
-/** Each driver's way to make an engine from its configuration. */
-const drivers: Readonly<Record<EngineConfig["driver"], (config: EngineConfig) => Engine>> = {
-  docker: createDockerEngine,
-};
+/** Makes an engine from its configuration. */
+function createEngine(config: EngineConfig): Engine {
+  return config.driver === "docker" ? createDockerEngine(config) : createRuncEngine(config);
+}
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -87,12 +88,15 @@ async function check(flags: ServeFlags): Promise<void> {
 }
 
 function registryOf(config: Config): Registry {
-  const engines = config.engines.map((engine) => drivers[engine.driver](engine));
+  const engines = config.engines.map(createEngine);
   return new Registry(engines, config.defaultEngine);
 }
 
 function announce({ engines }: Config, { addresses }: RunningServer): void {
-  for (const { name, driver, url } of engines) print(`nap: engine "${name}" (${driver}) at ${url}`);
+  for (const engine of engines) {
+    const place = engine.driver === "docker" ? engine.url : engine.root;
+    print(`nap: engine "${engine.name}" (${engine.driver}) at ${place}`);
+  }
   for (const address of addresses) print(`nap: listening on ${address}`);
   const target = addresses[0]?.replace(/^unix:/, "-unix ");
   print(`nap: try  grpcurl -plaintext ${target} nap.v1.EngineService/ListEngines`);

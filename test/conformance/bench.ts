@@ -4,6 +4,8 @@ import type { Container, RunContainerResponse } from "../../gen/nap/v1/container
 import type { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
 import type { ExitStatus } from "../../gen/nap/v1/types_pb.js";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
+import type { RpcError } from "../support/client.js";
+import { failure as failureOf } from "../support/client.js";
 import type { Clients } from "../support/nap.js";
 
 export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "image">;
@@ -135,6 +137,16 @@ export function ended(seen: readonly RunContainerResponse[]): Ended {
     }
   }
   return { id, stdout: text[OutputStream.STDOUT], stderr: text[OutputStream.STDERR], exit };
+}
+
+/**
+ * Awaits the failure of a call. That the engine declares a field or method unsupported is not the
+ * failure that a case is about, and ends it as refused.
+ */
+export async function failure(outcome: Promise<unknown>): Promise<RpcError> {
+  const error = await failureOf(outcome);
+  if (error.reason.endsWith("_UNSUPPORTED_BY_ENGINE")) throw error;
+  return error;
 }
 
 /** Asks again until `probe` gives something, for at most ten seconds. */

@@ -3,8 +3,9 @@ import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ContainerState, WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import { all, failure } from "../support/client.js";
+import { all } from "../support/client.js";
 import type { Case } from "./bench.js";
+import { failure } from "./bench.js";
 
 export const containerCases: readonly Case[] = [
   {

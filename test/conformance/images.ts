@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import { failure } from "../support/client.js";
 import type { Bench, Case } from "./bench.js";
+import { failure } from "./bench.js";
 
 const chunkBytes = 256 * 1024;
 

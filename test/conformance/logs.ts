@@ -8,8 +8,9 @@ import type {
 } from "../../gen/nap/v1/container_service_pb.js";
 import { LogEndReason } from "../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
-import { all, failure } from "../support/client.js";
+import { all } from "../support/client.js";
 import type { Bench, Case } from "./bench.js";
+import { failure } from "./bench.js";
 
 export const logCases: readonly Case[] = [
   {

@@ -1,8 +1,8 @@
 /** Networks. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { failure } from "../support/client.js";
 import type { Bench, Case } from "./bench.js";
+import { failure } from "./bench.js";
 
 export const networkCases: readonly Case[] = [
   {

@@ -5,9 +5,8 @@ import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { DeviceKind, NamespaceMode, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { PortProtocol } from "../../gen/nap/v1/types_pb.js";
-import { failure } from "../support/client.js";
 import type { Bench, Case, SpecInit } from "./bench.js";
-import { eventually } from "./bench.js";
+import { eventually, failure } from "./bench.js";
 
 /** An option whose effect a script inside the container prints. */
 interface Effect {

@@ -3,9 +3,9 @@ import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
 import { DisconnectAction, OutputStream } from "../../gen/nap/v1/types_pb.js";
-import { all, failure } from "../support/client.js";
+import { all } from "../support/client.js";
 import type { Case } from "./bench.js";
-import { ended, eventually } from "./bench.js";
+import { ended, eventually, failure } from "./bench.js";
 
 export const runCases: readonly Case[] = [
   {

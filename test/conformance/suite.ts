@@ -42,6 +42,7 @@ export const allCases: readonly string[] = groups.flatMap(([title, cases]) =>
 /** Declares the suite for one engine. `open` gives the bench when the tests run. */
 export function conformance(engine: string, open: () => Bench, floor: ReadonlySet<string>): void {
   const outcomes = new Map<string, string>();
+  tables.set(engine, outcomes);
   describe(`conformance: ${engine}`, () => {
     for (const [title, cases] of groups) {
       describe(title, () => {
@@ -69,7 +70,6 @@ export function conformance(engine: string, open: () => Bench, floor: ReadonlySe
         }
       });
     }
-    after(() => printTable(engine, outcomes));
   });
 }
 
@@ -93,7 +93,20 @@ async function refusal({ nap, engine }: Bench, error: unknown): Promise<string |
   return error.fields.join(", ");
 }
 
-function printTable(engine: string, outcomes: ReadonlyMap<string, string>): void {
-  console.log(`\n  case × ${engine}`);
-  for (const [name, outcome] of outcomes) console.log(`    ${name.padEnd(76)} ${outcome}`);
+const tables = new Map<string, Map<string, string>>();
+
+/** Prints the table of all suites that ran: case × engine. */
+export function printTable(): void {
+  const engines = [...tables.keys()];
+  const ran = allCases.filter((name) => engines.some((engine) => tables.get(engine)?.has(name)));
+  const cell = (text: string): string => text.padEnd(9);
+  console.log(`\n  ${"case".padEnd(80)} ${engines.map(cell).join(" ")}`);
+  const notes: string[] = [];
+  for (const name of ran) {
+    const outcomes = engines.map((engine) => tables.get(engine)?.get(name) ?? "-");
+    const words = outcomes.map((outcome) => cell(outcome.split(":")[0] ?? ""));
+    console.log(`  ${name.padEnd(80)} ${words.join(" ")}`);
+    notes.push(...outcomes.filter((outcome) => outcome.includes(":")).map((o) => `${name}: ${o}`));
+  }
+  if (notes.length > 0) console.log(`\n  ${notes.join("\n  ")}`);
 }

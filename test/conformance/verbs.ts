@@ -3,8 +3,8 @@ import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
-import { failure } from "../support/client.js";
 import type { Case } from "./bench.js";
+import { failure } from "./bench.js";
 
 const MiB = 1024n * 1024n;
 const memoryLimit = (value: bigint) => ({ case: "memoryLimitBytes" as const, value });

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import Docker from "dockerode";
 import type { Certificates } from "./certificates.js";
@@ -23,6 +23,8 @@ export interface TestDockerd {
   readonly registry: string;
   /** The same for the registry that wants user `nap` and password `secret`. */
   readonly authRegistry: string;
+  /** The control group below which everything in the namespaces is. */
+  readonly cgroup: string;
   /** The process id, seen from outside, of pid 1 in the namespaces. */
   readonly initPid: number;
   /** Ends dockerd and everything that it started, and waits until nothing is left. */
@@ -76,6 +78,7 @@ export async function startDockerd(): Promise<TestDockerd> {
     certificates,
     registry: `127.0.0.1:${registryPort}`,
     authRegistry: `127.0.0.1:${authRegistryPort}`,
+    cgroup: `/${basename(directory)}`,
     initPid: Number(children.trim().split(" ")[0]),
     stop,
   };

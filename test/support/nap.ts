@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
@@ -36,26 +36,26 @@ export interface TestNap extends Clients {
 }
 
 /**
- * Starts `nap serve` with a configuration, in a directory for its socket. With `networkOf` it runs in
- * the network namespace of that process.
+ * Starts `nap serve` with a configuration, in a directory for its socket. With `namespacesOf` it runs
+ * in the namespaces of that process, and ends with them.
  */
 export async function startNap(
   directory: string,
   config: object,
-  networkOf?: number,
+  namespacesOf?: number,
 ): Promise<TestNap> {
   const file = join(directory, "nap.json");
   writeFileSync(file, JSON.stringify(config));
   const socket = join(directory, "nap.sock");
   const serve = [program, "serve", "--config", file, "--listen", `unix://${socket}`];
   const server =
-    networkOf === undefined
+    namespacesOf === undefined
       ? spawn(process.execPath, serve)
-      : spawn("nsenter", ["-t", String(networkOf), "-n", process.execPath, ...serve]);
+      : spawn("nsenter", ["-t", String(namespacesOf), "-a", process.execPath, ...serve]);
   await listening(server);
   const address = `unix:${socket}`;
   const channel = openChannel(address);
-  const { pid } = server;
+  const pid = namespacesOf === undefined ? server.pid : childOf(server.pid);
   if (pid === undefined) throw new Error("nap has no process id");
   return {
     address,
@@ -70,11 +70,17 @@ export async function startNap(
       channel.close();
       if (server.exitCode !== null) return server.exitCode;
       const exited = once(server, "exit");
-      server.kill("SIGTERM");
+      process.kill(pid, "SIGTERM");
       const [code] = (await exited) as [number | null];
       return code ?? -1;
     },
   };
+}
+
+/** nsenter forks to enter a namespace of process ids, and waits. */
+function childOf(pid: number | undefined): number {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return Number(children.trim().split(" ")[0]);
 }
 
 async function listening(server: ChildProcess): Promise<void> {

@@ -2,16 +2,11 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
-import {
-  nanosOf,
-  queryTime,
-  timestampOf,
-  timestampOfNanos,
-} from "../../src/engines/docker/time.js";
+import { nanosOf, queryTime, timestampOf, timestampOfNanos } from "../../src/engine/time.js";
 import { frames } from "../../src/engines/docker/frames.js";
 import { lineBatches } from "../../src/engines/docker/lines.js";
 import { logEntries } from "../../src/engines/docker/logs.js";
-import { parseReference, referenceText } from "../../src/engines/docker/reference.js";
+import { parseReference, referenceText } from "../../src/engine/reference.js";
 import { eventOf } from "../../src/engines/docker/events.js";
 import { cpusetNumbers } from "../../src/engines/docker/convert/resources.js";
 import { all } from "../support/client.js";

@@ -13,7 +13,7 @@ import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { inspectContainer, named } from "./containers.js";
 import { meaning } from "./errors.js";
-import { parseReference } from "./reference.js";
+import { parseReference } from "../../engine/reference.js";
 
 const defaultPageSize = 1000;
 

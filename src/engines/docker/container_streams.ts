@@ -31,7 +31,7 @@ import { outputBatches } from "./frames.js";
 import type { ContainerJson } from "./json.js";
 import { startContainer } from "./lifecycle.js";
 import { logEntries } from "./logs.js";
-import { queryTime } from "./time.js";
+import { queryTime } from "../../engine/time.js";
 
 /** The calls on containers that stream. */
 export function containerStreams(docker: DockerConnection) {

@@ -22,7 +22,7 @@ import type { Filters } from "./filters.js";
 import { filters, labelWords } from "./filters.js";
 import type { EventJson } from "./json.js";
 import { lineBatches } from "./lines.js";
-import { queryTime, timestampOfNanos } from "./time.js";
+import { queryTime, timestampOfNanos } from "../../engine/time.js";
 
 /** As many bytes of events wait for one client; dockerd itself would drop them unseen. */
 const queueBytes = 4 * 1024 * 1024;

@@ -13,6 +13,7 @@ import {
 import { ExitStatusSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import type { NapError } from "../../engine/error.js";
+import { KeptBytes } from "../../engine/kept_bytes.js";
 import { sleep } from "../../engine/wait.js";
 import { DockerStatusError, pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
@@ -103,28 +104,6 @@ async function collect(
     stdoutTruncated: kept.stdout.truncated,
     stderrTruncated: kept.stderr.truncated,
   };
-}
-
-/** The first bytes of a stream. */
-class KeptBytes {
-  readonly #chunks: Uint8Array[] = [];
-  #room: number;
-  truncated = false;
-
-  constructor(limit: number) {
-    this.#room = limit;
-  }
-
-  add(data: Uint8Array): void {
-    const part = data.subarray(0, this.#room);
-    this.truncated ||= part.length < data.length;
-    this.#room -= part.length;
-    if (part.length > 0) this.#chunks.push(part);
-  }
-
-  bytes(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(Buffer.concat(this.#chunks));
-  }
 }
 
 async function endOfExec(

@@ -4,7 +4,7 @@ import type { ContainerFilter } from "../../../gen/nap/v1/container_service_pb.j
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
 import { healthWords, stateWords } from "./convert/container.js";
 import { portKey } from "./convert/network.js";
-import { queryTime } from "./time.js";
+import { queryTime } from "../../engine/time.js";
 
 /** dockerd's filters: AND between keys, OR within one, but for labels, which are all demanded. */
 export type Filters = Record<string, string[]>;

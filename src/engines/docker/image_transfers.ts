@@ -16,13 +16,14 @@ import {
 import type { RegistryCredentials, TransferProgress } from "../../../gen/nap/v1/types_pb.js";
 import { TransferProgressSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
-import { fieldError, NapError } from "../../engine/error.js";
+import { NapError } from "../../engine/error.js";
+import { importBytes, importOpen } from "../../engine/upload.js";
 import { DockerStatusError } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { dockerError, meaning } from "./errors.js";
 import { inspectImage } from "./images.js";
 import { lineBatches } from "./lines.js";
-import { parseReference, referenceText } from "./reference.js";
+import { parseReference, referenceText } from "../../engine/reference.js";
 
 /** The calls that move images. */
 export function imageTransfers(docker: DockerConnection) {
@@ -127,13 +128,9 @@ async function importImage(
   { signal }: Call,
 ): ReturnType<NonNullable<Methods<typeof ImageService>["importImage"]>> {
   const incoming = requests[Symbol.asyncIterator]();
-  const { value: first } = (await incoming.next()) as { value?: ImportImageRequest };
-  if (first?.action.case !== "open") {
-    const description = "stands in the first message";
-    throw fieldError([{ field: "open", description, kind: "FIELD_INVALID" }]);
-  }
-  const open = first.action.value;
-  const upload = Readable.from(archive(incoming), { objectMode: false });
+  const open = await importOpen(incoming);
+  // dockerd makes an empty image of an empty archive, so the upload must have bytes.
+  const upload = Readable.from(importBytes(incoming), { objectMode: false });
   try {
     const call = docker.api.stream({ ...importQuery(open), upload }, signal);
     const what = open.reference === "" ? "an image" : open.reference;
@@ -165,22 +162,4 @@ function importQuery(open: ImportImageOpen) {
       platform: platformText(open),
     },
   } as const;
-}
-
-/** The bytes of an upload. dockerd makes an empty image of an empty archive, so that is refused. */
-async function* archive(incoming: AsyncIterator<ImportImageRequest>): AsyncGenerator<Uint8Array> {
-  let empty = true;
-  for (;;) {
-    const { value, done } = await incoming.next();
-    if (done) break;
-    const { action } = value;
-    if (action.case !== "data") {
-      const description = "stands in the first message alone";
-      throw fieldError([{ field: "open", description, kind: "FIELD_INVALID" }]);
-    }
-    if (action.value.length === 0) continue;
-    empty = false;
-    yield action.value;
-  }
-  if (empty) throw new NapError("ARCHIVE_INVALID", "the archive is empty");
 }

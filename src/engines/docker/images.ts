@@ -28,8 +28,8 @@ import { portFromKey } from "./convert/network.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "./json.js";
-import { parseReference } from "./reference.js";
-import { timestampOf, timestampOfNanos } from "./time.js";
+import { parseReference } from "../../engine/reference.js";
+import { timestampOf, timestampOfNanos } from "../../engine/time.js";
 
 const named = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
 

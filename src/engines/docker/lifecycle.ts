@@ -20,7 +20,7 @@ import { containerFromDocker } from "./convert/container.js";
 import { updateToDocker } from "./convert/update.js";
 import { dockerError, hasStatus, meaning } from "./errors.js";
 import { pruneFilters } from "./filters.js";
-import { wholeSeconds } from "./time.js";
+import { wholeSeconds } from "../../engine/time.js";
 
 /** What the errors of a start mean, beside the words that `errors.ts` knows. */
 const starting = { kinds: { ...named.kinds, 409: "CONTAINER_PAUSED" }, field: "spec" } as const;

@@ -5,7 +5,7 @@ import type { LogEntry } from "../../../gen/nap/v1/container_service_pb.js";
 import { LogEntrySchema } from "../../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import { NapError } from "../../engine/error.js";
-import { timestampOf } from "./time.js";
+import { timestampOf } from "../../engine/time.js";
 import { frames } from "./frames.js";
 
 const newline = 0x0a;

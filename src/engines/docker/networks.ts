@@ -32,7 +32,7 @@ import { dockerError, hasStatus, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "./json.js";
-import { timestampOf } from "./time.js";
+import { timestampOf } from "../../engine/time.js";
 import { scopes } from "./volumes.js";
 
 const named = { kinds: { 404: "NETWORK_NOT_FOUND" } } as const;

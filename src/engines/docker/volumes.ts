@@ -22,7 +22,7 @@ import { usersOf } from "./containers.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { StringMap, VolumeJson } from "./json.js";
-import { timestampOf } from "./time.js";
+import { timestampOf } from "../../engine/time.js";
 
 const named = { kinds: { 404: "VOLUME_NOT_FOUND" } } as const;
 const defaultDriver = "local";

@@ -10,7 +10,7 @@ import type { ExitStatus } from "../../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
 import { clientLabels, requestIdOf } from "../../../engine/labels.js";
 import type { ContainerJson, ContainerSummaryJson, StateJson } from "../json.js";
-import { timestampOf, timestampOfNanos } from "../time.js";
+import { timestampOf, timestampOfNanos } from "../../../engine/time.js";
 import { specFromDocker } from "./container_spec.js";
 import { mountPoints } from "./mounts.js";
 import { endpoints, publishedPorts, publishedPortsOfSummary } from "./network.js";

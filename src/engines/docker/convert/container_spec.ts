@@ -20,7 +20,7 @@ import type {
   HostConfigJson,
   StringMap,
 } from "../json.js";
-import { wholeSeconds } from "../time.js";
+import { wholeSeconds } from "../../../engine/time.js";
 import { healthProbeFromDocker, healthProbeToDocker } from "./health_probe.js";
 import { mountsFromDocker, mountsToDocker, volumesFromDocker } from "./mounts.js";
 import type { DockerNetwork } from "./network.js";

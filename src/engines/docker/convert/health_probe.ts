@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import type { HealthProbe } from "../../../../gen/nap/v1/types_pb.js";
 import { HealthProbeSchema } from "../../../../gen/nap/v1/types_pb.js";
 import type { HealthJson } from "../json.js";
-import { durationOfNanos, nanosOf } from "../time.js";
+import { durationOfNanos, nanosOf } from "../../../engine/time.js";
 
 /** A health probe as dockerd takes it. */
 export function healthProbeToDocker(probe: HealthProbe): HealthJson {

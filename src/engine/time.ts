@@ -1,8 +1,8 @@
-/** Converts dockerd's times and spans to messages and back, without losing nanoseconds. */
+/** Converts times and spans as engines write them, without losing nanoseconds. */
 import { create } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
-import { fieldError } from "../../engine/error.js";
+import { fieldError } from "./error.js";
 
 const nanosPerSecond = 1_000_000_000n;
 

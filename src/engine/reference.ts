@@ -29,3 +29,8 @@ export function parseReference(reference: string): Reference {
 export function referenceText({ name, tag, separator }: Reference): string {
   return `${name}${separator}${tag}`;
 }
+
+/** A reference with the tag that it means. */
+export function wholeReference(reference: string): string {
+  return referenceText(parseReference(reference));
+}

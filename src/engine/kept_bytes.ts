@@ -1,0 +1,23 @@
+/** Keeps the beginning of a stream of bytes. */
+
+/** The first bytes of a stream, at most as many as a limit says. */
+export class KeptBytes {
+  readonly #chunks: Uint8Array[] = [];
+  #room: number;
+  truncated = false;
+
+  constructor(limit: number) {
+    this.#room = limit;
+  }
+
+  add(data: Uint8Array): void {
+    const part = data.subarray(0, this.#room);
+    this.truncated ||= part.length < data.length;
+    this.#room -= part.length;
+    if (part.length > 0) this.#chunks.push(part);
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(Buffer.concat(this.#chunks));
+  }
+}

@@ -1,0 +1,81 @@
+/** Applies the filters of the contract, for engines that do not filter themselves. */
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Container, ContainerFilter } from "../../gen/nap/v1/container_service_pb.js";
+import type { Event, EventFilter } from "../../gen/nap/v1/engine_service_pb.js";
+import { EventResource } from "../../gen/nap/v1/engine_service_pb.js";
+import type { Image, ImageFilter } from "../../gen/nap/v1/image_service_pb.js";
+import type { LabelFilter } from "../../gen/nap/v1/types_pb.js";
+
+/** Below 0 where `a` is earlier than `b`, 0 where they are the same time. */
+export function compareTimes(a: Timestamp, b: Timestamp): number {
+  return a.seconds === b.seconds ? a.nanos - b.nanos : a.seconds < b.seconds ? -1 : 1;
+}
+
+/** Whether labels have everything that the filters demand. */
+export function labelsMatch(
+  labels: Readonly<Record<string, string>>,
+  filters: readonly LabelFilter[],
+): boolean {
+  return filters.every(({ key, value }) =>
+    value === undefined ? key in labels : labels[key] === value,
+  );
+}
+
+/** A filter's field selects where it is empty or one of its entries fits. */
+function anyOf<T>(wanted: readonly T[], fits: (entry: T) => boolean): boolean {
+  return wanted.length === 0 || wanted.some(fits);
+}
+
+/** Whether a container is selected. Networks, volumes and exposed ports are the engine's own affair. */
+export function containerMatches(
+  container: Container,
+  filter: ContainerFilter | undefined,
+): boolean {
+  if (filter === undefined) return true;
+  const { id, name, spec, state, health, exit, imageId } = container;
+  return (
+    anyOf(filter.ids, (prefix) => id.startsWith(prefix)) &&
+    anyOf(filter.names, (wanted) => name === wanted) &&
+    labelsMatch(spec?.labels ?? {}, filter.labels) &&
+    anyOf(filter.states, (wanted) => state === wanted) &&
+    anyOf(filter.healths, (wanted) => health === wanted) &&
+    anyOf(filter.images, (wanted) => spec?.image === wanted || imageId === wanted) &&
+    anyOf(filter.exitCodes, (code) => exit?.code === code)
+  );
+}
+
+/** Whether an event is selected. */
+export function eventMatches(event: Event, filter: EventFilter | undefined): boolean {
+  if (filter === undefined) return true;
+  const { resource, action, attributes, resourceId, resourceName } = event;
+  const named =
+    (kind: EventResource) =>
+    (wanted: string): boolean =>
+      resource === kind && (wanted === resourceName || resourceId.startsWith(wanted));
+  return (
+    anyOf(filter.resources, (wanted) => resource === wanted) &&
+    anyOf(filter.actions, (wanted) => action === wanted) &&
+    anyOf(filter.containers, named(EventResource.CONTAINER)) &&
+    anyOf(filter.images, (wanted) => attributes["image"] === wanted || resourceId === wanted) &&
+    anyOf(filter.volumes, named(EventResource.VOLUME)) &&
+    anyOf(filter.networks, named(EventResource.NETWORK)) &&
+    labelsMatch(attributes, filter.labels)
+  );
+}
+
+/** Whether an image is selected. Those made before or since another are the engine's own affair. */
+export function imageMatches(image: Image, filter: ImageFilter | undefined): boolean {
+  if (filter === undefined) return true;
+  return (
+    anyOf(filter.references, (pattern) => image.tags.some((tag) => referenceFits(tag, pattern))) &&
+    labelsMatch(image.labels, filter.labels) &&
+    (filter.dangling === undefined || filter.dangling === (image.tags.length === 0))
+  );
+}
+
+/** A pattern without a tag fits every tag; "*" stands for any part of a name or tag. */
+function referenceFits(reference: string, pattern: string): boolean {
+  const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+  const text = parts.join("[^/:]*");
+  return new RegExp(`^${text}(:[^/:]+)?$`).test(reference);
+}

@@ -1,0 +1,252 @@
+/** Containers on runC: creating, showing and removing them. */
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { hostname as hostName } from "node:os";
+import { join } from "node:path";
+import type { DescMessage } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import type {
+  Container,
+  ContainerService,
+  CreateContainerRequest,
+  RunContainerRequest,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerSchema,
+  ContainerState,
+  CreateContainerRequestSchema,
+  CreateContainerResponseSchema,
+  GetContainerResponseSchema,
+  ListContainersResponseSchema,
+  RemoveContainerResponseSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
+import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
+import { EventAction } from "../../../gen/nap/v1/engine_service_pb.js";
+import { ImageConfigSchema } from "../../../gen/nap/v1/image_service_pb.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import { fieldError, NapError } from "../../engine/error.js";
+import { madeBy, requestLabels } from "../../engine/labels.js";
+import { newestFirst, pageOf } from "../../engine/page.js";
+import { containerMatches } from "../../engine/selection.js";
+import { sleep } from "../../engine/wait.js";
+import { demand, execute } from "./command.js";
+import { bundleConfig, commandLine } from "./convert/bundle.js";
+import type { RuncHost } from "./host.js";
+import { resolveIdentity } from "./identity.js";
+import { findImage, unpackImage } from "./images.js";
+import { deleteFromRuntime, shimLives } from "./shim.js";
+import type { Stored } from "./store.js";
+import { createdSeconds } from "./store.js";
+
+/** The calls that create, show and remove containers. */
+export function containerMethods(host: RuncHost) {
+  const { store } = host;
+  return {
+    createContainer: async (request, { signal }) => {
+      const { stored, existed } = await createContainer(
+        host,
+        request,
+        CreateContainerRequestSchema,
+      );
+      if (signal.aborted && request.requestId === "" && !existed) {
+        await removeContainer(host, stored);
+        throw signal.reason;
+      }
+      const container = await currentContainer(host, stored);
+      return create(CreateContainerResponseSchema, { container });
+    },
+
+    getContainer: async (request) => {
+      const container = await currentContainer(host, store.find(request.container));
+      return create(GetContainerResponseSchema, { container });
+    },
+
+    listContainers: async (request) => {
+      const all = await Promise.all(
+        store.all.map(async (stored) => ({ stored, now: await currentContainer(host, stored) })),
+      );
+      const selected = all.filter(({ now }) => containerMatches(now, request.filter));
+      const { items, nextPageToken } = await pageOf(selected, request, {
+        key: ({ stored, now }) => newestFirst(createdSeconds(stored), now.id),
+        load: async (page) =>
+          page.map(({ now }) => (request.view === ListView.FULL ? now : basicView(now))),
+        schema: ContainerSchema,
+      });
+      return create(ListContainersResponseSchema, { containers: items, nextPageToken });
+    },
+
+    removeContainer: async ({ container: key, force }) => {
+      const stored = store.find(key);
+      const { state } = await currentContainer(host, stored);
+      if (state === ContainerState.RUNNING && !force) {
+        throw new NapError("CONTAINER_RUNNING", `container ${key} runs`, { resource: key });
+      }
+      await removeContainer(host, stored);
+      return create(RemoveContainerResponseSchema);
+    },
+  } satisfies Methods<typeof ContainerService>;
+}
+
+/** A list shows of a spec what Docker's list shows, so that both views cost alike everywhere. */
+function basicView(container: Container): Container {
+  const { spec, startTime: _start, exit: _exit, pid: _pid, ...rest } = container;
+  const { image = "", labels = {} } = spec ?? {};
+  return { ...rest, spec: create(ContainerSpecSchema, { image, labels }) };
+}
+
+/** The container as it is now. One whose shim was killed has exited with a code that nobody knows. */
+export async function currentContainer(host: RuncHost, stored: Stored): Promise<Container> {
+  const now = await host.store.current(stored);
+  if (now.state !== ContainerState.RUNNING || (await shimLives(host.store, now.id))) return now;
+  // The exit file may have come between the two looks.
+  const again = await host.store.current(stored);
+  if (again.state !== ContainerState.RUNNING) return again;
+  const lost = clone(ContainerSchema, again);
+  lost.state = ContainerState.DEAD;
+  lost.engineError = "its shim was killed, so that its exit code is not known";
+  return lost;
+}
+
+/** A container just made, or made before by a request with the same request_id. */
+export interface CreatedContainer {
+  readonly stored: Stored;
+  readonly existed: boolean;
+}
+
+/** Creates a container, or finds the one that the same request made before. */
+export async function createContainer(
+  host: RuncHost,
+  request: CreateContainerRequest | RunContainerRequest,
+  schema: DescMessage,
+): Promise<CreatedContainer> {
+  return host.lock("create", async () => {
+    const before = host.store.all.find(({ ownLabels }) => madeBy(schema, request, ownLabels));
+    if (before !== undefined) return { stored: before, existed: true };
+    const { spec = create(ContainerSpecSchema), requestId } = request;
+    const id = randomBytes(32).toString("hex");
+    const name = request.name === "" ? `nap-${id.slice(0, 12)}` : request.name;
+    if (host.store.byName(name) !== undefined) {
+      throw new NapError("NAME_IN_USE", `the name ${name} is taken`, { resource: name });
+    }
+    const found = await findImage(host, spec.image);
+    const image = found.image.config ?? create(ImageConfigSchema);
+    if (commandLine({ spec, image }).length === 0) {
+      const description = "neither the request nor the image says what to run";
+      throw fieldError([{ field: "spec.command", description, kind: "FIELD_INVALID" }]);
+    }
+    refuseTargetTwice(spec.mounts.map(({ target }) => target));
+    await requireBindSources(spec);
+    const lower = await unpackImage(host, found);
+    const user = spec.user ?? image.user;
+    const identity = await resolveIdentity(lower, user, spec.additionalGroups, "spec.user");
+    const container = create(ContainerSchema, {
+      engine: host.name,
+      id,
+      name,
+      spec,
+      imageId: found.image.id,
+      state: ContainerState.CREATED,
+      createTime: timestampNow(),
+      requestId,
+    });
+    const stored = {
+      container,
+      ownLabels: requestLabels(schema, request),
+      imageDigest: found.image.id,
+    };
+    const paths = host.store.paths(id);
+    await host.store.add(stored);
+    const { cgroupParent } = host;
+    const config = bundleConfig({ id, spec, image, identity, paths, cgroupParent });
+    await writeFile(paths.bundleConfig, JSON.stringify(config));
+    await writeSystemFiles(paths.directory, container);
+    host.report(EventAction.CREATE, "create", container);
+    return { stored, existed: false };
+  });
+}
+
+function refuseTargetTwice(targets: readonly string[]): void {
+  const plain = targets.map((target) => target.replace(/\/+$/, ""));
+  const twice = plain.findIndex((target, index) => plain.indexOf(target) < index);
+  if (twice < 0) return;
+  const field = `spec.mounts[${twice}].target`;
+  const description = `another mount has the target ${targets[twice]} already`;
+  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+}
+
+async function requireBindSources({ mounts }: ContainerSpec): Promise<void> {
+  for (const { source } of mounts) {
+    if (source.case !== "bind" || source.value.origin.case !== "hostPath") continue;
+    const path = source.value.origin.value;
+    if ((await stat(path).catch(() => undefined)) !== undefined) continue;
+    const message = `${path} is not on the host`;
+    throw new NapError("BIND_SOURCE_NOT_FOUND", message, { resource: path });
+  }
+}
+
+/** The files of /etc that say what the container is called. */
+async function writeSystemFiles(directory: string, { id, spec }: Container): Promise<void> {
+  const hostNetwork = spec?.network?.mode.case === "host";
+  const name = hostNetwork ? hostName() : (spec?.hostname ?? id.slice(0, 12));
+  const hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost", `127.0.1.1\t${name}`];
+  await writeFile(join(directory, "hostname"), `${name}\n`);
+  await writeFile(join(directory, "hosts"), `${hosts.join("\n")}\n`);
+  const resolver = hostNetwork ? (await execute("cat", ["/etc/resolv.conf"])).stdout : "";
+  await writeFile(join(directory, "resolv.conf"), resolver);
+}
+
+/** Mounts the container's own root file system over its image's. */
+export async function mountRootfs(
+  { store }: RuncHost,
+  { container, imageDigest }: Stored,
+): Promise<void> {
+  const { rootfs, upper, work } = store.paths(container.id);
+  for (const directory of [rootfs, upper, work]) await mkdir(directory, { recursive: true });
+  // The same upper directory twice is taken by the kernel, and breaks it.
+  if ((await execute("mountpoint", ["-q", rootfs])).code === 0) return;
+  const lower = store.unpacked(imageDigest).replaceAll(/[\\:,]/g, "\\$&");
+  const own = [
+    `upperdir=${upper.replaceAll(",", "\\,")}`,
+    `workdir=${work.replaceAll(",", "\\,")}`,
+  ];
+  const options = [`lowerdir=${lower}`, ...own].join(",");
+  await demand("mount", ["-t", "overlay", "overlay", "-o", options, rootfs]);
+}
+
+/** Takes a container that has ended out of the runtime, and its root file system off. */
+export async function settle({ store }: RuncHost, id: string): Promise<void> {
+  await deleteFromRuntime(store, id);
+  await execute("umount", [store.paths(id).rootfs]);
+}
+
+/** Kills a container where it runs, and removes everything of it. */
+export async function removeContainer(host: RuncHost, stored: Stored): Promise<void> {
+  const { id } = stored.container;
+  await host.lock(`container ${id}`, async () => {
+    if (host.store.isGone(id)) return;
+    await settle(host, id);
+    const last = await endAfterKill(host, stored);
+    await host.store.remove(last);
+    host.report(EventAction.DESTROY, "destroy", stored.container);
+  });
+}
+
+/** conmon writes the exit file about a millisecond after the end; a killed shim writes none. */
+async function endAfterKill(host: RuncHost, stored: Stored): Promise<Container> {
+  for (let tries = 0; tries < 50; tries++) {
+    const now = await currentContainer(host, stored);
+    if (now.state !== ContainerState.RUNNING) return now;
+    await sleep(10, new AbortController().signal);
+  }
+  return currentContainer(host, stored);
+}
+
+/** Removes what was left by an import that was cut short by the end of nap. */
+export async function removeLeftovers(host: RuncHost): Promise<void> {
+  for (const name of await readdir(host.store.root)) {
+    if (name.startsWith("import-")) await rm(join(host.store.root, name), { force: true });
+  }
+}

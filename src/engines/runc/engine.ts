@@ -1,0 +1,67 @@
+/** runC as an engine: no daemon, but runc, conmon and umoci, driven by nap itself. */
+import type { Connection, Engine } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { demand } from "./command.js";
+import { containerStreams } from "./container_streams.js";
+import { containerMethods, removeLeftovers } from "./containers.js";
+import { execMethods } from "./exec.js";
+import type { RuncTarget } from "./host.js";
+import { RuncHost } from "./host.js";
+import { imageTransfers } from "./image_transfers.js";
+import { ensureLayout, imageMethods } from "./images.js";
+import { lifecycleMethods, settleExits } from "./lifecycle.js";
+import { runcSupport } from "./support.js";
+import { systemMethods } from "./system.js";
+
+/** The engine for one directory. It is looked at when the engine is first used, not before. */
+export function createRuncEngine(target: RuncTarget): Engine {
+  const host = new RuncHost(target);
+  let opening: Promise<Connection> | undefined;
+  return {
+    name: target.name,
+    driver: "runc",
+    containers: {
+      ...containerMethods(host),
+      ...lifecycleMethods(host),
+      ...containerStreams(host),
+      ...execMethods(host),
+    },
+    images: { ...imageMethods(host), ...imageTransfers(host) },
+    system: systemMethods(host),
+    connect: async () => {
+      opening ??= open(host);
+      try {
+        return await opening;
+      } catch (error) {
+        opening = undefined;
+        throw error;
+      }
+    },
+    // Containers go on without nap; their shims keep what they say.
+    close: async () => host.close(),
+  };
+}
+
+/** Makes sure that everything is there, and looks after what happened while nap was away. */
+async function open(host: RuncHost): Promise<Connection> {
+  if (process.getuid?.() !== 0) {
+    throw new NapError("ENGINE_UNREACHABLE", "runC needs root here");
+  }
+  const said = await demand("runc", ["--version"]);
+  for (const program of ["conmon", "umoci"]) await demand(program, ["--version"]);
+  await host.store.load();
+  await removeLeftovers(host);
+  await ensureLayout(host);
+  const seen = new Map<string, string>();
+  let settling = Promise.resolve();
+  const look = (): void => {
+    // One look at a time; a failure of one leaves the rest to the next.
+    settling = settling.then(() => settleExits(host, seen)).catch(() => undefined);
+  };
+  host.watchExits(look);
+  look();
+  await settling;
+  const [, version = ""] = /^runc version (\S+)$/m.exec(said) ?? [];
+  const [, apiVersion = ""] = /^spec: (\S+)$/m.exec(said) ?? [];
+  return { version, apiVersion, support: runcSupport() };
+}

@@ -1,0 +1,24 @@
+/** What runc's words mean; it has no other way to say what failed (runc 1.1.5). */
+import type { ErrorKind } from "../../engine/error.js";
+import { NapError } from "../../engine/error.js";
+
+const meanings: readonly [words: RegExp, kind: ErrorKind][] = [
+  [
+    /exec: .*: (executable file not found|stat .*: (no such file|not a directory))/,
+    "COMMAND_NOT_FOUND",
+  ],
+  [/exec: .*: (permission denied|is a directory)/, "COMMAND_NOT_EXECUTABLE"],
+  [
+    /container not running|process already finished|container does not exist/,
+    "CONTAINER_NOT_RUNNING",
+  ],
+];
+
+/** The error for a container that runc could not start, or for a command that it could not run. */
+export function runtimeError(resource: string, words: string, cause?: unknown): NapError {
+  // runc logs as `time=… level=error msg="…"`, with its quotes escaped.
+  const message = /msg="((?:[^"\\]|\\.)*)"/.exec(words)?.[1] ?? words;
+  const engineMessage = message.replaceAll('\\"', '"').trim();
+  const kind = meanings.find(([pattern]) => pattern.test(engineMessage))?.[1] ?? "ENGINE_ERROR";
+  return new NapError(kind, `${resource}: ${engineMessage}`, { resource, engineMessage }, cause);
+}

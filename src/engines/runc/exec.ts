@@ -1,0 +1,104 @@
+/** Commands run in containers on runC. */
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { create } from "@bufbuild/protobuf";
+import type { ContainerService } from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerState,
+  ExecContainerSyncResponseSchema,
+  ExecSpecSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import { ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
+import { KeptBytes } from "../../engine/kept_bytes.js";
+import type { Methods } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
+import { currentContainer } from "./containers.js";
+import { runtimeError } from "./errors.js";
+import type { RuncHost } from "./host.js";
+import { resolveIdentity } from "./identity.js";
+import { readIfThere } from "./store.js";
+
+const defaultOutputBytes = 524_288;
+
+/** The part of a bundle that a command beside the first one takes over. */
+interface ProcessJson {
+  user: { uid: number; gid: number; additionalGids: readonly number[] };
+  args: string[];
+  env: string[];
+  cwd: string;
+  terminal: boolean;
+}
+
+/** The calls that run a command in a container. */
+export function execMethods(host: RuncHost) {
+  return {
+    execContainerSync: async (request, { signal }) => {
+      const stored = host.store.find(request.container);
+      const { id, state } = await currentContainer(host, stored);
+      if (state !== ContainerState.RUNNING) {
+        const message = `container ${request.container} does not run`;
+        throw new NapError("CONTAINER_NOT_RUNNING", message, { resource: request.container });
+      }
+      const spec = request.exec ?? create(ExecSpecSchema);
+      const { directory, bundleConfig } = host.store.paths(id);
+      const bundle = JSON.parse(await readFile(bundleConfig, "utf8")) as { process: ProcessJson };
+      const lower = host.store.unpacked(stored.imageDigest);
+      const process: ProcessJson = {
+        ...bundle.process,
+        terminal: false,
+        args: spec.command,
+        env: [
+          ...bundle.process.env,
+          ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
+        ],
+        cwd: spec.workingDir ?? bundle.process.cwd,
+        ...(spec.user !== undefined && {
+          user: await resolveIdentity(lower, spec.user, [], "exec.user"),
+        }),
+      };
+      const files = join(directory, `exec-${randomUUID()}`);
+      const [processFile, pidFile] = [`${files}.json`, `${files}.pid`];
+      try {
+        await writeFile(processFile, JSON.stringify(process));
+        const limit = request.maxOutputBytes ?? defaultOutputBytes;
+        const args = ["--root", host.store.runcRoot, "exec", "--process", processFile];
+        const child = spawn("runc", [...args, "--pid-file", pidFile, id], { signal });
+        const exited = new Promise<number>((resolve, reject) => {
+          child.once("error", (error) => reject(signal.aborted ? (signal.reason as Error) : error));
+          child.once("close", (code) => resolve(code ?? 137));
+        });
+        // A command may end without reading its input.
+        child.stdin.on("error", () => undefined);
+        child.stdin.end(request.stdin);
+        const [stdout, stderr, code] = await Promise.all([
+          keep(child.stdout, limit),
+          keep(child.stderr, limit),
+          exited,
+        ]);
+        // runc writes this file when the command runs, and its own failures exit with 255.
+        if ((await readIfThere(pidFile)) === undefined) {
+          throw runtimeError(request.container, Buffer.from(stderr.bytes()).toString());
+        }
+        return create(ExecContainerSyncResponseSchema, {
+          exit: create(ExitStatusSchema, { code }),
+          stdout: stdout.bytes(),
+          stderr: stderr.bytes(),
+          stdoutTruncated: stdout.truncated,
+          stderrTruncated: stderr.truncated,
+        });
+      } finally {
+        await rm(processFile, { force: true });
+        await rm(pidFile, { force: true });
+      }
+    },
+  } satisfies Methods<typeof ContainerService>;
+}
+
+async function keep(source: Readable, limit: number): Promise<KeptBytes> {
+  const kept = new KeptBytes(limit);
+  for await (const chunk of source) kept.add(chunk as Buffer);
+  return kept;
+}

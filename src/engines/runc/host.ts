@@ -1,0 +1,103 @@
+/** What every call of this engine works with. */
+import { watch } from "node:fs";
+import type { FSWatcher } from "node:fs";
+import { create } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
+import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import { Journal } from "../../engine/journal.js";
+import { sleep } from "../../engine/wait.js";
+import { Store } from "./store.js";
+
+/** Where this engine keeps its things. */
+export interface RuncTarget {
+  /** The engine's name. */
+  readonly name: string;
+  /** The directory of images and containers, which no other process may use. */
+  readonly root: string;
+  /** The control group below which containers' own are made, as an absolute path. */
+  readonly cgroupParent: string;
+}
+
+/** A file watch may miss a change under load; this bounds what that costs. */
+const pollMillis = 500;
+
+/** The state of one engine: its store, its events, and its locks. */
+export class RuncHost {
+  readonly name: string;
+  readonly cgroupParent: string;
+  readonly store: Store;
+  readonly journal = new Journal();
+  readonly #locks = new Map<string, Promise<unknown>>();
+  readonly #waiting = new Set<() => void>();
+  #watcher: FSWatcher | undefined;
+
+  constructor({ name, root, cgroupParent }: RuncTarget) {
+    this.name = name;
+    this.cgroupParent = cgroupParent;
+    this.store = new Store(root);
+  }
+
+  /** Watches for exits; each change calls `onExit` and wakes who waits. */
+  watchExits(onChange: () => void): void {
+    this.#watcher ??= watch(this.store.exits, () => {
+      onChange();
+      for (const wake of this.#waiting) wake();
+    });
+  }
+
+  /** Resolves at the next exit of any container, or after a short while. */
+  async nextChange(signal: AbortSignal): Promise<void> {
+    const either = new AbortController();
+    const wake = (): void => either.abort();
+    this.#waiting.add(wake);
+    signal.addEventListener("abort", wake, { once: true });
+    try {
+      await sleep(pollMillis, either.signal).catch(() => undefined);
+    } finally {
+      this.#waiting.delete(wake);
+      signal.removeEventListener("abort", wake);
+    }
+    signal.throwIfAborted();
+  }
+
+  /** Runs `work` when nothing else runs under this key. */
+  async lock<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#locks.get(key) ?? Promise.resolve();
+    const mine = before.catch(() => undefined).then(work);
+    this.#locks.set(key, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#locks.get(key) === mine) this.#locks.delete(key);
+    }
+  }
+
+  /** umoci changes a layout without a lock of its own. */
+  async imageLock<T>(work: () => Promise<T>): Promise<T> {
+    return this.lock("images", work);
+  }
+
+  /** Reports what was done to a container. */
+  report(action: EventAction, engineAction: string, container: Container): void {
+    const { id, name, spec, exit } = container;
+    const attributes = { ...spec?.labels, image: spec?.image ?? "", name };
+    this.journal.append(
+      create(EventSchema, {
+        time: timestampNow(),
+        resource: EventResource.CONTAINER,
+        action,
+        engineAction,
+        resourceId: id,
+        resourceName: name,
+        attributes,
+        ...(action === EventAction.DIE && exit && { exit }),
+      }),
+    );
+  }
+
+  close(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+}
