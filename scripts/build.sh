@@ -13,7 +13,7 @@ if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
   echo "nap: installing npm dependencies"
   # The lock file decides the versions. npm ci would refuse it where it was written beside a registry
   # that lacks the binaries of other platforms, which are optional.
-  if ! npm install --no-save --no-audit --no-fund --loglevel=error; then
+  if ! npm install --no-save --include=dev --no-audit --no-fund --loglevel=error; then
     echo "nap: the npm dependencies could not be installed; is there a network?" >&2
     exit 1
   fi

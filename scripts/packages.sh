@@ -18,6 +18,8 @@ fi
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
   trap 'rm -f $policy' EXIT
+  # A shell that a signal ends runs no EXIT trap.
+  trap 'exit 130' INT TERM HUP
   printf '#!/bin/sh\nexit 101\n' >$policy
   chmod 755 $policy
 fi

@@ -33,7 +33,13 @@ trap 'stop; exit 0' INT TERM HUP
 start_engine() {
   [ -z "${DOCKER_HOST-}" ] || fail "DOCKER_HOST is $DOCKER_HOST, and nothing answers there." \
     "Start that engine, or unset DOCKER_HOST."
+  [ -z "${DOCKER_CONTEXT-}" ] && ! grep -qs currentContext "${HOME-/root}/.docker/config.json" ||
+    fail "the engine of the docker context does not answer." "Start it, or choose another context."
   advice="Start Docker, or name an engine: npm start -- --config FILE (the README shows one)."
+  if pgrep -x dockerd >/dev/null; then
+    fail "a dockerd runs on this machine, and nap cannot reach it; a second one would break it." \
+      "$(node dist/main.js check 2>&1 | head -n 1)" "$advice"
+  fi
   [ $install = yes ] || fail "no container engine answers, and --no-install was said." "$advice"
   [ "$(id -u)" = 0 ] || fail "no container engine answers, and only root can start one." \
     "$advice" "Or run this as root."
@@ -46,7 +52,11 @@ start_engine() {
       read -r answer
       case $answer in [nN]*) fail "nothing was installed." "$advice" ;; esac
     fi
-    sh scripts/packages.sh docker.io iptables
+    sh scripts/packages.sh docker.io iptables ca-certificates apparmor
+    # nap starts and stops this engine; the packages would have it started at boot as well.
+    if [ -d /run/systemd/system ]; then
+      systemctl --quiet disable docker.service docker.socket containerd.service
+    fi
   else
     say "no container engine answers; starting dockerd"
   fi

@@ -9,16 +9,29 @@ import type { Engine } from "../src/engine/engine.js";
 import { Registry, services } from "../src/engine/registry.js";
 import type { Support } from "../src/engine/support.js";
 import { createDockerEngine } from "../src/engines/docker/engine.js";
+import { createRuncEngine } from "../src/engines/runc/engine.js";
+import { runcSupport } from "../src/engines/runc/support.js";
 import { dockerSupport } from "../src/engines/docker/support.js";
 
 /** A host that lacks nothing: what stands in the page is due to the engine itself. */
-const host = { CgroupVersion: "1", MemoryLimit: true, SwapLimit: true, PidsLimit: true };
+const host = {
+  CgroupVersion: "1",
+  MemoryLimit: true,
+  SwapLimit: true,
+  PidsLimit: true,
+  SecurityOptions: ["name=apparmor", "name=seccomp,profile=default"],
+};
 
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
   {
     title: "Docker (API 1.41)",
     engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }),
     support: dockerSupport("1.41", host),
+  },
+  {
+    title: "runC",
+    engine: createRuncEngine({ name: "runc", root: "/var/lib/nap/runc", cgroupParent: "/nap" }),
+    support: runcSupport(),
   },
 ];
 

@@ -196,17 +196,29 @@ function discoverRunc(env: Environment): RuncConfig[] {
 
 function discoverDocker(env: Environment): DockerConfig {
   const docker = { name: "docker", driver: "docker" } as const;
-  const host = env["DOCKER_HOST"];
-  if (host !== undefined && host !== "") {
-    const certificates = env["DOCKER_CERT_PATH"];
-    const secure = env["DOCKER_TLS_VERIFY"] !== undefined && certificates !== undefined;
-    return { ...docker, url: host, ...(secure && { tls: certificatesIn(certificates) }) };
+  const host = env["DOCKER_HOST"] ?? "";
+  if (host !== "") {
+    const secure = (env["DOCKER_TLS_VERIFY"] ?? "") !== "";
+    const url = dockerUrl("DOCKER_HOST", host, secure);
+    const certificates = env["DOCKER_CERT_PATH"] || join(homedir(), ".docker");
+    return { ...docker, url, ...(secure && { tls: certificatesIn(certificates) }) };
   }
   const context = dockerContext(env);
   if (context !== undefined) return { ...docker, ...context };
   const sockets = usualSockets(env);
   const socket = sockets.find((path) => existsSync(path)) ?? sockets[0];
   return { ...docker, url: `unix://${socket}` };
+}
+
+/** A URL as the docker CLI takes it, with the port that it means. Fails where nap cannot speak it. */
+function dockerUrl(what: string, url: string, secure: boolean): string {
+  if (/^unix:\/\/\/.+$/.test(url)) return url;
+  const address = /^tcp:\/\/(\[[0-9a-fA-F:]+\]|[^/:[\]]+)(:\d+)?\/?$/.exec(url);
+  if (address === null) {
+    throw new ConfigError(`${what}: "${url}" is neither unix:///path nor tcp://host:port`);
+  }
+  const [, host, port = secure ? ":2376" : ":2375"] = address;
+  return `tcp://${host}${port}`;
 }
 
 function certificatesIn(directory: string): { ca: Buffer; cert: Buffer; key: Buffer } {
@@ -220,18 +232,29 @@ const contextSchema = z.object({ Endpoints: z.object({ docker: z.object({ Host: 
 function dockerContext(env: Environment): Pick<DockerConfig, "url" | "tls"> | undefined {
   const directory = env["DOCKER_CONFIG"] ?? join(homedir(), ".docker");
   const settings = join(directory, "config.json");
-  const current =
-    env["DOCKER_CONTEXT"] ??
-    (existsSync(settings)
-      ? z.object({ currentContext: z.string().optional() }).parse(JSON.parse(readText(settings)))
-          .currentContext
-      : undefined);
-  if (current === undefined || current === "default") return undefined;
+  const current = env["DOCKER_CONTEXT"] || currentContextIn(settings) || "default";
+  if (current === "default") return undefined;
   const id = createHash("sha256").update(current).digest("hex");
-  const metadata = JSON.parse(readText(join(directory, "contexts", "meta", id, "meta.json")));
+  const metadata = readJson(join(directory, "contexts", "meta", id, "meta.json"), contextSchema);
   const tls = join(directory, "contexts", "tls", id, "docker");
+  const secure = existsSync(join(tls, "cert.pem"));
   return {
-    url: contextSchema.parse(metadata).Endpoints.docker.Host,
-    ...(existsSync(join(tls, "cert.pem")) && { tls: certificatesIn(tls) }),
+    url: dockerUrl(`docker context ${current}`, metadata.Endpoints.docker.Host, secure),
+    ...(secure && { tls: certificatesIn(tls) }),
   };
+}
+
+const settingsSchema = z.object({ currentContext: z.string().optional() });
+
+function currentContextIn(settings: string): string | undefined {
+  return existsSync(settings) ? readJson(settings, settingsSchema).currentContext : undefined;
+}
+
+function readJson<T>(path: string, schema: z.ZodType<T>): T {
+  try {
+    return schema.parse(JSON.parse(readText(path)));
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }

@@ -10,6 +10,7 @@ import { EngineState } from "../gen/nap/v1/engine_service_pb.js";
 import type { ListenAddress } from "./config.js";
 import type { Registry } from "./engine/registry.js";
 import { services } from "./engine/registry.js";
+import { Calls } from "./rpc/bind.js";
 import { reflection } from "./rpc/reflection.js";
 import { routes } from "./rpc/route.js";
 
@@ -27,7 +28,7 @@ export class ListenError extends Error {
 export interface RunningServer {
   /** Where it listens, as gRPC clients name it. A TCP port 0 has become the one that was chosen. */
   readonly addresses: readonly string[];
-  /** Stops listening, lets calls under way finish for a while, then closes everything. */
+  /** Stops listening, ends streams, lets other calls finish for a while, then closes everything. */
   stop(): Promise<void>;
 }
 
@@ -37,11 +38,12 @@ export async function startServer(
   listen: readonly ListenAddress[],
 ): Promise<RunningServer> {
   const server = new Server({ "grpc.max_receive_message_length": 4 * 1024 * 1024 });
+  const calls = new Calls();
   const contract = services.map(({ desc }) => desc);
   for (const { definition, implementation } of [
-    ...routes(registry),
+    ...routes(registry, calls),
     // Clients decode the details of errors by reflection, too.
-    ...reflection([...contract, Health], [file_google_rpc_error_details]),
+    ...reflection([...contract, Health], [file_google_rpc_error_details], calls),
   ]) {
     server.addService(definition, implementation);
   }
@@ -64,7 +66,7 @@ export async function startServer(
       watching.abort();
       await watched;
       health.setStatus("", "NOT_SERVING");
-      await drain(server);
+      await drain(server, calls);
       await registry.close();
     },
   };
@@ -120,11 +122,14 @@ async function watchEngines(
   }
 }
 
-async function drain(server: Server): Promise<void> {
+/** Streams end at once; other calls have a while. A call's clean-up is waited for in any case. */
+async function drain(server: Server, calls: Calls): Promise<void> {
+  calls.endStreams();
   const timer = setTimeout(() => server.forceShutdown(), drainMillis);
   try {
     await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   } finally {
     clearTimeout(timer);
   }
+  await calls.settled();
 }

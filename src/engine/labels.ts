@@ -24,7 +24,13 @@ export function clientLabels(labels: Labels): Record<string, string> {
 export function requestLabels(desc: DescMessage, request: CreateRequest): Record<string, string> {
   if (request.requestId === "") return {};
   // As JSON with sorted keys: a client may write a map in another order each time.
-  const text = JSON.stringify(toJson(desc, request), sortedKeys);
+  // Which engine is meant may be said or left out, and credentials may have been renewed since.
+  const {
+    engine: _engine,
+    registryCredentials: _credentials,
+    ...what
+  } = toJson(desc, request) as Record<string, unknown>;
+  const text = JSON.stringify(what, sortedKeys);
   const digest = createHash("sha256").update(text).digest("hex");
   return { [requestIdLabel]: request.requestId, [requestDigestLabel]: digest };
 }

@@ -51,7 +51,7 @@ export function eventMatches(event: Event, filter: EventFilter | undefined): boo
   const named =
     (kind: EventResource) =>
     (wanted: string): boolean =>
-      resource === kind && (wanted === resourceName || resourceId.startsWith(wanted));
+      resource === kind && (wanted === resourceName || wanted === resourceId);
   return (
     anyOf(filter.resources, (wanted) => resource === wanted) &&
     anyOf(filter.actions, (wanted) => action === wanted) &&

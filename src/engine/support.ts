@@ -16,7 +16,8 @@ export interface Unsupported {
 
 /**
  * The fields and enum values that an engine refuses, by their full names: `nap.v1.Mount.image`,
- * `nap.v1.WAIT_CONDITION_HEALTHY`. What is not in it, the engine honours.
+ * `nap.v1.WAIT_CONDITION_HEALTHY`, or both where a value is refused in one field alone:
+ * `nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE`. What is not in it, the engine honours.
  */
 export type Support = ReadonlyMap<string, Unsupported>;
 
@@ -49,7 +50,10 @@ export function unsupportedFields(
       }
       for (const [where, value] of enumValues(at, message, field)) {
         const known = field.enum?.value[value];
-        const refusal = known && support.get(enumValueName(known.parent, known));
+        const refusal =
+          known &&
+          (support.get(enumValueName(known.parent, known)) ??
+            support.get(`${fieldName(field)}=${known.name}`));
         if (refusal !== undefined) violations.push(violation(where, refusal));
       }
     }

@@ -5,6 +5,7 @@ import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { fieldError } from "./error.js";
 
 const nanosPerSecond = 1_000_000_000n;
+const maxWholeSeconds = 2_147_483_647n;
 
 /** An RFC 3339 time with up to nine fraction digits. Go's zero time (year 1) means unset. */
 export function timestampOf(text: string | undefined): Timestamp | undefined {
@@ -50,6 +51,11 @@ export function wholeSeconds(field: string, span: Duration | undefined): number 
   if (span.nanos !== 0) {
     const description = "Docker counts whole seconds";
     throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+  }
+  // dockerd counts nanoseconds in 64 bits, and what overflows kills at once.
+  if (span.seconds > maxWholeSeconds) {
+    const description = `must be at most ${maxWholeSeconds} seconds`;
+    throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
   }
   return Number(span.seconds);
 }

@@ -30,10 +30,39 @@ type GrpcCall = ServerDuplexStream<Buffer, Buffer>;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
+/** The calls that a server has under way. */
+export class Calls {
+  readonly #running = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+
+  /** Aborted when the server stops: streams end then, other calls finish. */
+  get stopping(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  track(call: Promise<void>): Promise<void> {
+    this.#running.add(call);
+    return call.finally(() => this.#running.delete(call));
+  }
+
+  /** Ends all streams. */
+  endStreams(): void {
+    this.#stop.abort(
+      new NapError("SERVER_STOPPING", "the server stops", { retryAfterMillis: 1000 }),
+    );
+  }
+
+  /** Resolves when no call is under way, its clean-up included. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+}
+
 /** Binds every method of `service` to the handler that `handlerOf` gives for it. */
 export function bind(
   service: DescService,
   handlerOf: (method: DescMethod) => Handler,
+  calls: Calls,
 ): BoundService {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
@@ -48,18 +77,26 @@ export function bind(
       responseSerialize: identity,
       responseDeserialize: identity,
     };
-    implementation[method.name] = (call: GrpcCall) => void serve(method, handler, call);
+    implementation[method.name] = (call: GrpcCall) =>
+      void calls.track(serve(method, handler, call, calls.stopping));
   }
   return { definition, implementation };
 }
 
 /** Serves one call to its end. It never rejects: every failure becomes the call's status. */
-async function serve(method: DescMethod, handler: Handler, call: GrpcCall): Promise<void> {
+async function serve(
+  method: DescMethod,
+  handler: Handler,
+  call: GrpcCall,
+  stopping: AbortSignal,
+): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
   call.once("cancelled", () => {
     abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
   });
+  const onStop = (): void => abort.abort(stopping.reason);
+  if (method.methodKind !== "unary") stopping.addEventListener("abort", onStop, { once: true });
   try {
     for await (const response of handler(requestsOf(method, call, signal), { signal })) {
       await write(call, toBinary(method.output, response), signal);
@@ -67,7 +104,9 @@ async function serve(method: DescMethod, handler: Handler, call: GrpcCall): Prom
     call.end();
   } catch (error) {
     // A cancelled call has no reader for its status, and grpc-js has destroyed the stream.
-    if (!signal.aborted) call.emit("error", statusOf(error));
+    if (!call.cancelled) call.emit("error", statusOf(error));
+  } finally {
+    stopping.removeEventListener("abort", onStop);
   }
 }
 

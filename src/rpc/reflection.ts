@@ -21,7 +21,7 @@ import {
   ServerReflection as ServerReflectionAlpha,
   ServerReflectionResponseSchema as AlphaResponseSchema,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import type { BoundService } from "./bind.js";
+import type { BoundService, Calls } from "./bind.js";
 import { bind } from "./bind.js";
 
 type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undefined }>;
@@ -33,6 +33,7 @@ type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undef
 export function reflection(
   services: readonly DescService[],
   further: readonly DescFile[],
+  calls: Calls,
 ): BoundService[] {
   const listed = [...services, ServerReflection, ServerReflectionAlpha];
   const roots = [...listed.map(({ file }) => file), ...further];
@@ -51,6 +52,7 @@ export function reflection(
             yield create(schema, { validHost, originalRequest, messageResponse } as object);
           }
         },
+      calls,
     );
   return [
     serve(ServerReflection, ServerReflectionResponseSchema),

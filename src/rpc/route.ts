@@ -11,7 +11,7 @@ import { fieldError, NapError } from "../engine/error.js";
 import type { Registry } from "../engine/registry.js";
 import { services } from "../engine/registry.js";
 import { unsupportedFields } from "../engine/support.js";
-import type { BoundService, Handler } from "./bind.js";
+import type { BoundService, Calls, Handler } from "./bind.js";
 import { bind } from "./bind.js";
 import { contractViolations } from "./validate.js";
 
@@ -28,9 +28,13 @@ type UntypedMethod = (
 ) => Promise<Message> | AsyncGenerator<Message>;
 
 /** Binds the services of the contract to the engines of `registry`. */
-export function routes(registry: Registry): BoundService[] {
+export function routes(registry: Registry, calls: Calls): BoundService[] {
   return services.map(({ desc, member }) =>
-    bind(desc, (method) => (requests, call) => route(registry, member, method, requests, call)),
+    bind(
+      desc,
+      (method) => (requests, call) => route(registry, member, method, requests, call),
+      calls,
+    ),
   );
 }
 

@@ -30,6 +30,7 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
   CONTAINER_NOT_RUNNING: Code.FAILED_PRECONDITION,
   CONTAINER_PAUSED: Code.FAILED_PRECONDITION,
   CONTAINER_RUNNING: Code.FAILED_PRECONDITION,
+  CONTAINER_START_FAILED: Code.FAILED_PRECONDITION,
   ENDPOINT_EXISTS: Code.ALREADY_EXISTS,
   ENDPOINT_NOT_FOUND: Code.NOT_FOUND,
   ENGINE_DROPPED_FIELD: Code.FAILED_PRECONDITION,
@@ -56,12 +57,23 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
   RESOURCE_BUSY: Code.ABORTED,
   RESOURCE_IN_USE: Code.FAILED_PRECONDITION,
   SERVER_ERROR: Code.INTERNAL,
+  SERVER_STOPPING: Code.UNAVAILABLE,
   SLOW_CONSUMER: Code.RESOURCE_EXHAUSTED,
   SUBNET_IN_USE: Code.FAILED_PRECONDITION,
   TERMINAL_NOT_FOUND: Code.FAILED_PRECONDITION,
   VOLUME_DRIVER_NOT_FOUND: Code.NOT_FOUND,
   VOLUME_NOT_FOUND: Code.NOT_FOUND,
 };
+
+/**
+ * A status travels in headers, which clients bound to as little as 8 KiB for all of them: what is
+ * longer than these is cut, and says so.
+ */
+const most = { message: 1024, text: 160, entries: 16 };
+
+function clip(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}
 
 /** A gRPC status as grpc-js takes it from an error. */
 export interface GrpcStatus {
@@ -74,14 +86,15 @@ export interface GrpcStatus {
 export function statusOf(error: unknown): GrpcStatus {
   const failure = error instanceof NapError ? error : serverError(error);
   const code = codes[failure.kind];
+  const text = clip(failure.message, most.message);
   const status = create(StatusSchema, {
     code,
-    message: failure.message,
+    message: text,
     details: [...detailMessages(failure)].map(({ schema, message }) => anyPack(schema, message)),
   });
   const metadata = new Metadata();
   metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, status)));
-  return { code, details: failure.message, metadata };
+  return { code, details: text, metadata };
 }
 
 function serverError(error: unknown): NapError {
@@ -104,16 +117,23 @@ function* detailMessages({ kind, message, details }: NapError): Generator<Detail
     }),
   };
   if (details.violations !== undefined) {
-    const fieldViolations = details.violations.map(({ field, description, kind: reason }) => ({
-      field,
-      description,
-      reason,
-    }));
+    const all = details.violations;
+    const fieldViolations = all
+      .slice(0, most.entries)
+      .map(({ field, description, kind: reason }) => ({
+        field: clip(field, most.text),
+        description: clip(description, most.text),
+        reason,
+      }));
+    const more = all.length - fieldViolations.length;
+    const last = fieldViolations.at(-1);
+    if (more > 0 && last) last.description = `${last.description} (and ${more} more violations)`;
     yield { schema: BadRequestSchema, message: create(BadRequestSchema, { fieldViolations }) };
   }
   if (codes[kind] === Code.FAILED_PRECONDITION) {
-    const subjects = details.users ?? [details.resource ?? ""];
-    const violations = subjects.map((subject) => ({ type: kind, subject, description: message }));
+    const subjects = (details.users ?? [details.resource ?? ""]).slice(0, most.entries);
+    const description = clip(message, most.text);
+    const violations = subjects.map((subject) => ({ type: kind, subject, description }));
     yield {
       schema: PreconditionFailureSchema,
       message: create(PreconditionFailureSchema, { violations }),
@@ -124,7 +144,11 @@ function* detailMessages({ kind, message, details }: NapError): Generator<Detail
     const resourceName = details.resource ?? "";
     yield {
       schema: ResourceInfoSchema,
-      message: create(ResourceInfoSchema, { resourceType, resourceName, description: message }),
+      message: create(ResourceInfoSchema, {
+        resourceType,
+        resourceName: clip(resourceName, most.text),
+        description: clip(message, most.text),
+      }),
     };
   }
   if (details.retryAfterMillis !== undefined) {
@@ -145,7 +169,7 @@ const resourceTypes: Readonly<Record<string, string | undefined>> = {
 function infoMetadata({ engine, resource, engineMessage }: ErrorDetails): Record<string, string> {
   const metadata: Record<string, string> = {};
   if (engine !== undefined) metadata["engine"] = engine;
-  if (resource !== undefined) metadata["resource"] = resource;
-  if (engineMessage !== undefined) metadata["engine_message"] = engineMessage;
+  if (resource !== undefined) metadata["resource"] = clip(resource, most.text);
+  if (engineMessage !== undefined) metadata["engine_message"] = clip(engineMessage, most.message);
   return metadata;
 }

@@ -55,6 +55,17 @@ export const containerCases: readonly Case[] = [
     },
   },
   {
+    name: "finds nothing under names that are steps of a path",
+    run: async ({ nap, engine }) => {
+      for (const container of ["..", ".", "a/../b", "a//b", "../images/json"]) {
+        const error = await failure(nap.containers.getContainer({ engine, container }));
+        expect(error).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
+        const removed = await failure(nap.containers.removeContainer({ engine, container }));
+        expect(removed).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
+      }
+    },
+  },
+  {
     name: "refuses a name that is taken",
     run: async (bench) => {
       const { nap, engine, image } = bench;

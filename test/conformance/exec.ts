@@ -56,6 +56,16 @@ export const execCases: readonly Case[] = [
       const { id: container } = await bench.start({});
       const absent = await failure(exec(bench, container, ["no-such-command"]));
       expect(absent).to.include({ code: Code.FAILED_PRECONDITION, reason: "COMMAND_NOT_FOUND" });
+      const exec1 = { command: ["no-such-command"] };
+      const brief = await failure(
+        bench.nap.containers.execContainerSync({
+          engine: bench.engine,
+          container,
+          exec: exec1,
+          maxOutputBytes: 1,
+        }),
+      );
+      expect(brief.reason).to.equal("COMMAND_NOT_FOUND");
       const plain = await failure(exec(bench, container, ["/etc/not-executable"]));
       expect(plain).to.include({ reason: "COMMAND_NOT_EXECUTABLE" });
       for (const code of [126, 127]) {

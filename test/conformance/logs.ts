@@ -47,7 +47,10 @@ export const logCases: readonly Case[] = [
   {
     name: "selects by time to the nanosecond, both ends included",
     run: async (bench) => {
-      const { id: container } = await bench.run({}, "for n in 1 2 3 4 5; do echo $n; done");
+      const { id: container } = await bench.run(
+        {},
+        "for n in 1 2 3 4 5; do echo $n; sleep 0.02; done",
+      );
       const { entries } = await logs(bench, { container });
       const [since, until] = [entries[1]?.time, entries[3]?.time];
       const some = (await logs(bench, { container, since, until })).entries;

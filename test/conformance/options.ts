@@ -380,6 +380,7 @@ export const optionCases: readonly Case[] = [
       const missing = { case: "hostPath" as const, value: join(directory, "missing") };
       const spec = {
         image,
+        command: { arguments: ["true"] },
         mounts: [{ target: "/b", source: { case: "bind" as const, value: { origin: missing } } }],
       };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
@@ -404,15 +405,44 @@ export const optionCases: readonly Case[] = [
     },
   },
   {
+    name: "tmpfs: permissions of zero are not taken for unset",
+    run: async (bench) => {
+      const source = { case: "tmpfs" as const, value: { permissions: 0 } };
+      const { stdout } = await bench.run({ mounts: [{ target: "/t", source }] }, "stat -c %a /t");
+      expect(stdout).to.equal("0\n");
+    },
+  },
+  {
+    name: "port_bindings: refused where nothing could be published, and an end without a beginning",
+    run: async (bench) => {
+      const { nap, engine, image } = bench;
+      const none = { case: "none" as const, value: {} };
+      for (const [network, field] of [
+        [{ mode: none, portBindings: [{ containerPort: 7000 }] }, "port_bindings"],
+        [{ mode: none, publishAllPorts: true }, "publish_all_ports"],
+        [
+          { portBindings: [{ containerPort: 7000, hostPortRangeEnd: 9 }] },
+          "port_bindings[0].host_port_range_end",
+        ],
+      ] as const) {
+        const spec = { image, command: { arguments: ["true"] }, network } as SpecInit;
+        const error = await failure(nap.containers.createContainer({ engine, spec } as object));
+        expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+        expect(error.fields).to.deep.equal([`spec.network.${field}`]);
+      }
+    },
+  },
+  {
     name: "mounts: two at one target are refused",
     run: async (bench) => {
       const { nap, engine, image } = bench;
+      const tmp = { case: "hostPath" as const, value: "/tmp" };
       const mounts = [
         { target: "/t", source: { case: "tmpfs" as const, value: {} } },
-        { target: "/t/", source: { case: "volume" as const, value: {} } },
+        { target: "/./t/", source: { case: "bind" as const, value: { origin: tmp } } },
       ];
-      const spec = { image, mounts };
-      const error = await failure(nap.containers.createContainer({ engine, spec }));
+      const spec = { image, command: { arguments: ["true"] }, mounts };
+      const error = await failure(nap.containers.createContainer({ engine, spec } as object));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.mounts[1].target"]);
     },

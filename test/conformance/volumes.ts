@@ -35,6 +35,22 @@ export const volumeCases: readonly Case[] = [
     },
   },
   {
+    name: "makes one volume of a create repeated with its request_id, and refuses another request",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const requestId = bench.name("request");
+      const first = await nap.volumes.createVolume({ engine, requestId });
+      const volume = first.volume?.name ?? "";
+      bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume }));
+      const again = await nap.volumes.createVolume({ engine, requestId });
+      expect(again.volume?.name).to.equal(volume);
+      expect(again.changed).to.equal(false);
+      const other = nap.volumes.createVolume({ engine, requestId, name: bench.name("other") });
+      const error = await failure(other);
+      expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "REQUEST_ID_REUSED" });
+    },
+  },
+  {
     name: "refuses to remove a volume in use, and names its users",
     run: async (bench) => {
       const { nap, engine } = bench;

@@ -61,6 +61,17 @@ function errorCases(open: () => DockerBench): void {
     ]);
   });
 
+  it("tells of many violations in a status that every client can take", async () => {
+    const { nap, bench } = open();
+    const dnsServers = Array.from({ length: 3000 }, (_, n) => `not an address ${n}`);
+    const spec = { image: bench.image, network: { dnsServers } };
+    const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+    expect(error.badRequest?.fieldViolations).to.have.length(16);
+    expect(error.badRequest?.fieldViolations.at(-1)?.description).to.include("2984 more");
+    expect(error.message.length).to.be.below(1200);
+  });
+
   it("refuses an unknown field number with its path", async () => {
     const { nap, bench } = open();
     const spec = create(ContainerSpecSchema, { image: bench.image });
@@ -168,7 +179,7 @@ function streamCases(open: () => DockerBench): void {
       "-c",
       "while :; do echo x; sleep 0.01; done",
     ]);
-    const sockets = (): number => connectionsTo(dockerd);
+    const sockets = (): number => connectionsTo(dockerd, nap);
     const before = sockets();
     const clients = Array.from({ length: 20 }, () => new AbortController());
     const streams = clients.map(async ({ signal }, index) => {
@@ -220,9 +231,9 @@ function streamCases(open: () => DockerBench): void {
  * As many connections dockerd has open on its socket. Linux lists its side of each, by the path, in
  * the network namespace of whoever connected.
  */
-function connectionsTo({ socket }: TestDockerd): number {
+function connectionsTo({ socket }: TestDockerd, { pid }: TestNap): number {
   const connected = " 0001 03 ";
-  const lines = readFileSync("/proc/net/unix", "utf8").split("\n");
+  const lines = readFileSync(`/proc/${pid}/net/unix`, "utf8").split("\n");
   return lines.filter((line) => line.endsWith(` ${socket}`) && line.includes(connected)).length;
 }
 
@@ -431,6 +442,21 @@ function serverCases(open: () => DockerBench): void {
     expect(host?.platform?.os).to.equal("linux");
     expect(host?.storageDriver).to.equal("overlay2");
     expect(Number(host?.memoryBytes)).to.be.greaterThan(1e8);
+  });
+
+  it("ends its streams at once when it is told to stop, and says so", async () => {
+    const { dockerd } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "stop-"));
+    const docker = { driver: "docker", url: `unix://${dockerd.socket}` };
+    const nap = await startNap(directory, { engines: { docker } });
+    const events = nap.engines.streamEvents({});
+    await events.next();
+    const ended = failure(events.next());
+    const before = Date.now();
+    const stopped = nap.stop();
+    expect(await ended).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_STOPPING" });
+    expect(await stopped).to.equal(0);
+    expect(Date.now() - before).to.be.below(3000);
   });
 
   it("lets nobody but its owner and group reach its socket", () => {

@@ -67,11 +67,11 @@ export async function startNap(
     engines: clientOf(channel, EngineService),
     openFiles: () => openFiles(pid),
     stop: async () => {
-      channel.close();
       if (server.exitCode !== null) return server.exitCode;
       const exited = once(server, "exit");
       process.kill(pid, "SIGTERM");
       const [code] = (await exited) as [number | null];
+      channel.close();
       return code ?? -1;
     },
   };

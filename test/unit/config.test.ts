@@ -67,7 +67,23 @@ describe("configuration", () => {
   });
 
   it("finds Docker by DOCKER_HOST, then by the context, then at its usual socket", () => {
-    expect(discoverEngines({ DOCKER_HOST: "tcp://h:1" })[0]?.url).to.equal("tcp://h:1");
+    for (const [host, url] of [
+      ["tcp://h:1", "tcp://h:1"],
+      ["tcp://h", "tcp://h:2375"],
+      ["tcp://[::1]", "tcp://[::1]:2375"],
+      ["unix:///x.sock", "unix:///x.sock"],
+    ] as const) {
+      expect(discoverEngines({ DOCKER_HOST: host })[0].url).to.equal(url);
+    }
+    for (const host of ["ssh://user@h", "http://h:1", "nonsense"]) {
+      expect(() => discoverEngines({ DOCKER_HOST: host })).to.throw(ConfigError, /DOCKER_HOST/);
+    }
+    const secure = {
+      DOCKER_HOST: "tcp://h:1",
+      DOCKER_TLS_VERIFY: "1",
+      DOCKER_CERT_PATH: directory,
+    };
+    expect(() => discoverEngines(secure)).to.throw(ConfigError, /ca\.pem/);
     const id = createHash("sha256").update("far").digest("hex");
     mkdirSync(join(directory, "contexts", "meta", id), { recursive: true });
     writeFileSync(join(directory, "config.json"), '{"currentContext": "far"}');

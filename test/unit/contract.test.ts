@@ -12,6 +12,7 @@ import { file_nap_v1_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 import { file_nap_v1_types } from "../../gen/nap/v1/types_pb.js";
 import { services } from "../../src/engine/registry.js";
 import { enumValueName, fieldName } from "../../src/engine/support.js";
+import { runcSupport } from "../../src/engines/runc/support.js";
 import { dockerSupport } from "../../src/engines/docker/support.js";
 
 const proto = join(import.meta.dirname, "..", "..", "proto");
@@ -146,15 +147,20 @@ describe("contract", () => {
     }
   });
 
-  it("has every name that Docker's support table refuses", () => {
+  it("has every name that an engine's support table refuses", () => {
     const enums = files.flatMap((file) => file.enums);
     const names = new Set([
       ...fields.map(fieldName),
       ...enums.flatMap((desc) => desc.values.map((value) => enumValueName(desc, value))),
     ]);
-    const info = { CgroupVersion: "2", MemoryLimit: false, SwapLimit: false, PidsLimit: false };
-    for (const name of dockerSupport("1.41", info).keys()) {
-      expect(names, name).to.include(name);
+    const limits = { MemoryLimit: false, SwapLimit: false, PidsLimit: false };
+    const info = { CgroupVersion: "2", SecurityOptions: [], ...limits };
+    for (const table of [dockerSupport("1.41", info), runcSupport()]) {
+      for (const key of table.keys()) {
+        const [name = "", value] = key.split("=");
+        expect(names, key).to.include(name);
+        if (value !== undefined) expect(names, key).to.include(`nap.v1.${value}`);
+      }
     }
   });
 

@@ -3991,7 +3991,7 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Waits until a container has reached a condition. The first message is armed: whatever happens
-   * after it is seen. Exits are remembered for ten minutes, also of containers removed since.
+   * after it is seen, also the exit of a container that is removed by itself.
    *
    * @generated from rpc nap.v1.ContainerService.WaitContainer
    */

@@ -882,8 +882,8 @@ export declare const ContainerNetworkSchema: GenMessage<ContainerNetwork>;
  */
 export declare type NetworkAttachments = Message<"nap.v1.NetworkAttachments"> & {
   /**
-   * One entry for each network. The first is the one that has the default route on Docker before
-   * API 1.48.
+   * One entry for each network, none twice. Which of them has the default route is the engine's
+   * choice.
    *
    * @generated from field: repeated nap.v1.NetworkAttachment items = 1;
    */

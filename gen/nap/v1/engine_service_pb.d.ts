@@ -360,7 +360,8 @@ export declare const GetEngineCapabilitiesResponseSchema: GenMessage<GetEngineCa
 export declare type UnsupportedField = Message<"nap.v1.UnsupportedField"> & {
   /**
    * The full name of the field, for example "nap.v1.ContainerSpec.annotations", or of the enum
-   * value, for example "nap.v1.WAIT_CONDITION_HEALTHY".
+   * value, for example "nap.v1.WAIT_CONDITION_HEALTHY". A value that is refused in one field alone is
+   * named with it: "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE".
    *
    * @generated from field: string name = 1;
    */

@@ -44,6 +44,15 @@ export class DockerStatusError extends NapError {
 /** docker-modem takes any other value for an error with a reason. */
 const successes = { 101: true, 200: true, 201: true, 204: true, 304: true };
 
+/** Whether every part of a path, as the daemon decodes it, is a name and not a step. */
+function isPlain(path: string): boolean {
+  const parts = path
+    .slice(1)
+    .split("/")
+    .flatMap((part) => decodeURIComponent(part).split("/"));
+  return parts.every((part) => part !== "" && part !== "." && part !== "..");
+}
+
 /** Encodes a name for use in a path. */
 export function pathPart(name: string): string {
   return encodeURIComponent(name);
@@ -71,7 +80,9 @@ export class DockerApi {
 
   /** Sends a request and gives the response once its headers are there. The reader destroys it. */
   async stream(request: DockerRequest, signal?: AbortSignal): Promise<IncomingMessage> {
-    return (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
+    const response = (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
+    response.on("error", () => undefined);
+    return response;
   }
 
   /** Reads a response to its end as text. Without a signal nothing cuts it short. */
@@ -87,13 +98,14 @@ export class DockerApi {
    */
   async hijack(request: DockerRequest, signal: AbortSignal): Promise<Socket> {
     const options = { isStream: true, hijack: true, openStdin: true, allowEmpty: true };
-    return (await this.#dial({ body: {}, ...request }, options, signal)) as Socket;
+    const socket = (await this.#dial({ body: {}, ...request }, options, signal)) as Socket;
+    // It may fail before anybody reads it; the reader is told then.
+    socket.on("error", () => undefined);
+    return socket;
   }
 
   /** Reads a response or a hijacked connection to its end, and destroys it however the reader leaves. */
   async *read(source: Readable, signal: AbortSignal): AsyncGenerator<Buffer> {
-    // What is destroyed while nobody reads still reports its error.
-    source.on("error", () => undefined);
     const release = destroyOnAbort(source, signal);
     try {
       for await (const chunk of source) yield chunk as Buffer;
@@ -107,6 +119,8 @@ export class DockerApi {
 
   async #dial(request: DockerRequest, options: object, signal?: AbortSignal): Promise<unknown> {
     signal?.throwIfAborted();
+    // dockerd would redirect such a path to another one, and docker-modem would follow.
+    if (!isPlain(request.path)) throw new DockerStatusError(404, "no such object");
     const dial = {
       ...options,
       method: request.method ?? "GET",

@@ -116,7 +116,9 @@ export class DockerConnection {
 
 function hostAndPort(address: string): { host: string; port: string } {
   const colon = address.lastIndexOf(":");
-  return { host: address.slice(0, colon), port: address.slice(colon + 1) };
+  // Node wants an IPv6 address without the brackets that a URL has around it.
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+  return { host, port: address.slice(colon + 1) };
 }
 
 /** The lower of two versions such as "1.41". */

@@ -194,7 +194,7 @@ async function* runContainer(
     yield runEvent({ case: "created", value: created } as RunEvent);
     const run = await armRun(docker, json, signal);
     try {
-      if (run.fresh) await startContainer(docker, id);
+      if (run.fresh) await startContainer(docker, id, "spec");
       started = true;
       yield runEvent({ case: "started", value: {} } as RunEvent);
       for await (const value of outputBatches(run.output, json.Config.Tty === true)) {

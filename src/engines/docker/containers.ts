@@ -1,5 +1,5 @@
 /** Containers on Docker: creating, showing and removing them. */
-import { create } from "@bufbuild/protobuf";
+import { clone, create } from "@bufbuild/protobuf";
 import type {
   Container,
   CreateContainerRequest,
@@ -20,9 +20,10 @@ import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
+import { fieldError, NapError } from "../../engine/error.js";
 import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
+import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import { containerFromDocker, containerFromSummary, summaryName } from "./convert/container.js";
 import { specToDocker } from "./convert/container_spec.js";
@@ -30,12 +31,10 @@ import { endpointToDocker } from "./convert/network.js";
 import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
-import type { ContainerJson, ContainerSummaryJson, ImageJson } from "./json.js";
+import type { ContainerJson, ContainerSummaryJson, ImageJson, NetworkJson } from "./json.js";
 
 /** What the errors of a call that names a container mean. */
 export const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
-/** As many inspects run at once for a list of whole resources. */
-const parallelInspects = 8;
 
 /** The calls that create, show and remove containers. */
 export function containerMethods(docker: DockerConnection) {
@@ -132,13 +131,8 @@ async function createAnew(
   schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
 ): Promise<CreatedContainer> {
   const { name, spec: given = create(ContainerSpecSchema) } = request;
-  const spec = await withResetCommand(docker, given);
+  const spec = await withNetworkNames(docker, await withResetCommand(docker, given));
   const { body, further } = specToDocker(spec, requestLabels(schema, request));
-  for (const { network } of spec.network?.mode.case === "attachments"
-    ? spec.network.mode.value.items
-    : []) {
-    await requireNetwork(docker, network);
-  }
   const created = await meaning(
     docker.api.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",
@@ -169,10 +163,36 @@ async function createAnew(
   return { id, warnings, existed: false };
 }
 
-/** dockerd finds out only at the start that a network is missing. */
-async function requireNetwork(docker: DockerConnection, network: string): Promise<void> {
-  const path = `/networks/${pathPart(network)}`;
-  await meaning(docker.api.json({ path }), network, { kinds: { 404: "NETWORK_NOT_FOUND" } });
+/**
+ * The spec with every network by its name. dockerd finds out only at the start that one is missing, and
+ * takes one that is named twice, once by its id, for two.
+ */
+async function withNetworkNames(
+  docker: DockerConnection,
+  spec: ContainerSpec,
+): Promise<ContainerSpec> {
+  if (spec.network?.mode.case !== "attachments") return spec;
+  const resolved = clone(ContainerSpecSchema, spec);
+  const mode = resolved.network?.mode;
+  const items = mode?.case === "attachments" ? mode.value.items : [];
+  const seen = new Set<string>();
+  for (const [index, item] of items.entries()) {
+    const call = docker.api.json<NetworkJson>({ path: `/networks/${pathPart(item.network)}` });
+    const kinds = { 404: "NETWORK_NOT_FOUND" } as const;
+    const { Name, Id } = (await meaning(call, item.network, { kinds })).body;
+    const at = `spec.network.attachments.items[${index}]`;
+    if (seen.has(Id)) refuseField(`${at}.network`, `the network ${Name} is there already`);
+    if (Name === "bridge" && (item.endpoint?.aliases.length ?? 0) > 0) {
+      refuseField(`${at}.endpoint.aliases`, "Docker's default bridge resolves no names");
+    }
+    seen.add(Id);
+    item.network = Name;
+  }
+  return resolved;
+}
+
+function refuseField(field: string, description: string): never {
+  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
 }
 
 async function connectNetwork(
@@ -210,20 +230,14 @@ async function loadContainers(
   signal: AbortSignal,
 ): Promise<(Container | undefined)[]> {
   if (view !== ListView.FULL) return page.map((json) => containerFromSummary(docker.name, json));
-  const loaded: (Container | undefined)[] = [];
-  for (let at = 0; at < page.length; at += parallelInspects) {
-    const some = page.slice(at, at + parallelInspects);
-    const inspected = some.map(async ({ Id }) => {
-      try {
-        return containerFromDocker(docker.name, await inspectContainer(docker, Id, signal));
-      } catch (error) {
-        if (error instanceof NapError && error.kind === "CONTAINER_NOT_FOUND") return undefined;
-        throw error;
-      }
-    });
-    loaded.push(...(await Promise.all(inspected)));
-  }
-  return loaded;
+  return mapInParallel(page, async ({ Id }) => {
+    try {
+      return containerFromDocker(docker.name, await inspectContainer(docker, Id, signal));
+    } catch (error) {
+      if (error instanceof NapError && error.kind === "CONTAINER_NOT_FOUND") return undefined;
+      throw error;
+    }
+  });
 }
 
 /** The names of the containers that use a volume or network, for the error that refuses its removal. */

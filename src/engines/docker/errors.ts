@@ -13,6 +13,8 @@ import { DockerStatusError } from "./api.js";
 export interface Operation {
   /** The kind for a status. A status that has none, and 400, is told by {@link Operation.field}. */
   readonly kinds?: Readonly<Record<number, ErrorKind>>;
+  /** The daemon speaks with a registry for it. */
+  readonly registry?: boolean;
   /** The object at fault by kind, where it is not the one that the call is about. */
   readonly resources?: Partial<Record<ErrorKind, string>>;
   /** The request's field that the daemon checks: what it calls a bad parameter is said of it. */
@@ -38,9 +40,13 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   [/is not connected to (the )?network/, "ENDPOINT_NOT_FOUND"],
   [/no such exec/i, "EXEC_NOT_FOUND"],
   [/is a pre-defined network|predefined .* network/, "NETWORK_PREDEFINED"],
+  [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
+];
+
+/** Words that a registry's answer, or its silence, brings. */
+const fromRegistry: readonly [words: RegExp, kind: ErrorKind][] = [
   [/no basic auth credentials|unauthorized|authentication required/, "REGISTRY_AUTH_REQUIRED"],
   [/dial (tcp|udp|unix)|i\/o timeout|TLS handshake/, "REGISTRY_UNREACHABLE"],
-  [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
 ];
 
 /** Words that name the field at fault in a request with a container's or network's spec. */
@@ -75,13 +81,15 @@ const fields: readonly [words: RegExp, field: string][] = [
 export function dockerError(error: unknown, resource: string, operation: Operation): unknown {
   if (!(error instanceof DockerStatusError)) return error;
   const { status, message } = error;
-  const kind = anywhere.find(([words]) => words.test(message))?.[1] ?? operation.kinds?.[status];
+  const tables = operation.registry ? [...anywhere, ...fromRegistry] : anywhere;
+  const kind = tables.find(([words]) => words.test(message))?.[1] ?? operation.kinds?.[status];
   const field = kind === undefined ? fieldAtFault(error, operation.field) : undefined;
   if (field !== undefined) {
     return fieldError([{ field, description: message, kind: "FIELD_INVALID" }], error);
   }
   const known = kind ?? "ENGINE_ERROR";
-  const at = operation.resources?.[known] ?? resource;
+  const missing = /^No such container: (\S+)$/.exec(message)?.[1];
+  const at = missing ?? operation.resources?.[known] ?? resource;
   return new NapError(known, `${at}: ${message}`, { resource: at, engineMessage: message }, error);
 }
 

@@ -16,6 +16,7 @@ import {
 import { ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call } from "../../engine/engine.js";
 import { unblocked } from "../../engine/queue.js";
+import { eventMatches } from "../../engine/selection.js";
 import type { DockerConnection } from "./connection.js";
 import { meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
@@ -82,22 +83,25 @@ export async function* streamEvents(
   request: StreamEventsRequest,
   { signal }: Call,
 ): AsyncGenerator<StreamEventsResponse> {
-  const { since, until } = request;
+  const { since, until, filter } = request;
   // Without a since dockerd would replay what it remembers as soon as there is an until.
   const query = {
     since: queryTime(since ?? (until && timestampNow())),
     until: queryTime(until),
-    filters: eventFilters(request.filter),
+    filters: eventFilters(filter),
   };
   const source = await meaning(docker.api.stream({ path: "/events", query }, signal), "events", {
     field: "since",
   });
+  // dockerd matches the beginnings of names; images it knows by more names than an event tells.
+  const named = filter && { ...filter, images: [], labels: [] };
   try {
     yield create(StreamEventsResponseSchema);
     const lines = lineBatches(docker.api.read(source, signal));
     const sizeOf = (batch: string[]): number => batch.reduce((sum, line) => sum + line.length, 0);
     for await (const batch of unblocked(lines, sizeOf, queueBytes)) {
-      yield create(StreamEventsResponseSchema, { events: batch.map(eventOf) });
+      const events = batch.map(eventOf).filter((event) => eventMatches(event, named));
+      if (events.length > 0) yield create(StreamEventsResponseSchema, { events });
     }
   } finally {
     source.destroy();

@@ -23,6 +23,8 @@ import { outputBatches } from "./frames.js";
 import type { ExecJson } from "./json.js";
 
 const defaultOutputBytes = 524_288;
+/** As much is kept of why a command did not start, however little output is wanted. */
+const reasonBytes = 4096;
 /** How often a command that has closed its output is asked whether it has ended. */
 const endPollMillis = 20;
 
@@ -39,10 +41,11 @@ export function execMethods(docker: DockerConnection) {
       const socket = await meaning(start, request.container, { field: "exec" });
       if (stdin) socket.end(request.stdin);
       const limit = request.maxOutputBytes ?? defaultOutputBytes;
-      const output = await collect(docker, socket, spec.tty === true, limit, signal);
+      const reason = new KeptBytes(reasonBytes);
+      const output = await collect(docker, socket, spec.tty === true, limit, reason, signal);
       const ended = await endOfExec(docker, id, signal);
       // A command that never ran has no process id, and dockerd sends the reason as its output.
-      if (ended.Pid === 0) throw startFailure(request.container, output);
+      if (ended.Pid === 0) throw startFailure(request.container, reason.bytes());
       const exit = create(ExitStatusSchema, { code: ended.ExitCode ?? 0 });
       return create(ExecContainerSyncResponseSchema, { exit, ...output });
     },
@@ -90,11 +93,13 @@ async function collect(
   socket: Socket,
   tty: boolean,
   limit: number,
+  reason: KeptBytes,
   signal: AbortSignal,
 ): Promise<Output> {
   const kept = { stdout: new KeptBytes(limit), stderr: new KeptBytes(limit) };
   for await (const { chunks } of outputBatches(docker.api.read(socket, signal), tty)) {
     for (const { stream, data } of chunks) {
+      reason.add(data);
       (stream === OutputStream.STDERR ? kept.stderr : kept.stdout).add(data);
     }
   }
@@ -119,8 +124,8 @@ async function endOfExec(
 }
 
 /** What the output of a command that never ran says of why; dockerd's status for it is 200. */
-function startFailure(container: string, { stdout, stderr }: Output): NapError {
-  const words = Buffer.concat([stdout, stderr]).toString().trim();
+function startFailure(container: string, said: Uint8Array): NapError {
+  const words = Buffer.from(said).toString().trim();
   const error = dockerError(new DockerStatusError(400, words), container, { field: "exec" });
   return error as NapError;
 }

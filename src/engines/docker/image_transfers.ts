@@ -16,7 +16,7 @@ import {
 import type { RegistryCredentials, TransferProgress } from "../../../gen/nap/v1/types_pb.js";
 import { TransferProgressSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
+import { fieldError, NapError } from "../../engine/error.js";
 import { importBytes, importOpen } from "../../engine/upload.js";
 import { DockerStatusError } from "./api.js";
 import type { DockerConnection } from "./connection.js";
@@ -59,7 +59,7 @@ async function* pullImage(
     },
     signal,
   );
-  const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
+  const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image", registry: true } as const;
   const source = await meaning(call, image, operation);
   let digest = "";
   for await (const lines of lineBatches(docker.api.read(source, signal))) {
@@ -106,6 +106,10 @@ function platformText({
   platform,
 }: Pick<PullImageRequest | ImportImageOpen, "platform">): string | undefined {
   if (platform === undefined) return undefined;
+  if (platform.variant !== undefined && platform.architecture === undefined) {
+    const description = "a variant needs its architecture";
+    throw fieldError([{ field: "platform.variant", description, kind: "FIELD_INVALID" }]);
+  }
   const parts = [platform.os ?? "linux", platform.architecture, platform.variant];
   return parts.filter((part) => part !== undefined).join("/");
 }

@@ -19,6 +19,7 @@ import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
+import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { usersOf } from "./containers.js";
@@ -56,7 +57,7 @@ export function imageMethods(docker: DockerConnection) {
       const { items, nextPageToken } = await pageOf(body, request, {
         key: ({ Created, Id }) => newestFirst(Created, Id),
         load: (page) =>
-          Promise.all(page.map((json) => loadImage(docker, json, request.view, signal))),
+          mapInParallel(page, (json) => loadImage(docker, json, request.view, signal)),
         schema: ImageSchema,
       });
       return create(ListImagesResponseSchema, { images: items, nextPageToken });
@@ -144,8 +145,10 @@ function historyFromDocker(json: HistoryJson): ImageHistoryEntry {
 async function inUse(docker: DockerConnection, image: string, error: unknown): Promise<NapError> {
   const users = await usersOf(docker, "ancestor", image);
   const { RepoTags } = await inspectImage(docker, image);
-  const by = users.length > 0 ? users : (RepoTags ?? []);
-  const message = `image ${image} is used by ${by.join(", ")}`;
+  // What is neither used nor named twice has images built on it, which dockerd does not name.
+  const by = users.length > 0 ? users : (RepoTags ?? []).length > 1 ? (RepoTags ?? []) : [];
+  const words = error instanceof Error ? error.message : "";
+  const message = `image ${image} is used${by.length > 0 ? ` by ${by.join(", ")}` : `: ${words}`}`;
   return new NapError("RESOURCE_IN_USE", message, { resource: image, users: by }, error);
 }
 

@@ -22,9 +22,6 @@ import { dockerError, hasStatus, meaning } from "./errors.js";
 import { pruneFilters } from "./filters.js";
 import { wholeSeconds } from "../../engine/time.js";
 
-/** What the errors of a start mean, beside the words that `errors.ts` knows. */
-const starting = { kinds: { ...named.kinds, 409: "CONTAINER_PAUSED" }, field: "spec" } as const;
-
 /** The calls that change a container. */
 export function lifecycleMethods(docker: DockerConnection) {
   const post = (container: string, verb: string, query = {}, body?: object) =>
@@ -48,11 +45,8 @@ export function lifecycleMethods(docker: DockerConnection) {
     },
 
     restartContainer: async ({ container, timeout, stopSignal }) => {
-      await meaning(
-        post(container, "restart", stopQuery(timeout, stopSignal)),
-        container,
-        starting,
-      );
+      const restart = post(container, "restart", stopQuery(timeout, stopSignal));
+      await meaning(restart, container, { kinds: cannotStart });
       return create(RestartContainerResponseSchema);
     },
 
@@ -118,15 +112,35 @@ function stopQuery(timeout: Parameters<typeof wholeSeconds>[1], stopSignal: stri
   };
 }
 
-/** Starts a container; false where it ran already. Fails as StartContainer does. */
+/** What the errors of a start mean where its request has no spec to find fault with. */
+const cannotStart = {
+  ...named.kinds,
+  400: "CONTAINER_START_FAILED",
+  403: "CONTAINER_START_FAILED",
+  500: "CONTAINER_START_FAILED",
+} as const;
+
+/**
+ * Starts a container; false where it ran already. Fails as StartContainer does; with `field` what is
+ * wrong with the container is said of that field of the request.
+ */
 export async function startContainer(
   docker: DockerConnection,
   container: string,
+  field?: string,
 ): Promise<boolean> {
-  const path = `/containers/${pathPart(container)}/start`;
-  const start = docker.api.json({ method: "POST", path });
-  const { status } = await meaning(start, container, starting);
-  return status !== 304;
+  try {
+    const path = `/containers/${pathPart(container)}/start`;
+    return (await docker.api.json({ method: "POST", path })).status !== 304;
+  } catch (error) {
+    if (hasStatus(error, 409)) {
+      const { State } = await inspectContainer(docker, container);
+      const kind = State.Paused ? "CONTAINER_PAUSED" : "RESOURCE_BUSY";
+      throw dockerError(error, container, { kinds: { 409: kind } });
+    }
+    const operation = field === undefined ? { kinds: cannotStart } : { ...named, field };
+    throw dockerError(error, container, operation);
+  }
 }
 
 /**

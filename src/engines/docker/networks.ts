@@ -22,8 +22,15 @@ import {
 import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { fieldError, NapError } from "../../engine/error.js";
-import { clientLabels, madeBy, requestIdOf, requestLabels } from "../../engine/labels.js";
+import {
+  clientLabels,
+  madeBy,
+  requestIdFilter,
+  requestIdOf,
+  requestLabels,
+} from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
+import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { usersOf } from "./containers.js";
@@ -42,8 +49,8 @@ const predefined = new Set(["bridge", "host", "none"]);
 /** The calls on networks. */
 export function networkMethods(docker: DockerConnection) {
   return {
-    createNetwork: (request) =>
-      docker.once(`network ${request.name}`, async () => {
+    createNetwork: (request, { signal }) =>
+      docker.once(`network ${request.requestId || request.name}`, async () => {
         const before = await madeBefore(docker, request);
         if (before !== undefined) {
           const network = networkFromDocker(docker.name, before);
@@ -63,6 +70,10 @@ export function networkMethods(docker: DockerConnection) {
         });
         const kinds = { 404: "NETWORK_DRIVER_NOT_FOUND", 409: "NAME_IN_USE" } as const;
         const { Id, Warning } = (await meaning(call, request.name, { kinds, field: "spec" })).body;
+        if (signal.aborted && request.requestId === "") {
+          await docker.api.json({ method: "DELETE", path: `/networks/${Id}` });
+          throw signal.reason;
+        }
         const network = networkFromDocker(docker.name, await getNetwork(docker, Id));
         const warnings = Warning === "" ? [] : [Warning];
         return create(CreateNetworkResponseSchema, { network, warnings });
@@ -77,11 +88,17 @@ export function networkMethods(docker: DockerConnection) {
       const query = { filters: networkFilters(request.filter) };
       const { body } = await docker.api.json<NetworkJson[]>({ path: "/networks", query }, signal);
       const names = new Set(request.filter?.names ?? []);
-      const selected = body.filter(({ Name }) => names.size === 0 || names.has(Name));
+      // dockerd matches any part of a name or id.
+      const ids = request.filter?.ids ?? [];
+      const selected = body.filter(
+        ({ Id, Name }) =>
+          (names.size === 0 || names.has(Name)) &&
+          (ids.length === 0 || ids.some((prefix) => Id.startsWith(prefix))),
+      );
       const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ Name, Id }) => `${Name} ${Id}`,
         load: (page) =>
-          Promise.all(page.map((json) => loadNetwork(docker, json, request.view, signal))),
+          mapInParallel(page, (json) => loadNetwork(docker, json, request.view, signal)),
         schema: NetworkSchema,
       });
       return create(ListNetworksResponseSchema, { networks: items, nextPageToken });
@@ -165,12 +182,9 @@ async function madeBefore(
   request: CreateNetworkRequest,
 ): Promise<NetworkJson | undefined> {
   if (request.requestId === "") return undefined;
-  const query = { filters: { name: [request.name] } };
+  const query = { filters: { label: [requestIdFilter(request.requestId)] } };
   const { body } = await docker.api.json<NetworkJson[]>({ path: "/networks", query });
-  return body.find(
-    ({ Name, Labels }) =>
-      Name === request.name && madeBy(CreateNetworkRequestSchema, request, Labels ?? {}),
-  );
+  return body.find(({ Labels }) => madeBy(CreateNetworkRequestSchema, request, Labels ?? {}));
 }
 
 async function loadNetwork(
@@ -208,8 +222,8 @@ function specToDocker(spec: NetworkSpec | undefined, own: Record<string, string>
     Labels: { ...spec?.labels, ...own },
     Internal: spec?.internal === true,
     Attachable: spec?.attachable === true,
-    Ingress: spec?.ingress === true,
     EnableIPv6: spec?.enableIpv6 === true,
+    ...(spec?.scope && { Scope: spec.scope === ResourceScope.LOCAL ? "local" : "swarm" }),
     ...(spec?.addressManagement && { IPAM: ipamToDocker(spec.addressManagement) }),
     ...(spec?.configOnly !== undefined && { ConfigOnly: spec.configOnly }),
     ...(spec?.configFrom !== undefined && { ConfigFrom: { Network: spec.configFrom } }),

@@ -21,7 +21,6 @@ const unmapped = [
   "nap.v1.ImageMount.image",
   "nap.v1.Mount.image",
   "nap.v1.NetworkSpec.enable_ipv4",
-  "nap.v1.NetworkSpec.scope",
   "nap.v1.Resources.block_io",
   "nap.v1.Resources.kernel_memory_limit_bytes",
   "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
@@ -46,8 +45,16 @@ const never: readonly [name: string, reason: Unsupported][] = [
     { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
   ],
   [
-    "nap.v1.ExecContainerSyncRequest.on_disconnect",
+    "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
     { reason: "Docker cannot end a command once it runs; it goes on" },
+  ],
+  [
+    "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
+    { reason: "Docker gives user namespaces to all containers or to none, by its daemon" },
+  ],
+  [
+    "nap.v1.NetworkSpec.ingress",
+    { reason: "nap does not make Docker a swarm, which alone has such a network" },
   ],
 ];
 
@@ -58,7 +65,10 @@ const since: readonly [name: string, apiVersion: string][] = [
 ];
 
 /** What dockerd says of its host that decides what it can do. */
-type HostFacts = Pick<InfoJson, "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit">;
+type HostFacts = Pick<
+  InfoJson,
+  "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit" | "SecurityOptions"
+>;
 
 /** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
 export function dockerSupport(apiVersion: string, info: HostFacts): Support {
@@ -73,6 +83,10 @@ export function dockerSupport(apiVersion: string, info: HostFacts): Support {
     const reason = "control groups of version 2 do not have it";
     table.set("nap.v1.Resources.memory_swappiness", { reason });
     table.set("nap.v1.Resources.oom_kill_disabled", { reason });
+  }
+  if (!info.SecurityOptions?.some((option) => option.startsWith("name=apparmor"))) {
+    const reason = "the host has no AppArmor, and Docker would not confine the container";
+    table.set("nap.v1.Security.apparmor_profile", { reason });
   }
   if (!info.MemoryLimit)
     limitless(table, "memory", "memory_limit_bytes", "memory_reservation_bytes");

@@ -1,6 +1,10 @@
 /** Volumes on Docker. */
 import { create } from "@bufbuild/protobuf";
-import type { Volume, VolumeService } from "../../../gen/nap/v1/volume_service_pb.js";
+import type {
+  CreateVolumeRequest,
+  Volume,
+  VolumeService,
+} from "../../../gen/nap/v1/volume_service_pb.js";
 import {
   CreateVolumeRequestSchema,
   CreateVolumeResponseSchema,
@@ -14,8 +18,15 @@ import type { VolumeSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { fieldError, NapError } from "../../engine/error.js";
-import { clientLabels, madeBy, requestIdOf, requestLabels } from "../../engine/labels.js";
+import {
+  clientLabels,
+  madeBy,
+  requestIdFilter,
+  requestIdOf,
+  requestLabels,
+} from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
+import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { usersOf } from "./containers.js";
@@ -30,10 +41,12 @@ const defaultDriver = "local";
 /** The calls on volumes. */
 export function volumeMethods(docker: DockerConnection) {
   return {
-    createVolume: (request) =>
-      docker.once(`volume ${request.name}`, async () => {
+    createVolume: (request, { signal }) =>
+      docker.once(`volume ${request.requestId || request.name}`, async () => {
         const { name, spec } = request;
-        const before = name === "" ? undefined : await volumeIfThere(docker, name);
+        const before =
+          (await madeBefore(docker, request)) ??
+          (name === "" ? undefined : await volumeIfThere(docker, name));
         if (before !== undefined) {
           const same =
             madeBy(CreateVolumeRequestSchema, request, before.Labels ?? {}) ||
@@ -54,6 +67,10 @@ export function volumeMethods(docker: DockerConnection) {
         const made = (await meaning(call, name || "a volume", { kinds, field: "spec" })).body;
         // Somebody else may have made it since it was looked for; dockerd then gives theirs.
         if (!sameSpec(made, spec)) throw otherSpec(name);
+        if (signal.aborted && request.requestId === "") {
+          await docker.api.json({ method: "DELETE", path: `/volumes/${pathPart(made.Name)}` });
+          throw signal.reason;
+        }
         const volume = volumeFromDocker(docker.name, made);
         return create(CreateVolumeResponseSchema, { volume, changed: true });
       }),
@@ -80,7 +97,7 @@ export function volumeMethods(docker: DockerConnection) {
       const selected = body.Volumes.filter(({ Name }) => names.size === 0 || names.has(Name));
       const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ Name }) => Name,
-        load: (page) => Promise.all(page.map((json) => loadVolume(docker, json, view, signal))),
+        load: (page) => mapInParallel(page, (json) => loadVolume(docker, json, view, signal)),
         schema: VolumeSchema,
       });
       const warnings = body.Warnings ?? [];
@@ -122,6 +139,19 @@ export function volumeMethods(docker: DockerConnection) {
       });
     },
   } satisfies Methods<typeof VolumeService>;
+}
+
+/** The volume that the same request made before, where it has a request_id. */
+async function madeBefore(
+  docker: DockerConnection,
+  request: CreateVolumeRequest,
+): Promise<VolumeJson | undefined> {
+  if (request.requestId === "") return undefined;
+  const query = { filters: { label: [requestIdFilter(request.requestId)] } };
+  const { body } = await docker.api.json<{ Volumes: VolumeJson[] }>({ path: "/volumes", query });
+  return body.Volumes.find(({ Labels }) =>
+    madeBy(CreateVolumeRequestSchema, request, Labels ?? {}),
+  );
 }
 
 async function getVolume(

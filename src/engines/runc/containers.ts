@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { hostname as hostName } from "node:os";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import type { DescMessage } from "@bufbuild/protobuf";
 import { clone, create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
@@ -169,7 +169,7 @@ export async function createContainer(
 }
 
 function refuseTargetTwice(targets: readonly string[]): void {
-  const plain = targets.map((target) => target.replace(/\/+$/, ""));
+  const plain = targets.map((target) => posix.normalize(`${target}/`));
   const twice = plain.findIndex((target, index) => plain.indexOf(target) < index);
   if (twice < 0) return;
   const field = `spec.mounts[${twice}].target`;

@@ -22,6 +22,8 @@ import { resolveIdentity } from "./identity.js";
 import { readIfThere } from "./store.js";
 
 const defaultOutputBytes = 524_288;
+/** As much is kept of why a command did not start, however little output is wanted. */
+const reasonBytes = 4096;
 
 /** The part of a bundle that a command beside the first one takes over. */
 interface ProcessJson {
@@ -73,14 +75,16 @@ export function execMethods(host: RuncHost) {
         // A command may end without reading its input.
         child.stdin.on("error", () => undefined);
         child.stdin.end(request.stdin);
-        const [stdout, stderr, code] = await Promise.all([
-          keep(child.stdout, limit),
-          keep(child.stderr, limit),
+        const [stdout, stderr] = [new KeptBytes(limit), new KeptBytes(limit)];
+        const reason = new KeptBytes(reasonBytes);
+        const [code] = await Promise.all([
           exited,
+          keep(child.stdout, stdout),
+          keep(child.stderr, stderr, reason),
         ]);
         // runc writes this file when the command runs, and its own failures exit with 255.
         if ((await readIfThere(pidFile)) === undefined) {
-          throw runtimeError(request.container, Buffer.from(stderr.bytes()).toString());
+          throw runtimeError(request.container, Buffer.from(reason.bytes()).toString());
         }
         return create(ExecContainerSyncResponseSchema, {
           exit: create(ExitStatusSchema, { code }),
@@ -97,8 +101,6 @@ export function execMethods(host: RuncHost) {
   } satisfies Methods<typeof ContainerService>;
 }
 
-async function keep(source: Readable, limit: number): Promise<KeptBytes> {
-  const kept = new KeptBytes(limit);
-  for await (const chunk of source) kept.add(chunk as Buffer);
-  return kept;
+async function keep(source: Readable, ...all: KeptBytes[]): Promise<void> {
+  for await (const chunk of source) for (const kept of all) kept.add(chunk as Buffer);
 }

@@ -64,7 +64,7 @@ const further: readonly [name: string, reason: Unsupported][] = [
   ["nap.v1.ExecSpec.tty", { reason: notYet }],
   ["nap.v1.ExecSpec.privileged", { reason: notYet }],
   [
-    "nap.v1.ExecContainerSyncRequest.on_disconnect",
+    "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
     { reason: "a command whose call is cancelled goes on" },
   ],
   ["nap.v1.ImportImageOpen.instructions", { reason: notYet }],

@@ -168,7 +168,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     logConfig: logConfigFromDocker(host),
     resources: resourcesFromDocker(host),
     ulimits: ulimitsFromDocker(host.Ulimits),
-    network: networkFromDocker(config, host, json.NetworkSettings.Networks),
+    network: networkFromDocker(json.Id, config, host, json.NetworkSettings.Networks),
     mounts: mountsFromDocker(host, config.Volumes),
     volumesFrom: volumesFromDocker(host.VolumesFrom),
     additionalGroups: host.GroupAdd ?? [],

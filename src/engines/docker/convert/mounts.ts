@@ -1,4 +1,5 @@
 /** Converts mounts between messages and dockerd's HostConfig. */
+import { posix } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type { Mount, TmpfsMount, VolumesFrom } from "../../../../gen/nap/v1/container_spec_pb.js";
@@ -46,7 +47,7 @@ export function mountsToDocker(
 function refuseTargetTwice(mounts: readonly Mount[]): void {
   const seen = new Set<string>();
   for (const [index, { target }] of mounts.entries()) {
-    const path = target.replace(/\/+$/, "");
+    const path = posix.normalize(`${target}/`);
     if (seen.has(path)) {
       const description = `another mount has the target ${target} already`;
       throw fieldError([
@@ -58,7 +59,10 @@ function refuseTargetTwice(mounts: readonly Mount[]): void {
 }
 
 function hasOptions(source: Mount["source"]): boolean {
-  return source.case === "tmpfs" && source.value.options.length > 0;
+  // The newer form takes permissions of 0 for unset.
+  return (
+    source.case === "tmpfs" && (source.value.options.length > 0 || source.value.permissions === 0)
+  );
 }
 
 function mountToDocker({ target, readOnly, source }: Mount): MountJson {

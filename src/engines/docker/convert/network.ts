@@ -49,6 +49,7 @@ export function networkToDocker(network: ContainerNetwork | undefined): DockerNe
     const description = "Docker takes a MAC address for the first network alone";
     throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
   }
+  refuseLostPorts(network);
   const ports = new Set([...exposedPorts, ...portBindings].map(portKey));
   const bindings: Record<string, PortBindingJson[]> = {};
   for (const binding of portBindings) {
@@ -72,6 +73,26 @@ export function networkToDocker(network: ContainerNetwork | undefined): DockerNe
     first,
     further,
   };
+}
+
+/** Ports that dockerd would take and publish nowhere. */
+function refuseLostPorts(network: ContainerNetwork | undefined): void {
+  if (network === undefined) return;
+  const { mode, portBindings, publishAllPorts } = network;
+  const refuse = (field: string, description: string): never => {
+    throw fieldError([{ field: `spec.network.${field}`, description, kind: "FIELD_INVALID" }]);
+  };
+  const lost = portBindings.findIndex(
+    ({ hostPort: first, hostPortRangeEnd: last }) =>
+      last !== undefined && (first === undefined || last < first),
+  );
+  if (lost >= 0) refuse(`port_bindings[${lost}].host_port_range_end`, "is below host_port");
+  const ownNetwork = mode.case === undefined || mode.case === "attachments";
+  if (!ownNetwork && publishAllPorts) refuse("publish_all_ports", "needs a network of its own");
+  // With the host's network dockerd itself says that it discards them.
+  if (!ownNetwork && mode.case !== "host" && portBindings.length > 0) {
+    refuse("port_bindings", "needs a network of its own");
+  }
 }
 
 function networkMode(
@@ -134,12 +155,13 @@ export function endpointToDocker(endpoint: EndpointSettings | undefined): Endpoi
 
 /** Networks, ports and name resolution as dockerd reports them. */
 export function networkFromDocker(
+  id: string,
   config: ConfigJson,
   host: HostConfigJson,
   networks: Readonly<Record<string, EndpointJson>>,
 ): ContainerNetwork {
   return create(ContainerNetworkSchema, {
-    mode: modeFromDocker(config, host, networks),
+    mode: modeFromDocker(id, config, host, networks),
     exposedPorts: Object.keys(config.ExposedPorts ?? {}).map(portFromKey),
     portBindings: Object.entries(host.PortBindings ?? {}).flatMap(([key, bindings]) =>
       (bindings ?? []).map((binding) => bindingFromDocker(key, binding)),
@@ -153,6 +175,7 @@ export function networkFromDocker(
 }
 
 function modeFromDocker(
+  id: string,
   config: ConfigJson,
   host: HostConfigJson,
   networks: Readonly<Record<string, EndpointJson>>,
@@ -162,30 +185,37 @@ function modeFromDocker(
   const container = /^container:(.+)$/.exec(NetworkMode)?.[1];
   if (container !== undefined) return { case: "container", value: container };
   const names = Object.keys(networks);
-  const first = NetworkMode === "default" ? "bridge" : NetworkMode;
+  const first =
+    NetworkMode === "default"
+      ? "bridge"
+      : names.find((name) => name === NetworkMode || networks[name]?.NetworkID === NetworkMode);
   const items = names
     .toSorted((a, b) => Number(b === first) - Number(a === first))
     .map((network, index) => ({
       network,
-      endpoint: endpointFromDocker(networks[network] ?? {}, index === 0 ? config : {}, host),
+      endpoint: endpointFromDocker(networks[network] ?? {}, {
+        ...(index === 0 && config.MacAddress && { macAddress: config.MacAddress }),
+        // dockerd keeps the links of its default bridge apart from all others'.
+        links: network === "bridge" ? (host.Links ?? []) : (networks[network]?.Links ?? []),
+        ownAlias: id.slice(0, 12),
+      }),
     }));
   return { case: "attachments", value: { items } };
 }
 
 function endpointFromDocker(
   endpoint: EndpointJson,
-  config: ConfigJson,
-  host: HostConfigJson,
+  known: { macAddress?: string; links: readonly string[]; ownAlias: string },
 ): MessageInitShape<typeof EndpointSettingsSchema> {
   const { IPv4Address, IPv6Address, LinkLocalIPs } = endpoint.IPAMConfig ?? {};
-  const linked = [...(endpoint.Links ?? []), ...(host.Links ?? [])];
   return {
-    aliases: endpoint.Aliases ?? [],
+    // dockerd adds the container's short id.
+    aliases: (endpoint.Aliases ?? []).filter((alias) => alias !== known.ownAlias),
     ...(IPv4Address && { ipv4Address: IPv4Address }),
     ...(IPv6Address && { ipv6Address: IPv6Address }),
     linkLocalAddresses: LinkLocalIPs ?? [],
-    ...(config.MacAddress && { macAddress: config.MacAddress }),
-    links: linked.map(linkFromDocker),
+    ...(known.macAddress && { macAddress: known.macAddress }),
+    links: known.links.map(linkFromDocker),
     driverOptions: endpoint.DriverOpts ?? {},
   };
 }

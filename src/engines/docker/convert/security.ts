@@ -72,11 +72,6 @@ const modes: readonly [NamespaceMode, string][] = [
 export function namespacesToDocker(namespaces: Namespaces | undefined): HostConfigJson {
   if (namespaces === undefined) return {};
   const { pid, ipc, uts, user, cgroup } = namespaces;
-  if (user === NamespaceMode.PRIVATE) {
-    const description = "Docker gives user namespaces to all containers or none, by its daemon";
-    const field = "spec.namespaces.user";
-    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
-  }
   const cgroupMode = modes.find(([value]) => value === cgroup)?.[1];
   return {
     ...(pid && { PidMode: pid.mode.case === "isolated" ? "" : sharedMode(pid.mode) }),
@@ -137,6 +132,10 @@ const deviceKinds: readonly [DeviceKind, string][] = [
 ];
 
 function letters({ read, write, makeNode }: DevicePermissions): string {
+  if (!read && !write && !makeNode) {
+    const description = "permissions of a device must allow something";
+    throw fieldError([{ field: "spec.devices", description, kind: "FIELD_INVALID" }]);
+  }
   return `${read ? "r" : ""}${write ? "w" : ""}${makeNode ? "m" : ""}`;
 }
 
