@@ -16,9 +16,14 @@ import type { Bench } from "../conformance/bench.js";
 import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
+import { importMessages } from "../conformance/images.js";
 import type { TestDockerd } from "../support/dockerd.js";
+import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
+
+const run = promisify(execFile);
+const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");
 
 /** What these cases work with. */
 export interface DockerBench {
@@ -271,6 +276,81 @@ function transportCases(open: () => DockerBench): void {
     }
   });
 
+  it("serves two daemons in one server, one of them over TLS, and mixes nothing", async function () {
+    this.timeout(60_000);
+    const { dockerd, bench } = open();
+    const other = await startDockerd();
+    const { ca, clientCert: cert, clientKey: key } = dockerd.certificates;
+    const directory = mkdtempSync(join(dockerd.directory, "two-"));
+    const engines = {
+      one: { driver: "docker", url: `tcp://${dockerd.tlsAddress}`, tls: { ca, cert, key } },
+      two: { driver: "docker", url: `unix://${other.socket}` },
+    };
+    const nap = await startNap(directory, { engines }, dockerd.initPid);
+    try {
+      await nap.images.importImage(importMessages("two", { reference: "two:1" }, bench.rootfs));
+      const name = bench.name("both");
+      const command = { arguments: ["sleep", "60"] };
+      for (const [engine, image] of [
+        ["one", "nap-test:1"],
+        ["two", "two:1"],
+      ] as const) {
+        await nap.containers.createContainer({ engine, name, spec: { image, command } });
+      }
+      const ids = [];
+      for (const engine of ["one", "two"]) {
+        const { containers } = await nap.containers.listContainers({
+          engine,
+          filter: { names: [name] },
+        });
+        expect(containers.map(({ engine: of }) => of)).to.deep.equal([engine]);
+        ids.push(containers[0]?.id);
+        await nap.containers.removeContainer({ engine, container: name });
+      }
+      expect(ids[0]).not.to.equal(ids[1]);
+      const required = await failure(nap.containers.listContainers({}));
+      expect(required).to.include({ code: Code.INVALID_ARGUMENT, reason: "ENGINE_REQUIRED" });
+      expect(await healthOf(nap, "two")).to.equal("SERVING");
+      await other.stop();
+      const gone = await failure(nap.containers.listContainers({ engine: "two" }));
+      expect(gone).to.include({ code: Code.UNAVAILABLE, reason: "ENGINE_UNREACHABLE" });
+      await eventually(async () => (await healthOf(nap, "two")) === "NOT_SERVING" || undefined);
+      expect(await healthOf(nap, "one")).to.equal("SERVING");
+      const { engines: listed } = await nap.engines.listEngines({});
+      expect(listed.map(({ name: engine, state }) => [engine, state])).to.deep.equal([
+        ["one", EngineState.HEALTHY],
+        ["two", EngineState.UNREACHABLE],
+      ]);
+      expect(listed[1]?.errorMessage).to.include(other.socket);
+    } finally {
+      await nap.stop();
+      await other.stop();
+    }
+  });
+
+  it("starts with an engine that is down, says so, and finds it when it is there", async () => {
+    const { dockerd } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "down-"));
+    const late = join(directory, "late.sock");
+    const engines = { late: { driver: "docker", url: `unix://${late}` } };
+    const nap = await startNap(directory, { engines });
+    let proxy: Awaited<ReturnType<typeof forward>> | undefined;
+    try {
+      const stateOf = async () => (await nap.engines.listEngines({})).engines[0]?.state;
+      expect(await stateOf()).to.equal(EngineState.UNREACHABLE);
+      expect(await healthOf(nap, "late")).to.equal("NOT_SERVING");
+      const error = await failure(nap.images.listImages({}));
+      expect(error).to.include({ code: Code.UNAVAILABLE, reason: "ENGINE_UNREACHABLE" });
+      proxy = await forward(dockerd.socket, late);
+      expect((await nap.images.listImages({})).images).not.to.deep.equal([]);
+      expect(await stateOf()).to.equal(EngineState.HEALTHY);
+      await eventually(async () => (await healthOf(nap, "late")) === "SERVING" || undefined);
+    } finally {
+      await nap.stop();
+      await proxy?.close();
+    }
+  });
+
   it("reaches a dockerd over TCP, says when it is away, and finds it again", async () => {
     const { dockerd } = open();
     const directory = mkdtempSync(join(dockerd.directory, "tcp-"));
@@ -302,10 +382,19 @@ function transportCases(open: () => DockerBench): void {
   });
 }
 
-/** A TCP port that leads to a socket. */
+/** What grpc.health.v1 says of an engine. */
+async function healthOf({ address }: TestNap, engine: string): Promise<string> {
+  const data = JSON.stringify({ service: `engines/${engine}` });
+  const args = ["--unix-socket", address.replace("unix:", ""), "--http2-prior-knowledge"];
+  const url = "http://localhost/grpc.health.v1.Health/Check";
+  const { stdout } = await run(buf, ["curl", ...args, "--protocol", "grpc", "-d", data, url]);
+  return (JSON.parse(stdout) as { status: string }).status;
+}
+
+/** A TCP port, or another socket, that leads to a socket. */
 async function forward(
   socket: string,
-  at = 0,
+  at: number | string = 0,
 ): Promise<{ port: number; close: () => Promise<void> }> {
   const open = new Set<{ destroy(): void }>();
   const server: Server = createServer((inward) => {
@@ -320,8 +409,11 @@ async function forward(
       from.pipe(to);
     }
   });
-  await new Promise<void>((resolve) => server.listen(at, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
+  await new Promise<void>((resolve) => {
+    if (typeof at === "string") server.listen(at, resolve);
+    else server.listen(at, "127.0.0.1", resolve);
+  });
+  const { port = 0 } = server.address() as { port?: number };
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
     for (const connection of open) connection.destroy();
@@ -402,9 +494,6 @@ function registryCases(open: () => DockerBench): void {
 }
 
 function serverCases(open: () => DockerBench): void {
-  const run = promisify(execFile);
-  const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");
-
   it("lists every method by reflection to buf curl", async () => {
     const { nap } = open();
     const socket = nap.address.replace("unix:", "");
