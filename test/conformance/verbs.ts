@@ -4,7 +4,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import type { Case } from "./bench.js";
-import { failure } from "./bench.js";
+import { eventually, failure } from "./bench.js";
 
 const MiB = 1024n * 1024n;
 const memoryLimit = (value: bigint) => ({ case: "memoryLimitBytes" as const, value });
@@ -27,7 +27,8 @@ export const verbCases: readonly Case[] = [
     name: "pause freezes the processes and unpause lets them go on",
     run: async (bench) => {
       const { nap, engine } = bench;
-      const script = "n=0; while :; do n=$((n+1)); echo $n >/tmp/n; sleep 0.02; done";
+      const script =
+        "n=0; while :; do n=$((n+1)); echo $n >/tmp/m; mv /tmp/m /tmp/n; sleep 0.02; done";
       const { id: container } = await bench.start({}, ["sh", "-c", script]);
       const count = async (): Promise<number> => Number(await bench.exec(container, "cat /tmp/n"));
       const verbs = nap.containers;
@@ -45,8 +46,10 @@ export const verbCases: readonly Case[] = [
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect(await count()).to.be.greaterThan(before);
       await verbs.killContainer({ engine, container });
-      const { state } = await bench.get(container);
-      if (state !== ContainerState.EXITED) await new Promise((resolve) => setTimeout(resolve, 500));
+      await eventually(async () => {
+        const { state } = await bench.get(container);
+        return state === ContainerState.EXITED || undefined;
+      });
       const stopped = await failure(verbs.pauseContainer({ engine, container }));
       expect(stopped).to.include({ reason: "CONTAINER_NOT_RUNNING" });
     },
