@@ -99,3 +99,13 @@ export function fieldError(violations: readonly FieldViolation[], cause?: unknow
   const message = violations.map((v) => `${v.field}: ${v.description}`).join("; ");
   return new NapError(first.kind, message, { violations }, cause);
 }
+
+/** What a call gives, or undefined where it fails with this kind: the object is not there. */
+export async function unless<T>(kind: ErrorKind, call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof NapError && error.kind === kind) return undefined;
+    throw error;
+  }
+}

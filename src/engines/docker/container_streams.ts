@@ -21,7 +21,7 @@ import {
 import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
 import { DisconnectAction, ExitStatusSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
+import { unless } from "../../engine/error.js";
 import { waitUntil } from "../../engine/wait.js";
 import { exitOf } from "./convert/container.js";
 import type { DockerConnection } from "./connection.js";
@@ -108,12 +108,7 @@ async function inspectIfThere(
   docker: DockerConnection,
   id: string,
 ): Promise<ContainerJson | undefined> {
-  try {
-    return await inspectContainer(docker, id);
-  } catch (error) {
-    if (error instanceof NapError && error.kind === "CONTAINER_NOT_FOUND") return undefined;
-    throw error;
-  }
+  return unless("CONTAINER_NOT_FOUND", inspectContainer(docker, id));
 }
 
 const waitWords: Readonly<Record<WaitCondition, string>> = {

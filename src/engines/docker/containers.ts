@@ -20,7 +20,7 @@ import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { fieldError, NapError } from "../../engine/error.js";
+import { fieldError, NapError, unless } from "../../engine/error.js";
 import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
@@ -231,12 +231,8 @@ async function loadContainers(
 ): Promise<(Container | undefined)[]> {
   if (view !== ListView.FULL) return page.map((json) => containerFromSummary(docker.name, json));
   return mapInParallel(page, async ({ Id }) => {
-    try {
-      return containerFromDocker(docker.name, await inspectContainer(docker, Id, signal));
-    } catch (error) {
-      if (error instanceof NapError && error.kind === "CONTAINER_NOT_FOUND") return undefined;
-      throw error;
-    }
+    const json = await unless("CONTAINER_NOT_FOUND", inspectContainer(docker, Id, signal));
+    return json && containerFromDocker(docker.name, json);
   });
 }
 

@@ -16,7 +16,7 @@ import {
 import type { RegistryCredentials, TransferProgress } from "../../../gen/nap/v1/types_pb.js";
 import { TransferProgressSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
-import { fieldError, NapError } from "../../engine/error.js";
+import { fieldError, unless } from "../../engine/error.js";
 import { importBytes, importOpen } from "../../engine/upload.js";
 import { DockerStatusError } from "./api.js";
 import type { DockerConnection } from "./connection.js";
@@ -49,7 +49,7 @@ async function* pullImage(
   const reference = parseReference(request.image);
   const image = referenceText(reference);
   const { registryCredentials: credentials } = request;
-  const idBefore = await imageId(docker, image, signal);
+  const before = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, signal));
   const call = docker.api.stream(
     {
       method: "POST",
@@ -74,22 +74,9 @@ async function* pullImage(
     yield create(PullImageResponseSchema, { event: { case: "progress", value: { items } } });
   }
   const { Id: imageIdNow } = await inspectImage(docker, image, signal);
-  const changed = imageIdNow !== idBefore;
+  const changed = imageIdNow !== before?.Id;
   const value = create(TransferResultSchema, { image, imageId: imageIdNow, digest, changed });
   yield create(PullImageResponseSchema, { event: { case: "result", value } });
-}
-
-async function imageId(
-  docker: DockerConnection,
-  image: string,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  try {
-    return (await inspectImage(docker, image, signal)).Id;
-  } catch (error) {
-    if (error instanceof NapError && error.kind === "IMAGE_NOT_FOUND") return undefined;
-    throw error;
-  }
 }
 
 function progress({ status = "", id = "", progressDetail = {} }: ProgressJson): TransferProgress {

@@ -17,7 +17,7 @@ import {
 } from "../../../gen/nap/v1/image_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
+import { NapError, unless } from "../../engine/error.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
@@ -169,12 +169,8 @@ async function loadImage(
   signal: AbortSignal,
 ): Promise<Image | undefined> {
   if (view !== ListView.FULL) return imageFromSummary(docker.name, json);
-  try {
-    return imageFromDocker(docker.name, await inspectImage(docker, json.Id, signal));
-  } catch (error) {
-    if (error instanceof NapError && error.kind === "IMAGE_NOT_FOUND") return undefined;
-    throw error;
-  }
+  const whole = await unless("IMAGE_NOT_FOUND", inspectImage(docker, json.Id, signal));
+  return whole && imageFromDocker(docker.name, whole);
 }
 
 function imageFromSummary(engine: string, json: ImageSummaryJson): Image {

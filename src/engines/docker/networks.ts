@@ -21,7 +21,7 @@ import {
 } from "../../../gen/nap/v1/network_service_pb.js";
 import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { fieldError, NapError } from "../../engine/error.js";
+import { fieldError, NapError, unless } from "../../engine/error.js";
 import {
   clientLabels,
   madeBy,
@@ -194,12 +194,8 @@ async function loadNetwork(
   signal: AbortSignal,
 ): Promise<Network | undefined> {
   if (view !== ListView.FULL) return networkFromDocker(docker.name, json);
-  try {
-    return networkFromDocker(docker.name, await getNetwork(docker, json.Id, signal));
-  } catch (error) {
-    if (error instanceof NapError && error.kind === "NETWORK_NOT_FOUND") return undefined;
-    throw error;
-  }
+  const whole = await unless("NETWORK_NOT_FOUND", getNetwork(docker, json.Id, signal));
+  return whole && networkFromDocker(docker.name, whole);
 }
 
 function networkFilters(filter: NetworkFilter | undefined): Filters {

@@ -17,7 +17,7 @@ import {
 import type { VolumeSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { fieldError, NapError } from "../../engine/error.js";
+import { fieldError, NapError, unless } from "../../engine/error.js";
 import {
   clientLabels,
   madeBy,
@@ -46,7 +46,7 @@ export function volumeMethods(docker: DockerConnection) {
         const { name, spec } = request;
         const before =
           (await madeBefore(docker, request)) ??
-          (name === "" ? undefined : await volumeIfThere(docker, name));
+          (name === "" ? undefined : await unless("VOLUME_NOT_FOUND", getVolume(docker, name)));
         if (before !== undefined) {
           const same =
             madeBy(CreateVolumeRequestSchema, request, before.Labels ?? {}) ||
@@ -163,18 +163,6 @@ async function getVolume(
   return (await meaning(call, name, named)).body;
 }
 
-async function volumeIfThere(
-  docker: DockerConnection,
-  name: string,
-): Promise<VolumeJson | undefined> {
-  try {
-    return await getVolume(docker, name);
-  } catch (error) {
-    if (error instanceof NapError && error.kind === "VOLUME_NOT_FOUND") return undefined;
-    throw error;
-  }
-}
-
 async function loadVolume(
   docker: DockerConnection,
   json: VolumeJson,
@@ -182,12 +170,8 @@ async function loadVolume(
   signal: AbortSignal,
 ): Promise<Volume | undefined> {
   if (view !== ListView.FULL) return volumeFromDocker(docker.name, json);
-  try {
-    return volumeFromDocker(docker.name, await getVolume(docker, json.Name, signal));
-  } catch (error) {
-    if (error instanceof NapError && error.kind === "VOLUME_NOT_FOUND") return undefined;
-    throw error;
-  }
+  const whole = await unless("VOLUME_NOT_FOUND", getVolume(docker, json.Name, signal));
+  return whole && volumeFromDocker(docker.name, whole);
 }
 
 function sameSpec({ Driver, Options, Labels }: VolumeJson, spec: VolumeSpec | undefined): boolean {
