@@ -1,11 +1,15 @@
 /** Containers: their life. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { ContainerState, WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerState,
+  HealthStatus,
+  WaitCondition,
+} from "../../gen/nap/v1/container_service_pb.js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
 import { all } from "../support/client.js";
 import type { Case } from "./bench.js";
-import { failure } from "./bench.js";
+import { eventually, failure } from "./bench.js";
 
 export const containerCases: readonly Case[] = [
   {
@@ -214,6 +218,38 @@ export const containerCases: readonly Case[] = [
         filter: { ...filter, states },
       });
       expect(running.containers.map(({ id }) => id)).to.deep.equal([made[2]!.id]);
+    },
+  },
+  {
+    name: "lists containers by what they are attached to, made of, and ended with",
+    run: async (bench) => {
+      const { nap, engine, image } = bench;
+      const volume = bench.name("volume");
+      bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume }));
+      const network = bench.name("network");
+      await nap.networks.createNetwork({ engine, name: network });
+      bench.cleanUp(() => nap.networks.removeNetwork({ engine, network }));
+      const mounts = [{ target: "/v", source: { case: "volume" as const, value: { volume } } }];
+      const attachments = { case: "attachments" as const, value: { items: [{ network }] } };
+      const exposedPorts = [{ containerPort: 7123 }];
+      const probe = { case: "shellCommand" as const, value: "true" };
+      const healthProbe = { probe, interval: { nanos: 100_000_000 } };
+      const one = await bench.start({ mounts, network: { mode: attachments }, healthProbe });
+      const two = await bench.run({}, "exit 77");
+      const three = await bench.start({ network: { exposedPorts } });
+      await eventually(async () =>
+        (await bench.get(one.id)).health === HealthStatus.HEALTHY ? true : undefined,
+      );
+      const found = async (filter: object): Promise<string[]> =>
+        (await nap.containers.listContainers({ engine, filter })).containers.map(({ id }) => id);
+      expect(await found({ volumes: [volume] })).to.deep.equal([one.id]);
+      expect(await found({ networks: [network] })).to.deep.equal([one.id]);
+      expect(await found({ healths: [HealthStatus.HEALTHY] })).to.deep.equal([one.id]);
+      expect(await found({ exitCodes: [77] })).to.deep.equal([two.id]);
+      expect(await found({ exposedPorts })).to.deep.equal([three.id]);
+      expect(await found({ images: [image] })).to.include.members([one.id, two.id]);
+      expect(await found({ ids: [one.id.slice(0, 20), two.id] })).to.have.length(2);
+      expect(await found({ ids: [one.id], exitCodes: [77] })).to.deep.equal([]);
     },
   },
   {

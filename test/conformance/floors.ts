@@ -8,7 +8,7 @@ export const dockerFloor: ReadonlySet<string> = new Set(allCases);
 export const runcFloor: ReadonlySet<string> = new Set(
   allCases.filter((name) =>
     [
-      /^containers: (?!.*page token)/,
+      /^containers: (?!.*(page token|attached to))/,
       /^run: (?!.*terminal)/,
       /^logs: (?!.*(terminal|keeps none))/,
       /^exec: /,

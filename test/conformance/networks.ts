@@ -1,6 +1,7 @@
 /** Networks. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
+import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { Bench, Case } from "./bench.js";
 import { failure } from "./bench.js";
 
@@ -120,6 +121,39 @@ export const networkCases: readonly Case[] = [
       expect(nobody).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
       const nowhere = await failure(leave({ engine, container, network: "nowhere" }));
       expect(nowhere).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
+    },
+  },
+  {
+    name: "lists networks page by page, by id, driver and origin, and whole ones in the full view",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const labels = { mark: bench.name("mark") };
+      const made = [await networkFor(bench, { labels }), await networkFor(bench, { labels })];
+      const filter = { labels: [{ key: "mark", value: labels.mark }] };
+      const first = await nap.networks.listNetworks({ engine, filter, pageSize: 1 });
+      const { nextPageToken: pageToken } = first;
+      const second = await nap.networks.listNetworks({ engine, filter, pageSize: 1, pageToken });
+      const both = [...first.networks, ...second.networks];
+      expect(both.map(({ name }) => name)).to.deep.equal(made.toSorted());
+      expect(second.nextPageToken).to.equal("");
+      const ids = [both[0]!.id.slice(0, 12)];
+      const byId = await nap.networks.listNetworks({
+        engine,
+        filter: { ids, drivers: ["bridge"] },
+      });
+      expect(byId.networks.map(({ id }) => id)).to.deep.equal([both[0]!.id]);
+      const own = await nap.networks.listNetworks({ engine, filter: { predefined: true } });
+      expect(own.networks.map(({ name }) => name)).to.include.members(["bridge", "host", "none"]);
+      const mode = { case: "attachments" as const, value: { items: [{ network: made[0]! }] } };
+      const { id } = await bench.start({ network: { mode } });
+      const view = ListView.FULL;
+      const whole = await nap.networks.listNetworks({
+        engine,
+        filter: { names: [made[0]!] },
+        view,
+      });
+      const at = whole.networks[0]?.endpoints.map(({ containerId }) => containerId);
+      expect(at).to.deep.equal([id]);
     },
   },
   {

@@ -63,6 +63,32 @@ export const volumeCases: readonly Case[] = [
     },
   },
   {
+    name: "lists volumes page by page, by driver, and by whether they are used",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const made = [];
+      for (let n = 0; n < 3; n++) made.push(await volumeFor(bench, { labels: { mark } }));
+      const labels = [{ key: "mark", value: mark }];
+      const seen: string[] = [];
+      let pageToken = "";
+      do {
+        const filter = { labels, drivers: ["local"] };
+        const page = await nap.volumes.listVolumes({ engine, filter, pageSize: 2, pageToken });
+        seen.push(...page.volumes.map(({ name }) => name));
+        pageToken = page.nextPageToken;
+      } while (pageToken !== "");
+      expect(seen).to.deep.equal(made.toSorted());
+      const source = { case: "volume" as const, value: { volume: made[0]! } };
+      await bench.create({ mounts: [{ target: "/v", source }] });
+      const unused = { labels, dangling: true };
+      const { volumes } = await nap.volumes.listVolumes({ engine, filter: unused });
+      expect(volumes.map(({ name }) => name)).to.have.members(made.slice(1));
+      const none = { labels, drivers: ["other"] };
+      expect((await nap.volumes.listVolumes({ engine, filter: none })).volumes).to.deep.equal([]);
+    },
+  },
+  {
     name: "prunes the volumes that are selected and unused",
     run: async (bench) => {
       const { nap, engine } = bench;

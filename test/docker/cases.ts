@@ -108,6 +108,24 @@ function errorCases(open: () => DockerBench): void {
     expect(fields).to.include("nap.v1.ContainerSpec.lxc_config");
   });
 
+  it("refuses to lift a memory limit, which Docker cannot, and to change what it never changes", async () => {
+    const { nap, bench } = open();
+    const memoryLimit = { case: "memoryLimitBytes" as const, value: 33_554_432n };
+    const { id: container } = await bench.start({ resources: { memoryLimit } });
+    const memoryUnlimited = { case: "memoryUnlimited" as const, value: {} };
+    for (const [resources, field] of [
+      [{ memoryLimit: memoryUnlimited }, "resources.memory_unlimited"],
+      [{ memorySwappiness: 10n }, "resources.memory_swappiness"],
+      [{ oomKillDisabled: true }, "resources.oom_kill_disabled"],
+    ] as const) {
+      const request = { engine: "docker", container, resources };
+      const error = await failure(nap.containers.updateContainer(request));
+      expect(error).to.include({ reason: "FIELD_UNSUPPORTED_BY_ENGINE" });
+      expect(error.fields).to.deep.equal([field]);
+    }
+    await bench.tidy();
+  });
+
   it("tells an ambiguous prefix from a container that is not there", async () => {
     const { bench } = open();
     const prefixes = new Set<string>();

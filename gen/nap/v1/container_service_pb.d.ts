@@ -419,7 +419,7 @@ export declare type ContainerFilter = Message<"nap.v1.ContainerFilter"> & {
   exitCodes: number[];
 
   /**
-   * Ports that are exposed, with or without a binding.
+   * Ports that are exposed, with or without a binding. Docker knows them of running containers alone.
    *
    * @generated from field: repeated nap.v1.ExposedPort exposed_ports = 10;
    */
