@@ -12,6 +12,7 @@ import {
   RemoveImageResponseSchema,
   TagImageResponseSchema,
 } from "../../../gen/nap/v1/image_service_pb.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
@@ -36,7 +37,7 @@ export function imageMethods(host: RuncHost) {
       const selected = all.filter((image) => imageMatches(image, request.filter));
       const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ createTime, id }) => newestFirst(Number(createTime?.seconds ?? 0n), id),
-        load: async (page) => page,
+        load: async (page) => (request.view === ListView.FULL ? page : page.map(basicView)),
         schema: ImageSchema,
       });
       return create(ListImagesResponseSchema, { images: items, nextPageToken });
@@ -78,6 +79,12 @@ export function imageMethods(host: RuncHost) {
       return create(RemoveImageResponseSchema, { untagged, deleted: last ? [image.id] : [] });
     },
   } satisfies Methods<typeof ImageService>;
+}
+
+/** A list shows of an image what Docker's list shows. */
+function basicView(image: Image): Image {
+  const { engine, id, tags, digests, sizeBytes, createTime, labels } = image;
+  return create(ImageSchema, { engine, id, tags, digests, sizeBytes, createTime, labels });
 }
 
 /** An image and the names by which umoci has it. */
