@@ -107,6 +107,17 @@ const effects: readonly Effect[] = [
     shows: "0",
   },
   {
+    name: "block_io rates",
+    spec: {
+      resources: {
+        blockIo: { readBytesPerSecond: [{ devicePath: "/dev/loop0", rate: 1_048_576n }] },
+      },
+    },
+    script: "cat /sys/fs/cgroup/blkio/blkio.throttle.read_bps_device",
+    shows: /^7:0 1048576$/,
+    unobservable: () => (existsSync("/dev/loop0") ? undefined : "there is no /dev/loop0"),
+  },
+  {
     name: "pids_limit_count",
     spec: { resources: { pidsLimit: { case: "pidsLimitCount", value: 8n } } },
     script: "for n in 1 2 3 4 5 6 7 8 9; do sleep 1 & done 2>&1; wait",
@@ -174,6 +185,48 @@ const effects: readonly Effect[] = [
     spec: { security: { seccomp: { case: "seccompUnconfined", value: {} } } },
     script: "sed -n 's/^Seccomp:\\t//p' /proc/self/status",
     shows: "0",
+  },
+  {
+    name: "seccomp_profile",
+    spec: {
+      security: {
+        seccomp: {
+          case: "seccompProfile",
+          value: {
+            defaultAction: "SCMP_ACT_ALLOW",
+            syscalls: [
+              { names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 1 },
+              {
+                names: ["personality"],
+                action: "SCMP_ACT_ERRNO",
+                args: [{ index: 0, value: 4_294_967_295n, op: "SCMP_CMP_EQ" }],
+              },
+            ],
+          },
+        },
+      },
+    },
+    script:
+      "sed -n 's/^Seccomp:\\t//p' /proc/self/status; mkdir /made 2>&1; touch /file && echo touched",
+    shows: /^2\n.*Operation not permitted\ntouched$/,
+  },
+  {
+    name: "masked_paths",
+    spec: { security: { maskedPaths: { paths: ["/data"] } } },
+    script: "ls -A /data | wc -l; head -c 1 /proc/kcore | wc -c",
+    shows: /^0\n[01]$/,
+  },
+  {
+    name: "read_only_paths, none of them",
+    spec: { security: { readOnlyPaths: { paths: [] } } },
+    script: "grep -c ' /proc/sys ' /proc/mounts",
+    shows: "0",
+  },
+  {
+    name: "read_only_paths",
+    spec: { security: { readOnlyPaths: { paths: ["/data"] } } },
+    script: "touch /data/x 2>&1",
+    shows: /Read-only file system/,
   },
   {
     name: "network none",
@@ -377,6 +430,14 @@ export const optionCases: readonly Case[] = [
       expect(readFileSync(join(directory, "new"), "utf8")).to.equal("x\n");
       const mounts = [{ target: "/b", readOnly: true, source }];
       expect((await bench.run({ mounts }, "touch /b/no")).stderr).to.include("Read-only");
+      const made = join(directory, "made");
+      const create = {
+        origin: { case: "hostPath" as const, value: made },
+        createHostPath: true,
+      };
+      const maker = { target: "/b", source: { case: "bind" as const, value: create } };
+      await bench.run({ mounts: [maker] }, "echo y >/b/file");
+      expect(readFileSync(join(made, "file"), "utf8")).to.equal("y\n");
       const missing = { case: "hostPath" as const, value: join(directory, "missing") };
       const spec = {
         image,

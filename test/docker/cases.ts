@@ -9,6 +9,7 @@ import { create } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
+import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
 import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
@@ -473,6 +474,38 @@ function registryCases(open: () => DockerBench): void {
     const again = await all(nap.images.pullImage({ engine: "docker", image }));
     const event = again.at(-1)?.event;
     expect(event?.case === "result" && event.value.changed).to.equal(false);
+  });
+
+  it("pulls before it creates and runs, as the policy says", async () => {
+    const { dockerd, nap, bench } = open();
+    const image = await push(dockerd, dockerd.authRegistry, {
+      username: "nap",
+      password: "secret",
+    });
+    const value = { username: "nap", password: "secret" };
+    const registryCredentials = { kind: { case: "login" as const, value } };
+    const request = {
+      engine: "docker",
+      spec: { image, command: { arguments: ["echo", "pulled"] }, autoRemove: true },
+      registryCredentials,
+    };
+    await nap.images.removeImage({ engine: "docker", image, force: true }).catch(() => undefined);
+    const never = await failure(all(nap.containers.runContainer(request)));
+    expect(never).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+    const pullPolicy = PullPolicy.IF_MISSING;
+    const first = await all(nap.containers.runContainer({ ...request, pullPolicy }));
+    const kinds = first.map(({ event }) => event.case);
+    expect(kinds[0]).to.equal("pullProgress");
+    expect(kinds.slice(-4)).to.deep.equal(["created", "started", "output", "exit"]);
+    const second = await all(nap.containers.runContainer({ ...request, pullPolicy }));
+    expect(second.map(({ event }) => event.case)).not.to.include("pullProgress");
+    const created = await nap.containers.createContainer({
+      ...request,
+      pullPolicy: PullPolicy.ALWAYS,
+    });
+    bench.forget(created.container?.id ?? "");
+    expect(created.container?.spec?.image).to.equal(image);
+    await bench.tidy();
   });
 
   it("refuses an image that the registry does not have", async () => {

@@ -25,7 +25,7 @@ import { unless } from "../../engine/error.js";
 import { waitUntil } from "../../engine/wait.js";
 import { exitOf } from "./convert/container.js";
 import type { DockerConnection } from "./connection.js";
-import { createContainer, inspectContainer } from "./containers.js";
+import { createContainer, inspectContainer, pullFirst } from "./containers.js";
 import { hasStatus, meaning } from "./errors.js";
 import { outputBatches } from "./frames.js";
 import type { ContainerJson } from "./json.js";
@@ -174,8 +174,12 @@ async function armWait(
 async function* runContainer(
   docker: DockerConnection,
   request: RunContainerRequest,
-  { signal }: Call,
+  call: Call,
 ): AsyncGenerator<RunContainerResponse> {
+  const { signal } = call;
+  for await (const { event } of pullFirst(docker, request, call)) {
+    if (event.case === "progress") yield runEvent({ case: "pullProgress", value: event.value });
+  }
   const { id, warnings, existed } = await createContainer(
     docker,
     request,

@@ -13,24 +13,29 @@ import {
   CreateContainerResponseSchema,
   GetContainerResponseSchema,
   ListContainersResponseSchema,
+  PullPolicy,
   RemoveContainerResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { ContainerService } from "../../../gen/nap/v1/container_service_pb.js";
+import type { PullImageResponse } from "../../../gen/nap/v1/image_service_pb.js";
+import { PullImageRequestSchema } from "../../../gen/nap/v1/image_service_pb.js";
 import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../gen/nap/v1/types_pb.js";
-import type { Methods } from "../../engine/engine.js";
+import type { Call, Methods } from "../../engine/engine.js";
 import { fieldError, NapError, unless } from "../../engine/error.js";
 import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
-import { containerFromDocker, containerFromSummary, summaryName } from "./convert/container.js";
+import { containerFromDocker, containerFromSummary } from "./convert/container.js";
 import { specToDocker } from "./convert/container_spec.js";
 import { endpointToDocker } from "./convert/network.js";
 import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
+import { platformText, pullImage } from "./image_transfers.js";
+import { inspectImage } from "./images.js";
 import type { ContainerJson, ContainerSummaryJson, ImageJson, NetworkJson } from "./json.js";
 
 /** What the errors of a call that names a container mean. */
@@ -39,7 +44,9 @@ export const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
 /** The calls that create, show and remove containers. */
 export function containerMethods(docker: DockerConnection) {
   return {
-    createContainer: async (request, { signal }) => {
+    createContainer: async (request, call) => {
+      const { signal } = call;
+      for await (const _progress of pullFirst(docker, request, call));
       const { id, warnings, existed } = await createContainer(docker, request, createSchema);
       if (signal.aborted && request.requestId === "" && !existed) {
         await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
@@ -125,6 +132,24 @@ export async function createContainer(
   });
 }
 
+/** Pulls the image of a container that is to be created, as the request's policy says. */
+export async function* pullFirst(
+  docker: DockerConnection,
+  request: CreateContainerRequest | RunContainerRequest,
+  call: Call,
+): AsyncGenerator<PullImageResponse> {
+  const { spec = create(ContainerSpecSchema), pullPolicy, registryCredentials } = request;
+  const { image, platform } = spec;
+  if (pullPolicy === PullPolicy.IF_MISSING) {
+    const there = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
+    if (there !== undefined) return;
+  } else if (pullPolicy !== PullPolicy.ALWAYS) {
+    return;
+  }
+  const pull = create(PullImageRequestSchema, { image, platform, registryCredentials });
+  yield* pullImage(docker, pull, call);
+}
+
 async function createAnew(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
@@ -137,7 +162,7 @@ async function createAnew(
     docker.api.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",
       path: "/containers/create",
-      query: { name: name === "" ? undefined : name },
+      query: { name: name === "" ? undefined : name, platform: platformText(spec) },
       body,
     }),
     name === "" ? `a container of ${spec.image}` : name,
@@ -234,15 +259,4 @@ async function loadContainers(
     const json = await unless("CONTAINER_NOT_FOUND", inspectContainer(docker, Id, signal));
     return json && containerFromDocker(docker.name, json);
   });
-}
-
-/** The names of the containers that use a volume or network, for the error that refuses its removal. */
-export async function usersOf(
-  docker: DockerConnection,
-  key: "volume" | "network" | "ancestor",
-  value: string,
-): Promise<string[]> {
-  const query = { all: true, filters: { [key]: [value] } };
-  const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
-  return list.body.map(summaryName);
 }

@@ -41,7 +41,8 @@ interface ProgressJson {
   readonly error?: string;
 }
 
-async function* pullImage(
+/** Pulls an image: progress, then the result. Fails as PullImage does. */
+export async function* pullImage(
   docker: DockerConnection,
   request: PullImageRequest,
   { signal }: Call,
@@ -89,9 +90,8 @@ function progress({ status = "", id = "", progressDetail = {} }: ProgressJson): 
   });
 }
 
-function platformText({
-  platform,
-}: Pick<PullImageRequest | ImportImageOpen, "platform">): string | undefined {
+/** A platform as dockerd takes it. */
+export function platformText({ platform }: Pick<PullImageRequest, "platform">): string | undefined {
   if (platform === undefined) return undefined;
   if (platform.variant !== undefined && platform.architecture === undefined) {
     const description = "a variant needs its architecture";

@@ -22,7 +22,6 @@ import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { usersOf } from "./containers.js";
 import { environmentOf } from "./convert/container_spec.js";
 import { healthProbeFromDocker } from "./convert/health_probe.js";
 import { portFromKey } from "./convert/network.js";
@@ -31,6 +30,7 @@ import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "./json.js";
 import { parseReference } from "../../engine/reference.js";
 import { timestampOf, timestampOfNanos } from "../../engine/time.js";
+import { usersOf } from "./users.js";
 
 const named = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
 

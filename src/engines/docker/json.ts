@@ -44,6 +44,11 @@ export interface UlimitJson {
   Hard: number;
 }
 
+export interface BlkioRateJson {
+  Path: string;
+  Rate: number;
+}
+
 export interface DeviceJson {
   PathOnHost: string;
   PathInContainer: string;
@@ -84,6 +89,12 @@ export interface HostConfigJson {
   ShmSize?: number;
   Sysctls?: StringMap;
   StorageOpt?: StringMap;
+  MaskedPaths?: string[] | null;
+  ReadonlyPaths?: string[] | null;
+  BlkioDeviceReadBps?: BlkioRateJson[] | null;
+  BlkioDeviceWriteBps?: BlkioRateJson[] | null;
+  BlkioDeviceReadIOps?: BlkioRateJson[] | null;
+  BlkioDeviceWriteIOps?: BlkioRateJson[] | null;
   OomScoreAdj?: number;
   Ulimits?: UlimitJson[] | null;
   Devices?: DeviceJson[] | null;

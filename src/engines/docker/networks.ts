@@ -33,7 +33,6 @@ import { pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { usersOf } from "./containers.js";
 import { endpointToDocker } from "./convert/network.js";
 import { dockerError, hasStatus, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
@@ -41,6 +40,7 @@ import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "./json.js";
 import { timestampOf } from "../../engine/time.js";
 import { scopes } from "./volumes.js";
+import { usersOf } from "./users.js";
 
 const named = { kinds: { 404: "NETWORK_NOT_FOUND" } } as const;
 /** The networks that every dockerd has. */

@@ -29,11 +29,11 @@ import { pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { usersOf } from "./containers.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { StringMap, VolumeJson } from "./json.js";
 import { timestampOf } from "../../engine/time.js";
+import { usersOf } from "./users.js";
 
 const named = { kinds: { 404: "VOLUME_NOT_FOUND" } } as const;
 const defaultDriver = "local";

@@ -25,7 +25,7 @@ const propagations: readonly [MountPropagation, string][] = [
   [MountPropagation.RSLAVE, "rslave"],
 ];
 
-type MountHostConfig = Pick<HostConfigJson, "Mounts" | "Tmpfs" | "VolumesFrom">;
+type MountHostConfig = Pick<HostConfigJson, "Binds" | "Mounts" | "Tmpfs" | "VolumesFrom">;
 
 /** Mounts as dockerd takes them. Fails where two have one target: dockerd does not see all such. */
 export function mountsToDocker(
@@ -33,11 +33,16 @@ export function mountsToDocker(
   volumesFrom: readonly VolumesFrom[],
 ): MountHostConfig {
   refuseTargetTwice(mounts);
-  // Only the older form takes options of a tmpfs, and only the newer one is typed.
-  const inOlderForm = mounts.filter(({ source }) => hasOptions(source));
+  // Only the older forms take options of a tmpfs, and make a source that is missing.
+  const tmpfs = mounts.filter(({ source }) => hasOptions(source));
+  const binds = mounts.filter(
+    ({ source }) => source.case === "bind" && source.value.createHostPath,
+  );
+  const older = new Set([...tmpfs, ...binds]);
   return {
-    Mounts: mounts.filter((mount) => !inOlderForm.includes(mount)).map(mountToDocker),
-    Tmpfs: Object.fromEntries(inOlderForm.map((mount) => [mount.target, tmpfsOptions(mount)])),
+    Mounts: mounts.filter((mount) => !older.has(mount)).map(mountToDocker),
+    Binds: binds.map(bindToDocker),
+    Tmpfs: Object.fromEntries(tmpfs.map((mount) => [mount.target, tmpfsOptions(mount)])),
     VolumesFrom: volumesFrom.map(({ container, readOnly }) =>
       readOnly === undefined ? container : `${container}:${readOnly ? "ro" : "rw"}`,
     ),
@@ -98,6 +103,22 @@ function mountToDocker({ target, readOnly, source }: Mount): MountJson {
     default:
       throw new RangeError(`a mount of kind ${source.case} passed the support check`);
   }
+}
+
+/** A bind in the older form, which has colons between its parts and no way to write one inside. */
+function bindToDocker({ target, readOnly, source }: Mount): string {
+  if (source.case !== "bind") throw new RangeError("it is no bind");
+  const { origin, propagation, nonRecursive } = source.value;
+  const path = origin.case === "hostPath" ? origin.value : "";
+  if (/:/.test(path + target) || nonRecursive) {
+    const description =
+      "Docker makes no source for a path with a colon, nor for a non-recursive mount";
+    const field = "spec.mounts";
+    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+  }
+  const word = propagations.find(([value]) => value === propagation)?.[1];
+  const options = [readOnly ? "ro" : "rw", ...(word === undefined ? [] : [word])];
+  return `${path}:${target}:${options.join(",")}`;
 }
 
 function tmpfsJson({ sizeBytes, permissions }: TmpfsMount): MountJson["TmpfsOptions"] & object {

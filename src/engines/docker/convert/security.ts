@@ -1,6 +1,6 @@
 /** Converts privileges, namespaces and devices between messages and dockerd's HostConfig. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { create } from "@bufbuild/protobuf";
+import { create, fromJsonString, toJson } from "@bufbuild/protobuf";
 import type {
   ContainerSpec,
   DeviceCgroupRule,
@@ -10,6 +10,7 @@ import type {
   IpcNamespaceSchema,
   Namespaces,
   PidNamespaceSchema,
+  SeccompProfile,
   Security,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import {
@@ -18,6 +19,7 @@ import {
   DeviceMappingSchema,
   NamespaceMode,
   NamespacesSchema,
+  SeccompProfileSchema,
   SecuritySchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { fieldError } from "../../../engine/error.js";
@@ -31,6 +33,9 @@ export function securityToDocker(security: Security | undefined): HostConfigJson
       ? []
       : [`no-new-privileges:${security.noNewPrivileges}`]),
     ...(security.seccomp.case === "seccompUnconfined" ? ["seccomp=unconfined"] : []),
+    ...(security.seccomp.case === "seccompProfile"
+      ? [`seccomp=${seccompToDocker(security.seccomp.value)}`]
+      : []),
     ...(security.apparmorProfile === undefined ? [] : [`apparmor=${security.apparmorProfile}`]),
   ];
   return {
@@ -38,7 +43,24 @@ export function securityToDocker(security: Security | undefined): HostConfigJson
     CapAdd: security.capabilitiesAdd,
     CapDrop: security.capabilitiesDrop,
     SecurityOpt: options,
+    ...(security.maskedPaths && { MaskedPaths: security.maskedPaths.paths }),
+    ...(security.readOnlyPaths && { ReadonlyPaths: security.readOnlyPaths.paths }),
   };
+}
+
+/** The members of a profile that dockerd reads as numbers, and the contract's JSON has as strings. */
+const seccompNumbers = new Set(["value", "valueTwo"]);
+
+/** A profile in the JSON that Docker documents, which the contract's own JSON is but for 64-bit numbers. */
+function seccompToDocker(profile: SeccompProfile): string {
+  return JSON.stringify(toJson(SeccompProfileSchema, profile), (key, value: unknown) =>
+    seccompNumbers.has(key) ? Number(value) : value,
+  );
+}
+
+/** dockerd reports a profile as it was given, by whomever. */
+function seccompFromDocker(text: string): SeccompProfile {
+  return fromJsonString(SeccompProfileSchema, text, { ignoreUnknownFields: true });
 }
 
 /** Privileges and confinement as dockerd reports them. Undefined: nothing but its defaults. */
@@ -47,12 +69,16 @@ export function securityFromDocker(host: HostConfigJson): Security | undefined {
   if (host.Privileged) init.privileged = true;
   if (host.CapAdd?.length) init.capabilitiesAdd = host.CapAdd.map(capability);
   if (host.CapDrop?.length) init.capabilitiesDrop = host.CapDrop.map(capability);
+  if (host.MaskedPaths) init.maskedPaths = { paths: host.MaskedPaths };
+  if (host.ReadonlyPaths) init.readOnlyPaths = { paths: host.ReadonlyPaths };
   for (const option of host.SecurityOpt ?? []) {
     const [, name, value] = /^([a-z-]+)(?:[=:](.*))?$/s.exec(option) ?? [];
     if (name === "no-new-privileges") init.noNewPrivileges = value !== "false";
     if (name === "apparmor" && value) init.apparmorProfile = value;
     if (name === "seccomp" && value === "unconfined") {
       init.seccomp = { case: "seccompUnconfined", value: {} };
+    } else if (name === "seccomp" && value?.startsWith("{")) {
+      init.seccomp = { case: "seccompProfile", value: seccompFromDocker(value) };
     }
   }
   return Object.keys(init).length === 0 ? undefined : create(SecuritySchema, init);

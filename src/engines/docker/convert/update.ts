@@ -28,6 +28,9 @@ function resourcesUpdate(resources: Resources, before: HostConfigJson): HostConf
   if (resources.memorySwappiness !== undefined) {
     refuse("memory_swappiness", "Docker does not change it after the creation");
   }
+  if (resources.blockIo !== undefined) {
+    refuse("block_io", "Docker does not change it after the creation");
+  }
   if (resources.oomKillDisabled !== undefined) {
     refuse("oom_kill_disabled", "Docker does not change it after the creation");
   }
