@@ -30,6 +30,10 @@ stop() {
 }
 trap 'stop; exit 0' INT TERM HUP
 
+docker_answers() {
+  node dist/main.js check 2>/dev/null | grep -q '(docker): answers'
+}
+
 start_engine() {
   [ -z "${DOCKER_HOST-}" ] || fail "DOCKER_HOST is $DOCKER_HOST, and nothing answers there." \
     "Start that engine, or unset DOCKER_HOST."
@@ -67,7 +71,8 @@ start_engine() {
     --pidfile /run/nap/docker.pid --log-level warn >/run/nap/dockerd.log 2>&1 &
   dockerd_pid=$!
   n=0
-  until DOCKER_HOST=unix://$socket node dist/main.js check >/dev/null 2>&1; do
+  export DOCKER_HOST=unix://$socket
+  until docker_answers; do
     n=$((n + 1))
     if [ $n -gt 100 ] || ! kill -0 $dockerd_pid 2>/dev/null; then
       tail -n 5 /run/nap/dockerd.log >&2
@@ -77,12 +82,11 @@ start_engine() {
     sleep 0.2
   done
   say "dockerd answers at $socket, with its data in /var/lib/nap/docker; it stops with nap"
-  export DOCKER_HOST=unix://$socket
 }
 
 case " $* " in
 *" --config"* | *" --help"* | *" -h "* | *" --version"*) ;;
-*) node dist/main.js check >/dev/null 2>&1 || start_engine ;;
+*) docker_answers || start_engine ;;
 esac
 
 node dist/main.js serve "$@" &

@@ -18,6 +18,8 @@ import { routes } from "./rpc/route.js";
 const healthMillis = 5000;
 /** How long calls under way may go on once the server has been told to stop. */
 const drainMillis = 10_000;
+/** How long the clean-up of calls that were ended may take. */
+const cleanUpMillis = 5000;
 
 /** An address that cannot be listened on. The message says why. */
 export class ListenError extends Error {
@@ -122,14 +124,18 @@ async function watchEngines(
   }
 }
 
-/** Streams end at once; other calls have a while. A call's clean-up is waited for in any case. */
+/** Streams end at once, other calls have a while, and then their clean-up has one. */
 async function drain(server: Server, calls: Calls): Promise<void> {
   calls.endStreams();
-  const timer = setTimeout(() => server.forceShutdown(), drainMillis);
+  const end = setTimeout(() => {
+    calls.endAll();
+    server.forceShutdown();
+  }, drainMillis);
   try {
     await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   } finally {
-    clearTimeout(timer);
+    clearTimeout(end);
   }
-  await calls.settled();
+  // What an engine cannot cut short, such as a stop with a long grace, is not waited for for ever.
+  await Promise.race([calls.settled(), delay(cleanUpMillis, undefined, { ref: false })]);
 }

@@ -81,5 +81,6 @@ function checkOf(key: string): string {
 
 /** A sort key for "the newest first, then by id". */
 export function newestFirst(seconds: number, id: string): string {
-  return `${String(1e13 - seconds).padStart(14, "0")} ${id}`;
+  const millis = Math.floor(seconds * 1000);
+  return `${String(1e15 - millis).padStart(16, "0")} ${id}`;
 }

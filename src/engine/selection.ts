@@ -16,8 +16,9 @@ export function labelsMatch(
   labels: Readonly<Record<string, string>>,
   filters: readonly LabelFilter[],
 ): boolean {
-  return filters.every(({ key, value }) =>
-    value === undefined ? key in labels : labels[key] === value,
+  return filters.every(
+    ({ key, value }) =>
+      Object.hasOwn(labels, key) && (value === undefined || labels[key] === value),
   );
 }
 

@@ -33,11 +33,12 @@ const identity = (bytes: Buffer): Buffer => bytes;
 /** The calls that a server has under way. */
 export class Calls {
   readonly #running = new Set<Promise<void>>();
-  readonly #stop = new AbortController();
+  readonly #streams = new AbortController();
+  readonly #others = new AbortController();
 
-  /** Aborted when the server stops: streams end then, other calls finish. */
-  get stopping(): AbortSignal {
-    return this.#stop.signal;
+  /** Aborted when a call of this method must end since the server stops. */
+  endOf({ methodKind }: DescMethod): AbortSignal {
+    return (methodKind === "unary" ? this.#others : this.#streams).signal;
   }
 
   track(call: Promise<void>): Promise<void> {
@@ -45,17 +46,24 @@ export class Calls {
     return call.finally(() => this.#running.delete(call));
   }
 
-  /** Ends all streams. */
+  /** Ends all streams; other calls may finish. */
   endStreams(): void {
-    this.#stop.abort(
-      new NapError("SERVER_STOPPING", "the server stops", { retryAfterMillis: 1000 }),
-    );
+    this.#streams.abort(stopping());
+  }
+
+  /** Ends all calls that know how to. */
+  endAll(): void {
+    this.#others.abort(stopping());
   }
 
   /** Resolves when no call is under way, its clean-up included. */
   async settled(): Promise<void> {
     await Promise.all(this.#running);
   }
+}
+
+function stopping(): NapError {
+  return new NapError("SERVER_STOPPING", "the server stops", { retryAfterMillis: 1000 });
 }
 
 /** Binds every method of `service` to the handler that `handlerOf` gives for it. */
@@ -78,7 +86,7 @@ export function bind(
       responseDeserialize: identity,
     };
     implementation[method.name] = (call: GrpcCall) =>
-      void calls.track(serve(method, handler, call, calls.stopping));
+      void calls.track(serve(method, handler, call, calls.endOf(method)));
   }
   return { definition, implementation };
 }
@@ -88,15 +96,15 @@ async function serve(
   method: DescMethod,
   handler: Handler,
   call: GrpcCall,
-  stopping: AbortSignal,
+  end: AbortSignal,
 ): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
   call.once("cancelled", () => {
     abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
   });
-  const onStop = (): void => abort.abort(stopping.reason);
-  if (method.methodKind !== "unary") stopping.addEventListener("abort", onStop, { once: true });
+  const onStop = (): void => abort.abort(end.reason);
+  end.addEventListener("abort", onStop, { once: true });
   try {
     for await (const response of handler(requestsOf(method, call, signal), { signal })) {
       await write(call, toBinary(method.output, response), signal);
@@ -106,7 +114,7 @@ async function serve(
     // A cancelled call has no reader for its status, and grpc-js has destroyed the stream.
     if (!call.cancelled) call.emit("error", statusOf(error));
   } finally {
-    stopping.removeEventListener("abort", onStop);
+    end.removeEventListener("abort", onStop);
   }
 }
 

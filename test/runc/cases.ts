@@ -1,12 +1,15 @@
 /** What is true of runC alone. */
-import { mkdirSync, mkdtempSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 import { expect } from "chai";
+import { pack } from "tar-stream";
 import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
-import { Bench as NewBench } from "../conformance/bench.js";
+import { Bench as NewBench, eventually } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
-import { all } from "../support/client.js";
+import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
@@ -20,6 +23,83 @@ export interface RuncBench {
 
 /** Declares the cases. `open` gives their bench when the tests run. */
 export function runcCases(open: () => RuncBench): void {
+  it("reads users from plain files of the image alone, and never from outside it", async () => {
+    const { nap, bench } = open();
+    for (const [what, entry] of [
+      ["pipe", { name: "etc/passwd", type: "fifo" as const }],
+      ["link", { name: "etc", type: "symlink" as const, linkname: "/etc" }],
+    ] as const) {
+      const tar = pack();
+      tar.entry({ name: "bin", type: "directory" });
+      tar.entry({ name: "bin/sh", mode: 0o755 }, readFileSync("/bin/busybox"));
+      if (entry.name !== "etc") tar.entry({ name: "etc", type: "directory" });
+      tar.entry(entry);
+      tar.finalize();
+      const image = `${bench.name(`nap-${what}`)}:1`;
+      const messages = importMessages("runc", { reference: image }, await buffer(tar));
+      await nap.images.importImage(messages);
+      bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image, force: true }));
+      const spec = { image, command: { arguments: ["sh"] }, user: "daemon" };
+      const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
+      expect(error.fields, what).to.deep.equal(["spec.user"]);
+    }
+    await bench.tidy();
+  });
+
+  it("keeps the image under a reference where another import to it fails", async () => {
+    const { nap, bench } = open();
+    const reference = `${bench.name("nap-kept")}:1`;
+    await nap.images.importImage(importMessages("runc", { reference }, bench.rootfs));
+    bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image: reference, force: true }));
+    const cut = bench.rootfs.subarray(0, 1_000_000);
+    const error = await failure(nap.images.importImage(importMessages("runc", { reference }, cut)));
+    expect(error).to.include({ reason: "ARCHIVE_INVALID" });
+    const { stdout } = await bench.run({ image: reference } as object, "cat /data/seed");
+    expect(stdout).to.equal("from the image\n");
+    const gzipped = gzipSync(bench.rootfs);
+    await nap.images.importImage(importMessages("runc", { reference }, gzipped));
+    expect((await bench.run({ image: reference } as object, "cat /data/seed")).stdout).to.equal(
+      stdout,
+    );
+    await bench.tidy();
+  });
+
+  it("removes every container that is to be removed, however quickly it ends", async () => {
+    const { nap, bench } = open();
+    const made = [];
+    for (let n = 0; n < 10; n++)
+      made.push(await bench.start({ autoRemove: true }, ["true"]).catch(() => undefined));
+    await eventually(async () => {
+      const filter = { images: [bench.image] };
+      const { containers } = await nap.containers.listContainers({ engine: "runc", filter });
+      return containers.length === 0 || undefined;
+    });
+  });
+
+  it("waits out a long grace, and lets a command go on whose call is cancelled", async () => {
+    const { nap, bench } = open();
+    const script = "trap 'sleep 0.3; exit 5' TERM; echo up; while :; do sleep 0.05; done";
+    const { id: container } = await bench.start({}, ["sh", "-c", script]);
+    await eventually(async () => {
+      const logs = await all(nap.containers.streamContainerLogs({ engine: "runc", container }));
+      return logs.length > 1 || undefined;
+    });
+    const client = new AbortController();
+    const exec = { command: ["sh", "-c", "sleep 0.5; touch /went-on"] };
+    const request = { engine: "runc", container, exec };
+    const call = nap.containers.execContainerSync(request, { signal: client.signal });
+    setTimeout(() => client.abort(), 200);
+    await failure(call);
+    await eventually(async () => {
+      const seen = await bench.exec(container, "ls /");
+      return seen.includes("went-on") || undefined;
+    });
+    const timeout = { seconds: 5_000_000n };
+    await nap.containers.stopContainer({ engine: "runc", container, timeout });
+    expect((await bench.get(container)).exit?.code).to.equal(5);
+    await bench.tidy();
+  });
+
   it("finds its containers, their output and their exits again after nap was killed", async () => {
     const { dockerd, bench: first } = open();
     const directory = mkdtempSync(join(dockerd.directory, "again-"));

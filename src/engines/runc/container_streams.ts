@@ -29,7 +29,7 @@ import { compareTimes } from "../../engine/selection.js";
 import { createContainer, currentContainer, removeContainer } from "./containers.js";
 import type { RuncHost } from "./host.js";
 import { killContainer, startContainer, waitForExit } from "./lifecycle.js";
-import { logEntries } from "./logs.js";
+import { logEntries, openLog } from "./logs.js";
 import type { Stored } from "./store.js";
 
 /** The calls on containers that stream. */
@@ -95,10 +95,10 @@ async function* streamLogs(
     request.follow && Date.now() <= deadline && (await runs(host, stored));
   let skip = tailLines === undefined ? 0 : -tailLines;
   if (tailLines !== undefined) {
-    const past = logEntries(log, 0, async () => false, signal);
+    const past = logEntries(log, async () => false, signal);
     for await (const entries of past) skip += entries.filter(wanted).length;
   }
-  for await (const read of logEntries(log, 0, live, signal)) {
+  for await (const read of logEntries(log, live, signal)) {
     const selected = read.filter(wanted);
     const entries = selected.slice(Math.max(skip, 0));
     skip -= selected.length;
@@ -144,11 +144,15 @@ async function* runContainer(
     yield runEvent({ case: "created", value: created });
     const { log } = host.store.paths(id);
     const before = await currentContainer(host, stored);
-    if (before.state === ContainerState.CREATED) await startContainer(host, stored);
+    let output = logEntries(log, () => runs(host, stored), signal);
+    if (before.state === ContainerState.CREATED) {
+      // The log is opened before an exit can remove it, and what it has is read to the end.
+      await startContainer(host, stored, async () => {
+        output = logEntries(await openLog(log), () => runs(host, stored), signal);
+      });
+    }
     started = true;
     yield runEvent({ case: "started", value: {} } as RunEvent);
-    // The log is opened before an exit can remove it, and what it has is read to the end.
-    const output = logEntries(log, 0, () => runs(host, stored), signal);
     for await (const entries of output) {
       const chunks = entries.map(({ stream, data }) => ({ stream, data }));
       yield runEvent({ case: "output", value: { chunks } } as RunEvent);

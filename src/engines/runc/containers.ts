@@ -1,6 +1,6 @@
 /** Containers on runC: creating, showing and removing them. */
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, stat, writeFile } from "node:fs/promises";
 import { hostname as hostName } from "node:os";
 import { join, posix } from "node:path";
 import type { DescMessage } from "@bufbuild/protobuf";
@@ -80,11 +80,7 @@ export function containerMethods(host: RuncHost) {
 
     removeContainer: async ({ container: key, force }) => {
       const stored = store.find(key);
-      const { state } = await currentContainer(host, stored);
-      if (state === ContainerState.RUNNING && !force) {
-        throw new NapError("CONTAINER_RUNNING", `container ${key} runs`, { resource: key });
-      }
-      await removeContainer(host, stored);
+      await removeContainer(host, stored, force ? undefined : key);
       return create(RemoveContainerResponseSchema);
     },
   } satisfies Methods<typeof ContainerService>;
@@ -131,6 +127,7 @@ export async function createContainer(
     if (host.store.byName(name) !== undefined) {
       throw new NapError("NAME_IN_USE", `the name ${name} is taken`, { resource: name });
     }
+    // The image cannot be removed meanwhile: that takes this lock, too.
     const found = await findImage(host, spec.image);
     const image = found.image.config ?? create(ImageConfigSchema);
     if (commandLine({ spec, image }).length === 0) {
@@ -139,14 +136,14 @@ export async function createContainer(
     }
     refuseTargetTwice(spec.mounts.map(({ target }) => target));
     await requireBindSources(spec);
-    const lower = await unpackImage(host, found);
+    const lower = await host.imageLock(() => unpackImage(host, found));
     const user = spec.user ?? image.user;
     const identity = await resolveIdentity(lower, user, spec.additionalGroups, "spec.user");
     const container = create(ContainerSchema, {
       engine: host.name,
       id,
       name,
-      spec,
+      spec: { ...spec, stopSignal: spec.stopSignal ?? (image.stopSignal || undefined) },
       imageId: found.image.id,
       state: ContainerState.CREATED,
       createTime: timestampNow(),
@@ -158,11 +155,13 @@ export async function createContainer(
       imageDigest: found.image.id,
     };
     const paths = host.store.paths(id);
-    await host.store.add(stored);
+    await mkdir(paths.directory, { recursive: true, mode: 0o700 });
     const { cgroupParent } = host;
     const config = bundleConfig({ id, spec, image, identity, paths, cgroupParent });
     await writeFile(paths.bundleConfig, JSON.stringify(config));
     await writeSystemFiles(paths.directory, container);
+    // The record comes last: a directory without one is swept away when nap comes back.
+    await host.store.add(stored);
     host.report(EventAction.CREATE, "create", container);
     return { stored, existed: false };
   });
@@ -222,11 +221,24 @@ export async function settle({ store }: RuncHost, id: string): Promise<void> {
   await execute("umount", [store.paths(id).rootfs]);
 }
 
-/** Kills a container where it runs, and removes everything of it. */
-export async function removeContainer(host: RuncHost, stored: Stored): Promise<void> {
+/**
+ * Removes everything of a container. One that runs is killed, unless `idleKey`, the name that a client
+ * gave it, says that it must not run; then it fails with CONTAINER_RUNNING.
+ */
+export async function removeContainer(
+  host: RuncHost,
+  stored: Stored,
+  idleKey?: string,
+): Promise<void> {
   const { id } = stored.container;
   await host.lock(`container ${id}`, async () => {
     if (host.store.isGone(id)) return;
+    if (idleKey !== undefined) {
+      const { state } = await currentContainer(host, stored);
+      if (state === ContainerState.RUNNING) {
+        throw new NapError("CONTAINER_RUNNING", `container ${idleKey} runs`, { resource: idleKey });
+      }
+    }
     await settle(host, id);
     const last = await endAfterKill(host, stored);
     await host.store.remove(last);
@@ -242,11 +254,4 @@ async function endAfterKill(host: RuncHost, stored: Stored): Promise<Container> 
     await sleep(10, new AbortController().signal);
   }
   return currentContainer(host, stored);
-}
-
-/** Removes what was left by an import that was cut short by the end of nap. */
-export async function removeLeftovers(host: RuncHost): Promise<void> {
-  for (const name of await readdir(host.store.root)) {
-    if (name.startsWith("import-")) await rm(join(host.store.root, name), { force: true });
-  }
 }

@@ -3,12 +3,12 @@ import type { Connection, Engine } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { demand } from "./command.js";
 import { containerStreams } from "./container_streams.js";
-import { containerMethods, removeLeftovers } from "./containers.js";
+import { containerMethods } from "./containers.js";
 import { execMethods } from "./exec.js";
 import type { RuncTarget } from "./host.js";
 import { RuncHost } from "./host.js";
 import { imageTransfers } from "./image_transfers.js";
-import { ensureLayout, imageMethods } from "./images.js";
+import { imageMethods, removeUnfinished } from "./images.js";
 import { lifecycleMethods, settleExits } from "./lifecycle.js";
 import { runcSupport } from "./support.js";
 import { systemMethods } from "./system.js";
@@ -49,14 +49,14 @@ async function open(host: RuncHost): Promise<Connection> {
   }
   const said = await demand("runc", ["--version"]);
   for (const program of ["conmon", "umoci"]) await demand(program, ["--version"]);
+  await host.own();
   await host.store.load();
-  await removeLeftovers(host);
-  await ensureLayout(host);
-  const seen = new Map<string, string>();
+  await host.imageLock(() => removeUnfinished(host));
+  const ends = { reported: new Map<string, string>(), settled: new Map<string, string>() };
   let settling = Promise.resolve();
   const look = (): void => {
-    // One look at a time; a failure of one leaves the rest to the next.
-    settling = settling.then(() => settleExits(host, seen)).catch(() => undefined);
+    // One look at a time.
+    settling = settling.then(() => settleExits(host, ends));
   };
   host.watchExits(look);
   look();

@@ -67,10 +67,12 @@ export function execMethods(host: RuncHost) {
         await writeFile(processFile, JSON.stringify(process));
         const limit = request.maxOutputBytes ?? defaultOutputBytes;
         const args = ["--root", host.store.runcRoot, "exec", "--process", processFile];
-        const child = spawn("runc", [...args, "--pid-file", pidFile, id], { signal });
+        const child = spawn("runc", [...args, "--pid-file", pidFile, id]);
         const exited = new Promise<number>((resolve, reject) => {
-          child.once("error", (error) => reject(signal.aborted ? (signal.reason as Error) : error));
+          child.once("error", reject);
           child.once("close", (code) => resolve(code ?? 137));
+          // The command goes on, and what it writes is read and thrown away.
+          signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
         });
         // A command may end without reading its input.
         child.stdin.on("error", () => undefined);

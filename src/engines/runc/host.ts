@@ -1,10 +1,14 @@
 /** What every call of this engine works with. */
+import { createHash } from "node:crypto";
 import { watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
+import type { Server } from "node:net";
+import { createServer } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import { NapError } from "../../engine/error.js";
 import { Journal } from "../../engine/journal.js";
 import { sleep } from "../../engine/wait.js";
 import { Store } from "./store.js";
@@ -21,6 +25,7 @@ export interface RuncTarget {
 
 /** A file watch may miss a change under load; this bounds what that costs. */
 const pollMillis = 500;
+const lookMillis = 2000;
 
 /** The state of one engine: its store, its events, and its locks. */
 export class RuncHost {
@@ -31,6 +36,9 @@ export class RuncHost {
   readonly #locks = new Map<string, Promise<unknown>>();
   readonly #waiting = new Set<() => void>();
   #watcher: FSWatcher | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #owner: Server | undefined;
+  #onChange = (): void => undefined;
 
   constructor({ name, root, cgroupParent }: RuncTarget) {
     this.name = name;
@@ -38,12 +46,36 @@ export class RuncHost {
     this.store = new Store(root);
   }
 
-  /** Watches for exits; each change calls `onExit` and wakes who waits. */
-  watchExits(onChange: () => void): void {
-    this.#watcher ??= watch(this.store.exits, () => {
-      onChange();
-      for (const wake of this.#waiting) wake();
+  /**
+   * Makes this process the owner of the root, as long as it lives. Fails with ENGINE_UNREACHABLE where
+   * another one is. An abstract socket stands for it, which the kernel gives back.
+   */
+  async own(): Promise<void> {
+    if (this.#owner !== undefined) return;
+    const owner = createServer().unref();
+    await new Promise<void>((resolve, reject) => {
+      owner.once("error", (error) => {
+        const message = `another nap uses ${this.store.root}`;
+        reject(new NapError("ENGINE_UNREACHABLE", message, {}, error));
+      });
+      const name = createHash("sha256").update(this.store.root).digest("hex");
+      owner.listen(`\0nap-runc-${name}`, resolve);
     });
+    this.#owner = owner;
+  }
+
+  /** Watches for exits: at each, and now and then, `onChange` is called and who waits is woken. */
+  watchExits(onChange: () => void): void {
+    this.#onChange = onChange;
+    // A watch that fails leaves the timer.
+    this.#watcher ??= watch(this.store.exits, () => this.look()).on("error", () => undefined);
+    this.#timer ??= setInterval(() => this.look(), lookMillis).unref();
+  }
+
+  /** Has exits looked after now. */
+  look(): void {
+    this.#onChange();
+    for (const wake of this.#waiting) wake();
   }
 
   /** Resolves at the next exit of any container, or after a short while. */
@@ -99,5 +131,9 @@ export class RuncHost {
   close(): void {
     this.#watcher?.close();
     this.#watcher = undefined;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#owner?.close();
+    this.#owner = undefined;
   }
 }

@@ -1,5 +1,5 @@
 /** Resolves users and groups by the files of an image, as Docker does. */
-import { open } from "node:fs/promises";
+import { open, realpath } from "node:fs/promises";
 import { constants } from "node:fs";
 import { join } from "node:path";
 import { fieldError } from "../../engine/error.js";
@@ -50,18 +50,28 @@ function number(text: string, field: string): number {
   throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
 }
 
+/** A larger passwd or group is none. */
+const maxFileBytes = 1024 * 1024;
+
+/** The lines of a file of the image, which may be made to mislead: a link out of it, a pipe, a device. */
 async function entries(rootfs: string, name: string): Promise<Entry[]> {
   try {
-    // An image could make a link to the host's own file of it.
-    const file = await open(join(rootfs, "etc", name), constants.O_RDONLY | constants.O_NOFOLLOW);
+    const root = await realpath(rootfs);
+    const directory = await realpath(join(root, "etc"));
+    if (!directory.startsWith(`${root}/`)) return [];
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const file = await open(join(directory, name), flags);
     try {
+      const stat = await file.stat();
+      if (!stat.isFile() || stat.size > maxFileBytes) return [];
       const text = await file.readFile("utf8");
       return text.split("\n").map((line) => line.split(":"));
     } finally {
       await file.close();
     }
   } catch (error) {
-    if (["ENOENT", "ENOTDIR", "ELOOP"].includes((error as { code?: string }).code ?? "")) return [];
+    const absent = ["ENOENT", "ENOTDIR", "ELOOP", "ENXIO"];
+    if (absent.includes((error as { code?: string }).code ?? "")) return [];
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import type { ImageService } from "../../../gen/nap/v1/image_service_pb.js";
+import type { Image, ImageService } from "../../../gen/nap/v1/image_service_pb.js";
 import { ImportImageResponseSchema } from "../../../gen/nap/v1/image_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
@@ -14,7 +14,14 @@ import { wholeReference } from "../../engine/reference.js";
 import { importBytes, importOpen } from "../../engine/upload.js";
 import { demand, execute } from "./command.js";
 import type { RuncHost } from "./host.js";
-import { anonymousTag, encodeTag, ensureLayout, findImage, unpackImage } from "./images.js";
+import {
+  anonymousTag,
+  encodeTag,
+  ensureLayout,
+  imageByTag,
+  temporaryTag,
+  unpackImage,
+} from "./images.js";
 
 /** The calls that move images. */
 export function imageTransfers(host: RuncHost) {
@@ -26,20 +33,11 @@ export function imageTransfers(host: RuncHost) {
       try {
         const upload = Readable.from(importBytes(incoming), { objectMode: false });
         await pipeline(upload, createWriteStream(archive, { mode: 0o600 }), { signal });
-        // umoci takes whatever it is given for a tar archive, and fails only when it unpacks it.
-        const listed = await execute("tar", ["-tf", archive]);
-        if (listed.code !== 0) {
-          const engineMessage = listed.stderr.trim();
-          throw new NapError("ARCHIVE_INVALID", `it is no tar archive: ${engineMessage}`, {
-            engineMessage,
-          });
-        }
+        const tar = await plainArchive(archive);
+        await requireTar(tar);
         const tag = reference === "" ? anonymousTag() : encodeTag(wholeReference(reference));
-        await addImage(host, tag, await plainArchive(archive), message);
-        const key = reference === "" ? undefined : wholeReference(reference);
-        const stored = await findImage(host, key ?? (await anonymousId(host, tag)));
-        await unpackImage(host, stored);
-        return create(ImportImageResponseSchema, { imageId: stored.image.id });
+        const image = await host.imageLock(() => addImage(host, tag, tar, message));
+        return create(ImportImageResponseSchema, { imageId: image.id });
       } finally {
         await rm(archive, { force: true });
         await rm(`${archive}.tar`, { force: true });
@@ -48,11 +46,26 @@ export function imageTransfers(host: RuncHost) {
   } satisfies Methods<typeof ImageService>;
 }
 
-async function addImage(host: RuncHost, tag: string, tar: string, message: string): Promise<void> {
-  const image = `${host.store.images}:${tag}`;
-  await host.imageLock(async () => {
-    await ensureLayout(host);
-    await demand("umoci", ["remove", "--image", image]);
+/** umoci takes whatever it is given for a tar archive, and fails only when it unpacks it. */
+async function requireTar(tar: string): Promise<void> {
+  // From standard input tar unpacks no compression of its own accord.
+  const { code, stderr } = await execute("sh", ["-c", 'exec tar -t <"$0" >/dev/null', tar]);
+  if (code === 0) return;
+  const engineMessage = stderr.trim();
+  const message = `it is no tar archive: ${engineMessage}`;
+  throw new NapError("ARCHIVE_INVALID", message, { engineMessage });
+}
+
+/**
+ * Makes an image and unpacks it, and only then gives it its tag. An image that had the tag is kept
+ * without one, since containers may use it.
+ */
+async function addImage(host: RuncHost, tag: string, tar: string, message: string): Promise<Image> {
+  await ensureLayout(host);
+  const layout = host.store.images;
+  const fresh = temporaryTag();
+  const image = `${layout}:${fresh}`;
+  try {
     await demand("umoci", ["new", "--image", image]);
     const comment = message === "" ? "imported" : message;
     await demand("umoci", [
@@ -64,13 +77,17 @@ async function addImage(host: RuncHost, tag: string, tar: string, message: strin
       comment,
       tar,
     ]);
-  });
-}
-
-/** The id of the image under a tag that stands for no reference. */
-async function anonymousId(host: RuncHost, tag: string): Promise<string> {
-  const stat = await demand("umoci", ["stat", "--json", "--image", `${host.store.images}:${tag}`]);
-  return (JSON.parse(stat) as { config_digest?: string }).config_digest ?? "";
+    const made = await imageByTag(host, fresh);
+    await unpackImage(host, made);
+    const before = await imageByTag(host, tag).catch(() => undefined);
+    if (before?.tags.length === 1) {
+      await demand("umoci", ["tag", "--image", `${layout}:${tag}`, anonymousTag()]);
+    }
+    await demand("umoci", ["tag", "--image", image, tag]);
+    return made.image;
+  } finally {
+    await demand("umoci", ["remove", "--image", image]);
+  }
 }
 
 /** What the first bytes of a compressed archive are, and what unpacks it. */

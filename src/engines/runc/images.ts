@@ -1,10 +1,15 @@
 /** Images as an OCI layout, kept by umoci 0.4.7. */
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { Image, ImageService } from "../../../gen/nap/v1/image_service_pb.js";
+import type {
+  Image,
+  ImageService,
+  RemoveImageRequest,
+  RemoveImageResponse,
+} from "../../../gen/nap/v1/image_service_pb.js";
 import {
   GetImageResponseSchema,
   ImageSchema,
@@ -33,7 +38,8 @@ export function imageMethods(host: RuncHost) {
       create(GetImageResponseSchema, { image: (await findImage(host, image)).image }),
 
     listImages: async (request) => {
-      const all = (await storedImages(host)).map(({ image }) => image);
+      const stored = await host.imageLock(() => storedImages(host));
+      const all = stored.map(({ image }) => image);
       const selected = all.filter((image) => imageMatches(image, request.filter));
       const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ createTime, id }) => newestFirst(Number(createTime?.seconds ?? 0n), id),
@@ -44,41 +50,54 @@ export function imageMethods(host: RuncHost) {
     },
 
     tagImage: async ({ image, reference }) => {
-      const { tags } = await findImage(host, image);
       await host.imageLock(async () => {
+        const { tags } = await imageByKey(host, image);
         const from = `${host.store.images}:${tags[0]}`;
         await demand("umoci", ["tag", "--image", from, encodeTag(wholeReference(reference))]);
       });
       return create(TagImageResponseSchema);
     },
 
-    removeImage: async ({ image: key, force }) => {
-      const { image, tags } = await findImage(host, key);
-      const reference = wholeReference(key);
-      const named = image.tags.includes(reference);
-      const last = !named || tags.length === 1;
-      const users = host.store.all
-        .filter(({ imageDigest }) => last && imageDigest === image.id)
-        .map(({ container }) => container.name);
-      if (users.length > 0) {
-        const message = `image ${key} is used by ${users.join(", ")}`;
-        throw new NapError("RESOURCE_IN_USE", message, { resource: key, users });
-      }
-      if (!named && image.tags.length > 1 && !force) {
-        const message = `image ${key} has several references: ${image.tags.join(", ")}`;
-        throw new NapError("RESOURCE_IN_USE", message, { resource: key, users: image.tags });
-      }
-      const gone = named ? [encodeTag(reference)] : tags;
-      await host.imageLock(async () => {
-        for (const tag of gone)
-          await demand("umoci", ["remove", "--image", `${host.store.images}:${tag}`]);
-        if (last) await demand("umoci", ["gc", "--layout", host.store.images]);
-      });
-      if (last) await rm(host.store.unpacked(image.id), { recursive: true, force: true });
-      const untagged = named ? [reference] : image.tags;
-      return create(RemoveImageResponseSchema, { untagged, deleted: last ? [image.id] : [] });
-    },
+    // No container is created from it meanwhile.
+    removeImage: (request) =>
+      host.lock("create", () => host.imageLock(() => removeImage(host, request))),
   } satisfies Methods<typeof ImageService>;
+}
+
+async function removeImage(
+  host: RuncHost,
+  { image: key, force }: RemoveImageRequest,
+): Promise<RemoveImageResponse> {
+  const { image, tags } = await imageByKey(host, key);
+  const reference = wholeReference(key);
+  const named = image.tags.includes(reference);
+  const last = !named || tags.length === 1;
+  const users = host.store.all
+    .filter(({ imageDigest }) => last && imageDigest === image.id)
+    .map(({ container }) => container.name);
+  if (users.length > 0) {
+    const message = `image ${key} is used by ${users.join(", ")}`;
+    throw new NapError("RESOURCE_IN_USE", message, { resource: key, users });
+  }
+  if (!named && image.tags.length > 1 && !force) {
+    const message = `image ${key} has several references: ${image.tags.join(", ")}`;
+    throw new NapError("RESOURCE_IN_USE", message, { resource: key, users: image.tags });
+  }
+  const gone = named ? [encodeTag(reference)] : tags;
+  for (const tag of gone)
+    await demand("umoci", ["remove", "--image", `${host.store.images}:${tag}`]);
+  if (last) {
+    await demand("umoci", ["gc", "--layout", host.store.images]);
+    await removeUnpacked(host, image.id);
+  }
+  const untagged = named ? [reference] : image.tags;
+  return create(RemoveImageResponseSchema, { untagged, deleted: last ? [image.id] : [] });
+}
+
+async function removeUnpacked(host: RuncHost, id: string): Promise<void> {
+  const directory = host.store.unpacked(id);
+  await rm(`${directory}.done`, { force: true });
+  await rm(directory, { recursive: true, force: true });
 }
 
 /** A list shows of an image what Docker's list shows. */
@@ -95,6 +114,17 @@ export interface StoredImage {
 
 /** The image by reference, id or unique prefix of it. Fails with IMAGE_NOT_FOUND. */
 export async function findImage(host: RuncHost, key: string): Promise<StoredImage> {
+  return host.imageLock(() => imageByKey(host, key));
+}
+
+/** The image that umoci has under a tag. For callers that hold the lock of the images. */
+export async function imageByTag(host: RuncHost, tag: string): Promise<StoredImage> {
+  const found = (await storedImages(host)).find(({ tags }) => tags.includes(tag));
+  if (found !== undefined) return found;
+  throw new NapError("IMAGE_NOT_FOUND", `no such image: ${tag}`, { resource: tag });
+}
+
+async function imageByKey(host: RuncHost, key: string): Promise<StoredImage> {
   const all = await storedImages(host);
   const reference = wholeReference(key);
   const byReference = all.find(({ image }) => image.tags.includes(reference));
@@ -109,18 +139,19 @@ export async function findImage(host: RuncHost, key: string): Promise<StoredImag
   throw new NapError("IMAGE_NOT_FOUND", `no such image: ${key}`, { resource: key });
 }
 
-/** The root file system of an image, unpacked once for all its containers. */
+/**
+ * The root file system of an image, unpacked once for all its containers. For callers that hold the
+ * lock of the images.
+ */
 export async function unpackImage(host: RuncHost, { image, tags }: StoredImage): Promise<string> {
   const target = host.store.unpacked(image.id);
-  await host.imageLock(async () => {
-    if ((await readIfThere(`${target}.done`)) !== undefined) return;
-    const fresh = `${target}.${randomUUID()}`;
-    const from = `${host.store.images}:${tags[0]}`;
-    await demand("umoci", ["raw", "unpack", "--image", from, fresh]);
-    await rm(target, { recursive: true, force: true });
-    await rename(fresh, target);
-    await demand("touch", [`${target}.done`]);
-  });
+  if ((await readIfThere(`${target}.done`)) !== undefined) return target;
+  const fresh = `${target}.${randomUUID()}`;
+  const from = `${host.store.images}:${tags[0]}`;
+  await demand("umoci", ["raw", "unpack", "--image", from, fresh]);
+  await rm(target, { recursive: true, force: true });
+  await rename(fresh, target);
+  await writeFile(`${target}.done`, "");
   return target;
 }
 
@@ -205,6 +236,32 @@ function decodeTag(tag: string): string | undefined {
 /** A tag for an image that has no reference. */
 export function anonymousTag(): string {
   return `u${randomUUID().replaceAll("-", "")}`;
+}
+
+/** A tag for an image that is being made. */
+export function temporaryTag(): string {
+  return `i${randomUUID().replaceAll("-", "")}`;
+}
+
+/** Removes what imports left behind that were cut short by the end of nap. */
+export async function removeUnfinished(host: RuncHost): Promise<void> {
+  await ensureLayout(host);
+  const unfinished = (await storedImages(host)).flatMap(({ tags }) => tags);
+  for (const tag of unfinished.filter((name) => name.startsWith("i"))) {
+    await demand("umoci", ["remove", "--image", `${host.store.images}:${tag}`]);
+  }
+  for (const name of await readdir(host.store.root)) {
+    if (name.startsWith("import-")) await rm(join(host.store.root, name), { force: true });
+  }
+  const known = new Set([
+    ...(await storedImages(host)).map(({ image }) => host.store.unpacked(image.id)),
+    ...host.store.all.map(({ imageDigest }) => host.store.unpacked(imageDigest)),
+  ]);
+  const directory = join(host.store.root, "unpacked");
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    if (!known.has(path.replace(/\.done$/, ""))) await rm(path, { recursive: true, force: true });
+  }
 }
 
 /** Makes sure that there is a layout. */

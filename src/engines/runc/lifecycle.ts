@@ -10,7 +10,8 @@ import {
 } from "../../../gen/nap/v1/container_service_pb.js";
 import { EventAction } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
-import { fieldError, NapError } from "../../engine/error.js";
+import { fieldError, NapError, unless } from "../../engine/error.js";
+import { waitUntil } from "../../engine/wait.js";
 import { execute } from "./command.js";
 import { currentContainer, mountRootfs, removeContainer, settle } from "./containers.js";
 import { runtimeError } from "./errors.js";
@@ -30,18 +31,24 @@ export function lifecycleMethods(host: RuncHost) {
       return create(StartContainerResponseSchema, { changed });
     },
 
-    stopContainer: async ({ container: key, timeout, stopSignal }) => {
+    stopContainer: async ({ container: key, timeout, stopSignal }, call) => {
       const stored = store.find(key);
       const { state, spec } = await currentContainer(host, stored);
+      if (state === ContainerState.DEAD) await settle(host, stored.container.id);
       if (state !== ContainerState.RUNNING) {
         return create(StopContainerResponseSchema, { changed: false });
       }
       const grace = timeout ?? spec?.stopTimeout;
-      await signal(host, stored, stopSignal || spec?.stopSignal || "SIGTERM", "stop_signal");
-      const stopped = await exitWithin(host, stored, grace ? durationMs(grace) : defaultStopMillis);
-      if (!stopped) {
+      const until = Date.now() + (grace ? durationMs(grace) : defaultStopMillis);
+      const name = stopSignal || spec?.stopSignal || "SIGTERM";
+      const asked = await unless(
+        "CONTAINER_NOT_RUNNING",
+        signal(host, stored, name, "stop_signal"),
+      );
+      if (asked === undefined) return create(StopContainerResponseSchema, { changed: false });
+      if (!(await exitBefore(host, stored, until, call.signal))) {
         await killContainer(host, stored);
-        await waitForExit(host, stored, new AbortController().signal);
+        await waitForExit(host, stored, call.signal);
       }
       host.report(EventAction.STOP, "stop", await currentContainer(host, stored));
       return create(StopContainerResponseSchema, { changed: true });
@@ -50,6 +57,7 @@ export function lifecycleMethods(host: RuncHost) {
     killContainer: async ({ container: key, signal: name }) => {
       const stored = store.find(key);
       const { state } = await currentContainer(host, stored);
+      if (state === ContainerState.DEAD) await settle(host, stored.container.id);
       if (state !== ContainerState.RUNNING) {
         const message = `container ${key} does not run`;
         throw new NapError("CONTAINER_NOT_RUNNING", message, { resource: key });
@@ -61,29 +69,42 @@ export function lifecycleMethods(host: RuncHost) {
   } satisfies Methods<typeof ContainerService>;
 }
 
-/** Starts a container; false where it ran already. Fails as StartContainer does. */
-export async function startContainer(host: RuncHost, stored: Stored): Promise<boolean> {
-  const { id, spec } = stored.container;
-  return host.lock(`container ${id}`, async () => {
+/**
+ * Starts a container; false where it ran already. Fails as StartContainer does. `onStart` is awaited
+ * before anything else can happen to the container.
+ */
+export async function startContainer(
+  host: RuncHost,
+  stored: Stored,
+  onStart: () => Promise<void> = async () => undefined,
+): Promise<boolean> {
+  const { id, name, spec } = stored.container;
+  const started = await host.lock(`container ${id}`, async () => {
+    if (host.store.isGone(id)) {
+      throw new NapError("CONTAINER_NOT_FOUND", `no such container: ${name}`, { resource: name });
+    }
     const { state } = await currentContainer(host, stored);
     if (state === ContainerState.RUNNING) return false;
     await mountRootfs(host, stored);
     try {
-      const pid = await startShim(host.store, id, spec?.tty === true);
-      await host.store.noteRun(id, pid);
+      await startShim(host.store, id, spec?.tty === true);
     } catch (error) {
       await settle(host, id);
       throw error;
     }
     host.report(EventAction.START, "start", stored.container);
+    await onStart();
     return true;
   });
+  // An exit that came before the run was noted has woken nobody.
+  host.look();
+  return started;
 }
 
-async function signal(host: RuncHost, stored: Stored, name: string, field: string): Promise<void> {
+async function signal(host: RuncHost, stored: Stored, name: string, field: string): Promise<true> {
   const { id } = stored.container;
   const { code, stderr } = await execute("runc", ["--root", host.store.runcRoot, "kill", id, name]);
-  if (code === 0) return;
+  if (code === 0) return true;
   if (/unknown signal/.test(stderr)) {
     const description = `there is no signal ${name}`;
     throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
@@ -93,11 +114,7 @@ async function signal(host: RuncHost, stored: Stored, name: string, field: strin
 
 /** Kills a container; one that has ended meanwhile is left alone. */
 export async function killContainer(host: RuncHost, stored: Stored): Promise<void> {
-  try {
-    await signal(host, stored, "SIGKILL", "signal");
-  } catch (error) {
-    if (!(error instanceof NapError) || error.kind !== "CONTAINER_NOT_RUNNING") throw error;
-  }
+  await unless("CONTAINER_NOT_RUNNING", signal(host, stored, "SIGKILL", "signal"));
 }
 
 /** Waits until a container does not run, and gives it as it is then. */
@@ -113,38 +130,72 @@ export async function waitForExit(
   }
 }
 
-async function exitWithin(host: RuncHost, stored: Stored, millis: number): Promise<boolean> {
+/** Whether a container has ended by a time, which is waited for. */
+async function exitBefore(
+  host: RuncHost,
+  stored: Stored,
+  epochMillis: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const over = new AbortController();
+  const stop = (): void => over.abort();
+  signal.addEventListener("abort", stop, { once: true });
+  const timer = waitUntil(epochMillis, over.signal).then(stop, () => undefined);
   try {
-    await waitForExit(host, stored, AbortSignal.timeout(millis));
+    await waitForExit(host, stored, over.signal);
     return true;
   } catch (error) {
-    if (error instanceof DOMException && error.name === "TimeoutError") return false;
+    signal.throwIfAborted();
+    if (over.signal.aborted) return false;
     throw error;
+  } finally {
+    signal.removeEventListener("abort", stop);
+    stop();
+    await timer;
   }
+}
+
+/** The ends of runs that have been looked after, by container. */
+export interface SettledEnds {
+  readonly reported: Map<string, string>;
+  readonly settled: Map<string, string>;
 }
 
 /**
  * Looks after containers that have exited since the last look: reports it, takes their mounts off, and
- * removes those that are to be removed. `seen` holds the ends that were reported.
+ * removes those that are to be removed. What fails for one is tried again at the next look.
  */
-export async function settleExits(host: RuncHost, seen: Map<string, string>): Promise<void> {
+export async function settleExits(host: RuncHost, ends: SettledEnds): Promise<void> {
   for (const stored of host.store.all) {
-    const { id, spec } = stored.container;
-    const now = await currentContainer(host, stored);
-    const end = now.exit?.finishTime;
-    if (now.state !== ContainerState.EXITED || end === undefined) continue;
-    const key = `${end.seconds}.${end.nanos}`;
-    if (seen.get(id) === key) continue;
-    seen.set(id, key);
-    host.report(EventAction.DIE, "die", now);
-    if (spec?.autoRemove) {
-      await removeContainer(host, stored);
-      seen.delete(id);
-    } else {
-      await host.lock(`container ${id}`, async () => {
-        const { state } = await currentContainer(host, stored);
-        if (state === ContainerState.EXITED) await settle(host, id);
-      });
+    try {
+      await settleExit(host, stored, ends);
+    } catch {
+      // Another container's turn; the next look comes within seconds.
     }
   }
+}
+
+async function settleExit(
+  host: RuncHost,
+  stored: Stored,
+  { reported, settled }: SettledEnds,
+): Promise<void> {
+  const { id, spec } = stored.container;
+  const now = await currentContainer(host, stored);
+  const end = now.exit?.finishTime;
+  if (now.state !== ContainerState.EXITED || end === undefined) return;
+  const key = `${end.seconds}.${end.nanos}`;
+  if (reported.get(id) !== key) host.report(EventAction.DIE, "die", now);
+  reported.set(id, key);
+  if (settled.get(id) === key) return;
+  if (spec?.autoRemove) {
+    await removeContainer(host, stored);
+    reported.delete(id);
+    return;
+  }
+  await host.lock(`container ${id}`, async () => {
+    const { state } = await currentContainer(host, stored);
+    if (state === ContainerState.EXITED) await settle(host, id);
+  });
+  settled.set(id, key);
 }

@@ -1,4 +1,5 @@
 /** Reads the log files that conmon writes: `RFC3339 stream F|P text`. */
+import type { FileHandle } from "node:fs/promises";
 import { open } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import type { LogEntry } from "../../../gen/nap/v1/container_service_pb.js";
@@ -13,25 +14,28 @@ const chunkBytes = 64 * 1024;
 /** How often a file that is followed is looked at. */
 const pollMillis = 50;
 
+/** Opens a log file. Undefined: the container was never started, since conmon makes it then. */
+export async function openLog(path: string): Promise<FileHandle | undefined> {
+  return open(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+}
+
 /**
- * The entries in a log file, from the byte `from` on. While `live` says so, what is written later
+ * The entries in a log file, by its path or opened. While `live` says so, what is written later
  * follows; when it has said no, what is there by then is read to its end: conmon writes the exit file
  * after the last line.
  */
 export async function* logEntries(
-  path: string,
-  from: number,
+  log: string | FileHandle | undefined,
   live: () => Promise<boolean>,
   signal: AbortSignal,
 ): AsyncGenerator<LogEntry[]> {
-  const file = await open(path).catch((error: NodeJS.ErrnoException) => {
-    // conmon makes the file at the first start.
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
+  const file = typeof log === "string" ? await openLog(log) : log;
   if (file === undefined) return;
   try {
-    let position = from;
+    let position = 0;
     let rest: Buffer = Buffer.alloc(0);
     for (;;) {
       signal.throwIfAborted();

@@ -13,22 +13,24 @@ import { runtimeError } from "./errors.js";
 import type { Store } from "./store.js";
 import { readIfThere } from "./store.js";
 
-/** Creates and starts a container whose bundle is written. Gives its process id. */
-export async function startShim(store: Store, id: string, tty: boolean): Promise<number> {
-  const { directory, exitFile, persist } = store.paths(id);
-  await rm(exitFile, { force: true });
+/** Creates and starts a container whose bundle is written, and notes the run. */
+export async function startShim(store: Store, id: string, tty: boolean): Promise<void> {
+  const { directory, persist } = store.paths(id);
+  await deleteFromRuntime(store, id);
+  await store.forgetRun(id);
   await rm(persist, { recursive: true, force: true });
   await mkdir(persist);
-  await deleteFromRuntime(store, id);
   const pid = await createUnderShim(store, id, tty);
   try {
+    // Before the start: the exit may come faster than anything that is written after it.
+    await store.noteRun(id, pid);
     await demand("runc", ["--root", store.runcRoot, "start", id]);
   } catch (error) {
     const said = await readFile(join(directory, "conmon.err"), "utf8");
     await deleteFromRuntime(store, id);
+    await store.forgetRun(id);
     throw runtimeError(id, said || (error as Error).message, error);
   }
-  return pid;
 }
 
 function shimArguments(store: Store, id: string, tty: boolean, runtime: string): string[] {

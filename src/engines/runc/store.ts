@@ -95,8 +95,10 @@ export class Store {
       await mkdir(join(this.root, directory), { recursive: true, mode: 0o700 });
     }
     for (const id of await readdir(join(this.root, "containers"))) {
-      const text = await readIfThere(join(this.paths(id).directory, "record.json"));
+      const { directory } = this.paths(id);
+      const text = await readIfThere(join(directory, "record.json"));
       if (text !== undefined) this.#containers.set(id, recordFromText(text));
+      else await rm(directory, { recursive: true, force: true });
     }
     this.#loaded = true;
   }
@@ -141,7 +143,15 @@ export class Store {
     const [oldest] = this.#gone.keys();
     if (this.#gone.size > rememberedEnds && oldest !== undefined) this.#gone.delete(oldest);
     this.#containers.delete(id);
+    await rm(join(directory, "record.json"), { force: true });
     await rm(directory, { recursive: true, force: true });
+    await rm(exitFile, { force: true });
+  }
+
+  /** Forgets the last run of a container, before another one. */
+  async forgetRun(id: string): Promise<void> {
+    const { directory, exitFile } = this.paths(id);
+    await rm(join(directory, "run.json"), { force: true });
     await rm(exitFile, { force: true });
   }
 
