@@ -66,11 +66,15 @@ export function runcCases(open: () => RuncBench): void {
 
   it("removes every container that is to be removed, however quickly it ends", async () => {
     const { nap, bench } = open();
-    const made = [];
-    for (let n = 0; n < 10; n++)
-      made.push(await bench.start({ autoRemove: true }, ["true"]).catch(() => undefined));
+    const mark = bench.name("mark");
+    const spec = { image: bench.image, command: { arguments: ["true"] }, autoRemove: true };
+    for (let n = 0; n < 10; n++) {
+      const request = { engine: "runc", spec: { ...spec, labels: { mark } } };
+      const { container } = await nap.containers.createContainer(request);
+      await nap.containers.startContainer({ engine: "runc", container: container?.id });
+    }
     await eventually(async () => {
-      const filter = { images: [bench.image] };
+      const filter = { labels: [{ key: "mark", value: mark }] };
       const { containers } = await nap.containers.listContainers({ engine: "runc", filter });
       return containers.length === 0 || undefined;
     });

@@ -52,7 +52,6 @@ const further: readonly [name: string, reason: Unsupported][] = [
   ["nap.v1.RunContainerRequest.pull_policy", { reason: notYet }],
   ["nap.v1.RunContainerRequest.registry_credentials", { reason: notYet }],
   ["nap.v1.GetContainerRequest.measure_size", { reason: notYet }],
-  ["nap.v1.RemoveContainerRequest.remove_volumes", { reason: "this engine has no volumes yet" }],
   ["nap.v1.ContainerFilter.networks", { reason: "this engine has no networks yet" }],
   ["nap.v1.ContainerFilter.volumes", { reason: "this engine has no volumes yet" }],
   ["nap.v1.ContainerFilter.exposed_ports", { reason: "this engine has no networks yet" }],
