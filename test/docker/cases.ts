@@ -370,6 +370,33 @@ function transportCases(open: () => DockerBench): void {
     }
   });
 
+  it("outlives a connection that breaks while a container is being run", async () => {
+    const { dockerd, bench } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "broken-"));
+    const name = bench.name("broken");
+    const command = { arguments: ["sleep", "60"] };
+    for (const last of ["created", "started"]) {
+      const proxy = await forward(dockerd.socket);
+      const engines = { far: { driver: "docker", url: `tcp://127.0.0.1:${proxy.port}` } };
+      const nap = await startNap(directory, { engines });
+      try {
+        const spec = { image: "nap-test:1", command };
+        const run = nap.containers.runContainer({ name: `${name}-${last}`, spec });
+        const reading = (async () => {
+          for await (const { event } of run) if (event.case === last) await proxy.close();
+        })();
+        const error = await failure(reading);
+        expect(error).to.include({ code: Code.UNAVAILABLE, reason: "ENGINE_UNREACHABLE" });
+        const { engines: listed } = await nap.engines.listEngines({});
+        expect(listed[0]?.state).to.equal(EngineState.UNREACHABLE);
+      } finally {
+        expect(await nap.stop()).to.equal(0);
+        bench.forget(`${name}-${last}`);
+      }
+    }
+    await bench.tidy();
+  });
+
   it("reaches a dockerd over TCP, says when it is away, and finds it again", async () => {
     const { dockerd } = open();
     const directory = mkdtempSync(join(dockerd.directory, "tcp-"));
