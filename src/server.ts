@@ -113,12 +113,10 @@ async function watchEngines(
 ): Promise<void> {
   while (!signal.aborted) {
     const probes = [...registry.engines].map((engine) => registry.probe(engine, signal));
-    for (const { status, value } of (await Promise.allSettled(probes)) as PromiseFulfilledResult<
-      Awaited<(typeof probes)[number]>
-    >[]) {
-      if (status !== "fulfilled") continue;
-      const serving = value.state === EngineState.HEALTHY ? "SERVING" : "NOT_SERVING";
-      health.setStatus(`engines/${value.name}`, serving);
+    // A probe fails only where the signal ends the watch.
+    for (const { name, state } of await Promise.all(probes).catch(() => [])) {
+      const serving = state === EngineState.HEALTHY ? "SERVING" : "NOT_SERVING";
+      health.setStatus(`engines/${name}`, serving);
     }
     await delay(healthMillis, undefined, { signal }).catch(() => undefined);
   }
@@ -137,5 +135,5 @@ async function drain(server: Server, calls: Calls): Promise<void> {
     clearTimeout(end);
   }
   // What an engine cannot cut short, such as a stop with a long grace, is not waited for for ever.
-  await Promise.race([calls.settled(), delay(cleanUpMillis, undefined, { ref: false })]);
+  await Promise.race([calls.settled(), delay(cleanUpMillis)]);
 }

@@ -1,5 +1,10 @@
 /** Keeps the beginning of a stream of bytes. */
 
+/** As much of each stream of a command is kept where its request says nothing of it. */
+export const defaultOutputBytes = 524_288;
+/** As much is kept of why a command did not start, however little output is wanted. */
+export const reasonBytes = 4096;
+
 /** The first bytes of a stream, at most as many as a limit says. */
 export class KeptBytes {
   readonly #chunks: Uint8Array[] = [];

@@ -12,8 +12,9 @@ import {
 } from "../../../gen/nap/v1/container_service_pb.js";
 import { ExitStatusSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
+import { environmentList } from "../../engine/environment.js";
 import type { NapError } from "../../engine/error.js";
-import { KeptBytes } from "../../engine/kept_bytes.js";
+import { defaultOutputBytes, KeptBytes, reasonBytes } from "../../engine/kept_bytes.js";
 import { sleep } from "../../engine/wait.js";
 import { DockerStatusError, pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
@@ -22,9 +23,6 @@ import { dockerError, hasStatus, meaning } from "./errors.js";
 import { outputBatches } from "./frames.js";
 import type { ExecJson } from "./json.js";
 
-const defaultOutputBytes = 524_288;
-/** As much is kept of why a command did not start, however little output is wanted. */
-const reasonBytes = 4096;
 /** How often a command that has closed its output is asked whether it has ended. */
 const endPollMillis = 20;
 
@@ -63,7 +61,7 @@ async function createExec(
     AttachStdout: true,
     AttachStderr: true,
     Cmd: spec.command,
-    Env: Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
+    Env: environmentList(spec.environment),
     WorkingDir: spec.workingDir ?? "",
     User: spec.user ?? "",
     Privileged: spec.privileged === true,

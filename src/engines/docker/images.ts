@@ -17,12 +17,12 @@ import {
 } from "../../../gen/nap/v1/image_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
+import { environmentMap } from "../../engine/environment.js";
 import { NapError, unless } from "../../engine/error.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { environmentOf } from "./convert/container_spec.js";
 import { healthProbeFromDocker } from "./convert/health_probe.js";
 import { portFromKey } from "./convert/network.js";
 import { hasStatus, meaning } from "./errors.js";
@@ -219,7 +219,7 @@ function configFromDocker(
   return {
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
     ...(config.Cmd && { command: { arguments: config.Cmd } }),
-    environment: environmentOf(config.Env),
+    environment: environmentMap(config.Env),
     workingDir: config.WorkingDir ?? "",
     user: config.User ?? "",
     exposedPorts: Object.keys(config.ExposedPorts ?? {}).map(portFromKey),

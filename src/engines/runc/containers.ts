@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { hostname as hostName } from "node:os";
-import { join, posix } from "node:path";
+import { join } from "node:path";
 import type { DescMessage } from "@bufbuild/protobuf";
 import { clone, create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
@@ -29,6 +29,7 @@ import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { fieldError, NapError } from "../../engine/error.js";
 import { madeBy, requestLabels } from "../../engine/labels.js";
+import { refuseTargetTwice } from "../../engine/mount_targets.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { containerMatches } from "../../engine/selection.js";
 import { sleep } from "../../engine/wait.js";
@@ -134,7 +135,7 @@ export async function createContainer(
       const description = "neither the request nor the image says what to run";
       throw fieldError([{ field: "spec.command", description, kind: "FIELD_INVALID" }]);
     }
-    refuseTargetTwice(spec.mounts.map(({ target }) => target));
+    refuseTargetTwice(spec.mounts);
     await requireBindSources(spec);
     const lower = await host.imageLock(() => unpackImage(host, found));
     const user = spec.user ?? image.user;
@@ -165,15 +166,6 @@ export async function createContainer(
     host.report(EventAction.CREATE, "create", container);
     return { stored, existed: false };
   });
-}
-
-function refuseTargetTwice(targets: readonly string[]): void {
-  const plain = targets.map((target) => posix.normalize(`${target}/`));
-  const twice = plain.findIndex((target, index) => plain.indexOf(target) < index);
-  if (twice < 0) return;
-  const field = `spec.mounts[${twice}].target`;
-  const description = `another mount has the target ${targets[twice]} already`;
-  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
 }
 
 async function requireBindSources({ mounts }: ContainerSpec): Promise<void> {

@@ -12,7 +12,8 @@ import {
   ExecSpecSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import { ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
-import { KeptBytes } from "../../engine/kept_bytes.js";
+import { environmentList } from "../../engine/environment.js";
+import { defaultOutputBytes, KeptBytes, reasonBytes } from "../../engine/kept_bytes.js";
 import type { Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { currentContainer } from "./containers.js";
@@ -20,10 +21,6 @@ import { runtimeError } from "./errors.js";
 import type { RuncHost } from "./host.js";
 import { resolveIdentity } from "./identity.js";
 import { readIfThere } from "./store.js";
-
-const defaultOutputBytes = 524_288;
-/** As much is kept of why a command did not start, however little output is wanted. */
-const reasonBytes = 4096;
 
 /** The part of a bundle that a command beside the first one takes over. */
 interface ProcessJson {
@@ -52,10 +49,7 @@ export function execMethods(host: RuncHost) {
         ...bundle.process,
         terminal: false,
         args: spec.command,
-        env: [
-          ...bundle.process.env,
-          ...Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
-        ],
+        env: [...bundle.process.env, ...environmentList(spec.environment)],
         cwd: spec.workingDir ?? bundle.process.cwd,
         ...(spec.user !== undefined && {
           user: await resolveIdentity(lower, spec.user, [], "exec.user"),

@@ -12,6 +12,7 @@ import {
   RestartMode,
   RestartPolicySchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
+import { environmentList, environmentMap } from "../../../engine/environment.js";
 import { clientLabels } from "../../../engine/labels.js";
 import type {
   ConfigJson,
@@ -85,7 +86,7 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
     ...(entrypoint && {
       Entrypoint: entrypoint.arguments.length > 0 ? entrypoint.arguments : [""],
     }),
-    Env: Object.entries(spec.environment).map(([name, value]) => `${name}=${value}`),
+    Env: environmentList(spec.environment),
     Labels: { ...spec.labels, ...ownLabels },
     ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
     ...(spec.user !== undefined && { User: spec.user }),
@@ -141,7 +142,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     image: config.Image ?? "",
     ...(config.Cmd && { command: { arguments: config.Cmd } }),
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
-    environment: environmentOf(config.Env),
+    environment: environmentMap(config.Env),
     labels: clientLabels(config.Labels ?? {}),
     ...text({
       workingDir: config.WorkingDir,
@@ -184,16 +185,6 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
 function text<K extends string>(values: Record<K, string | undefined>): Partial<Record<K, string>> {
   const set = Object.entries<string | undefined>(values).filter(([, value]) => value);
   return Object.fromEntries(set) as Partial<Record<K, string>>;
-}
-
-/** A map from a list of NAME=VALUE. A name alone, which removes the image's, has no value. */
-export function environmentOf(list: readonly string[] | null | undefined): StringMap {
-  return Object.fromEntries(
-    (list ?? []).map((entry) => {
-      const equals = entry.indexOf("=");
-      return equals < 0 ? [entry, ""] : [entry.slice(0, equals), entry.slice(equals + 1)];
-    }),
-  );
 }
 
 function restartFromDocker({ RestartPolicy: policy }: HostConfigJson): RestartPolicy | undefined {

@@ -1,5 +1,4 @@
 /** Converts mounts between messages and dockerd's HostConfig. */
-import { posix } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type { Mount, TmpfsMount, VolumesFrom } from "../../../../gen/nap/v1/container_spec_pb.js";
@@ -14,6 +13,7 @@ import {
   ContainerMountSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { fieldError } from "../../../engine/error.js";
+import { refuseTargetTwice } from "../../../engine/mount_targets.js";
 import type { HostConfigJson, MountJson, MountPointJson } from "../json.js";
 
 const propagations: readonly [MountPropagation, string][] = [
@@ -47,20 +47,6 @@ export function mountsToDocker(
       readOnly === undefined ? container : `${container}:${readOnly ? "ro" : "rw"}`,
     ),
   };
-}
-
-function refuseTargetTwice(mounts: readonly Mount[]): void {
-  const seen = new Set<string>();
-  for (const [index, { target }] of mounts.entries()) {
-    const path = posix.normalize(`${target}/`);
-    if (seen.has(path)) {
-      const description = `another mount has the target ${target} already`;
-      throw fieldError([
-        { field: `spec.mounts[${index}].target`, description, kind: "FIELD_INVALID" },
-      ]);
-    }
-    seen.add(path);
-  }
 }
 
 function hasOptions(source: Mount["source"]): boolean {

@@ -2,6 +2,7 @@
 import type { ContainerSpec, Mount, Resources } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { NamespaceMode } from "../../../../gen/nap/v1/container_spec_pb.js";
 import type { ImageConfig } from "../../../../gen/nap/v1/image_service_pb.js";
+import { environmentList } from "../../../engine/environment.js";
 import type { ContainerPaths } from "../store.js";
 
 /** The identity that a command runs under, resolved from the image's own files. */
@@ -57,7 +58,7 @@ export function environmentOf({ spec, image }: Pick<BundleSource, "spec" | "imag
   const hostname = spec.hostname ?? id.slice(0, 12);
   const all = { PATH: searchPath, HOSTNAME: hostname, ...image.environment, ...spec.environment };
   const terminal = spec.tty === true && !("TERM" in all) ? ["TERM=xterm"] : [];
-  return [...Object.entries(all).map(([name, value]) => `${name}=${value}`), ...terminal];
+  return [...environmentList(all), ...terminal];
 }
 
 /** The capabilities of the first process. */

@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type { ImageConfig } from "../../../../gen/nap/v1/image_service_pb.js";
 import { ImageConfigSchema } from "../../../../gen/nap/v1/image_service_pb.js";
+import { environmentMap } from "../../../engine/environment.js";
 import { PortProtocol } from "../../../../gen/nap/v1/types_pb.js";
 
 /** The parts of an image's configuration that are read. */
@@ -29,12 +30,7 @@ export interface OciConfig {
 /** What containers of the image have by default. */
 export function imageConfigOf(config: NonNullable<OciConfig["config"]>): ImageConfig {
   const init: MessageInitShape<typeof ImageConfigSchema> = {
-    environment: Object.fromEntries(
-      (config.Env ?? []).map((entry) => {
-        const equals = entry.indexOf("=");
-        return [entry.slice(0, equals), entry.slice(equals + 1)];
-      }),
-    ),
+    environment: environmentMap(config.Env),
     workingDir: config.WorkingDir ?? "",
     user: config.User ?? "",
     exposedPorts: Object.keys(config.ExposedPorts ?? {}).map((key) => ({
