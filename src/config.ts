@@ -9,11 +9,8 @@ import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
-
-/** Where to listen. */
-export type ListenAddress =
-  | { readonly kind: "unix"; readonly path: string }
-  | { readonly kind: "tcp"; readonly target: string };
+import type { Access, ListenAddress } from "./config_access.js";
+import { accessOf, identitiesSchema, listenAddress, listenSchema } from "./config_access.js";
 
 /** How to reach one engine. */
 export type EngineConfig = DockerConfig | RuncConfig;
@@ -43,6 +40,7 @@ export interface Config {
   readonly listen: readonly ListenAddress[];
   readonly engines: readonly EngineConfig[];
   readonly defaultEngine: string | undefined;
+  readonly credentials: Access["credentials"];
 }
 
 /** What `nap serve` says on the command line. */
@@ -78,7 +76,8 @@ const runcSchema = z
 const engineSchema = z.discriminatedUnion("driver", [dockerSchema, runcSchema]);
 
 const fileSchema = z.strictObject({
-  listen: z.array(z.string()).min(1).optional(),
+  listen: z.array(listenSchema).min(1).optional(),
+  identities: identitiesSchema.optional(),
   default_engine: engineName.optional(),
   engines: z.record(engineName, engineSchema).optional(),
 });
@@ -95,12 +94,19 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
   if (file.default_engine !== undefined && !names.includes(file.default_engine)) {
     throw new ConfigError(`default_engine: there is no engine "${file.default_engine}"`);
   }
-  const listen = flags.listen ?? file.listen ?? [`unix://${defaultSocket(env)}`];
-  return {
-    listen: listen.map((address) => listenAddress(address, flags.insecure ?? false)),
-    engines,
-    defaultEngine,
-  };
+  const said = flags.listen?.map((address) => ({ address }));
+  const listen = said ?? file.listen ?? [{ address: `unix://${defaultSocket(env)}` }];
+  const directory = flags.config === undefined ? process.cwd() : dirname(flags.config);
+  return asConfigError(() => {
+    const access = accessOf(file.identities ?? {});
+    const insecure = flags.insecure ?? false;
+    return {
+      listen: listen.map((address) => listenAddress(address, access, insecure, directory)),
+      engines,
+      defaultEngine,
+      credentials: access.credentials,
+    };
+  });
 }
 
 type ConfigFile = Omit<z.infer<typeof fileSchema>, "engines"> & { engines?: EngineConfig[] };
@@ -135,27 +141,20 @@ function readConfigFile(path: string): ConfigFile {
   };
 }
 
+function asConfigError<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new ConfigError((error as Error).message, { cause: error });
+  }
+}
+
 function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
     throw new ConfigError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
   }
-}
-
-function listenAddress(address: string, insecure: boolean): ListenAddress {
-  const unix = /^unix:\/\/(\/.+)$/.exec(address)?.[1];
-  if (unix !== undefined) return { kind: "unix", path: unix };
-  if (!/^(\[[0-9a-fA-F:]+\]|[^:/[\]]+):\d{1,5}$/.test(address)) {
-    throw new ConfigError(`listen: "${address}" is neither unix:///path nor host:port`);
-  }
-  if (!insecure) {
-    throw new ConfigError(
-      `listen: ${address} would let in anybody who reaches it, and whoever reaches an engine is ` +
-        "root on its host; listen on a unix socket, or say --insecure",
-    );
-  }
-  return { kind: "tcp", target: address };
 }
 
 function defaultSocket(env: Environment): string {

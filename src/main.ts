@@ -10,8 +10,9 @@ import type { Engine } from "./engine/engine.js";
 import { Registry } from "./engine/registry.js";
 import { createDockerEngine } from "./engines/docker/engine.js";
 import { createRuncEngine } from "./engines/runc/engine.js";
+import { ListenError } from "./listener.js";
 import type { RunningServer } from "./server.js";
-import { ListenError, startServer } from "./server.js";
+import { startServer } from "./server.js";
 
 const help = `nap, one stable gRPC interface to container engines
 
@@ -62,7 +63,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     if (address.kind !== "unix") continue;
     await mkdir(dirname(address.path), { recursive: true, mode: 0o750 });
   }
-  const server = await startServer(registryOf(config), config.listen);
+  const server = await startServer(registryOf(config), config);
   announce(config, server);
   await new Promise((resolve) => {
     process.once("SIGTERM", resolve).once("SIGINT", resolve);

@@ -1,18 +1,32 @@
 /** The gRPC server: its services, its health, its listeners and its end. */
-import { rm, stat } from "node:fs/promises";
-import { connect } from "node:net";
+import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { Health } from "../gen/health/v1/health_pb.js";
 import { EngineState } from "../gen/nap/v1/engine_service_pb.js";
-import type { ListenAddress } from "./config.js";
+import type { ListenAddress } from "./config_access.js";
+import type { Credentials } from "./engine/identity.js";
 import type { Registry } from "./engine/registry.js";
 import { services } from "./engine/registry.js";
+import type { Listener } from "./listener.js";
+import { openListener } from "./listener.js";
+import { Gate } from "./rpc/authenticate.js";
+import type { Binding } from "./rpc/bind.js";
 import { Calls } from "./rpc/bind.js";
 import { reflection } from "./rpc/reflection.js";
 import { routes } from "./rpc/route.js";
+
+/** What one client may take of the server. */
+const limits = {
+  "grpc.max_receive_message_length": 4 * 1024 * 1024,
+  // Streams of one connection; gRPC clients wait for a free one.
+  "grpc.max_concurrent_streams": 1000,
+  // A connection whose other side is gone, or never spoke, is found and closed.
+  "grpc.keepalive_time_ms": 60_000,
+  "grpc.keepalive_timeout_ms": 20_000,
+};
 
 /** The time between two looks at whether the engines answer. */
 const healthMillis = 5000;
@@ -20,11 +34,6 @@ const healthMillis = 5000;
 const drainMillis = 10_000;
 /** How long the clean-up of calls that were ended may take. */
 const cleanUpMillis = 5000;
-
-/** An address that cannot be listened on. The message says why. */
-export class ListenError extends Error {
-  override readonly name = "ListenError";
-}
 
 /** A server that listens. */
 export interface RunningServer {
@@ -34,75 +43,75 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
+/** What is served, where, and to whom. */
+export interface ServerConfig {
+  readonly listen: readonly ListenAddress[];
+  readonly credentials: Credentials;
+}
+
 /** Serves the engines of `registry` at every address, or fails and listens nowhere. */
 export async function startServer(
   registry: Registry,
-  listen: readonly ListenAddress[],
+  { listen, credentials }: ServerConfig,
 ): Promise<RunningServer> {
-  const server = new Server({ "grpc.max_receive_message_length": 4 * 1024 * 1024 });
   const calls = new Calls();
-  const contract = services.map(({ desc }) => desc);
-  for (const { definition, implementation } of [
-    ...routes(registry, calls),
-    // Clients decode the details of errors by reflection, too.
-    ...reflection([...contract, Health], [file_google_rpc_error_details], calls),
-  ]) {
-    server.addService(definition, implementation);
-  }
   const health = new HealthImplementation({ "": "SERVING" });
-  for (const { typeName } of contract) health.setStatus(typeName, "SERVING");
-  health.addToServer(server);
-
-  const addresses: string[] = [];
+  for (const { desc } of services) health.setStatus(desc.typeName, "SERVING");
+  const open: { server: Server; listener: Listener }[] = [];
   try {
-    for (const address of listen) addresses.push(await bindAddress(server, address));
+    for (const address of listen) {
+      const gate = new Gate(credentials, address.fallback);
+      const server = newServer(registry, health, { calls, gate });
+      const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+      const accept = (connection: Socket): void => injector.injectConnection(connection);
+      open.push({ server, listener: await openListener(address, accept, warn) });
+    }
   } catch (error) {
-    server.forceShutdown();
+    await closeAll(open);
     throw error;
   }
   const watching = new AbortController();
   const watched = watchEngines(registry, health, watching.signal);
   return {
-    addresses,
+    addresses: open.map(({ listener }) => listener.address),
     stop: async () => {
       watching.abort();
       await watched;
       health.setStatus("", "NOT_SERVING");
-      await drain(server, calls);
+      await Promise.all(open.map(({ listener }) => listener.close()));
+      await drain(
+        open.map(({ server }) => server),
+        calls,
+      );
       await registry.close();
     },
   };
 }
 
-async function bindAddress(server: Server, address: ListenAddress): Promise<string> {
-  if (address.kind === "unix") await removeDeadSocket(address.path);
-  const target = address.kind === "unix" ? `unix:${address.path}` : address.target;
-  // The socket is made by the bind itself, so its mode is a matter of the umask there.
-  const umask = address.kind === "unix" ? process.umask(0o117) : undefined;
-  try {
-    const port = await new Promise<number>((resolve, reject) => {
-      const done = (error: Error | null, bound: number): void =>
-        error ? reject(new ListenError(error.message, { cause: error })) : resolve(bound);
-      server.bindAsync(target, ServerCredentials.createInsecure(), done);
-    });
-    return address.kind === "unix" ? target : target.replace(/:\d+$/, `:${port}`);
-  } finally {
-    if (umask !== undefined) process.umask(umask);
+/** A server for the connections of one listener. */
+function newServer(registry: Registry, health: HealthImplementation, binding: Binding): Server {
+  const server = new Server({ ...limits, interceptors: [binding.gate.interceptor] });
+  const contract = services.map(({ desc }) => desc);
+  for (const { definition, implementation } of [
+    ...routes(registry, binding),
+    // Clients decode the details of errors by reflection, too.
+    ...reflection([...contract, Health], [file_google_rpc_error_details], binding),
+  ]) {
+    server.addService(definition, implementation);
+  }
+  health.addToServer(server);
+  return server;
+}
+
+async function closeAll(open: readonly { server: Server; listener: Listener }[]): Promise<void> {
+  for (const { server, listener } of open) {
+    await listener.close();
+    server.forceShutdown();
   }
 }
 
-/** A socket that nobody listens on is left over from a server that was killed. */
-async function removeDeadSocket(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found === undefined) return;
-  if (!found.isSocket()) throw new ListenError(`${path} exists and is not a socket`);
-  const answered = await new Promise<boolean>((resolve) => {
-    const probe = connect(path);
-    probe.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    probe.once("connect", () => probe.destroy());
-  });
-  if (answered) throw new ListenError(`another server listens on ${path}`);
-  await rm(path);
+function warn(message: string): void {
+  process.stderr.write(`nap: ${message}\n`);
 }
 
 /** Keeps each engine's health entry, `engines/<name>`, true until the signal. */
@@ -123,14 +132,16 @@ async function watchEngines(
 }
 
 /** Streams end at once, other calls have a while, and then their clean-up has one. */
-async function drain(server: Server, calls: Calls): Promise<void> {
+async function drain(servers: readonly Server[], calls: Calls): Promise<void> {
   calls.endStreams();
   const end = setTimeout(() => {
     calls.endAll();
-    server.forceShutdown();
+    for (const server of servers) server.forceShutdown();
   }, drainMillis);
   try {
-    await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+    const shutDown = (server: Server): Promise<void> =>
+      new Promise((resolve) => server.tryShutdown(() => resolve()));
+    await Promise.all(servers.map(shutDown));
   } finally {
     clearTimeout(end);
   }

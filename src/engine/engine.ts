@@ -29,6 +29,7 @@ import type { EngineService } from "../../gen/nap/v1/engine_service_pb.js";
 import type { ImageService } from "../../gen/nap/v1/image_service_pb.js";
 import type { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
 import type { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
+import type { Identity } from "./identity.js";
 import type { Support } from "./support.js";
 
 /** What every method gets beside its request. */
@@ -38,6 +39,8 @@ export interface Call {
    * or a stream takes it. A change is not cut short by it once it has been sent to the engine.
    */
   readonly signal: AbortSignal;
+  /** Who calls. */
+  readonly identity: Identity;
 }
 
 type Input<M extends Pick<DescMethod, "input">> = MessageShape<M["input"]>;

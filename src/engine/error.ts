@@ -37,6 +37,7 @@ export const errorKinds = [
   "NETWORK_DRIVER_NOT_FOUND",
   "NETWORK_NOT_FOUND",
   "NETWORK_PREDEFINED",
+  "PERMISSION_DENIED",
   "REGISTRY_AUTH_REQUIRED",
   "REGISTRY_UNREACHABLE",
   "REQUEST_ID_REUSED",
@@ -47,6 +48,8 @@ export const errorKinds = [
   "SLOW_CONSUMER",
   "SUBNET_IN_USE",
   "TERMINAL_NOT_FOUND",
+  "TOO_MANY_CALLS",
+  "UNAUTHENTICATED",
   "VOLUME_DRIVER_NOT_FOUND",
   "VOLUME_NOT_FOUND",
 ] as const;
@@ -74,6 +77,8 @@ export interface ErrorDetails {
   readonly users?: readonly string[];
   /** The engine's own words. */
   readonly engineMessage?: string;
+  /** Where a stream ended: what it would go on from. */
+  readonly cursor?: string;
   /** When a retry makes sense, in milliseconds from now. */
   readonly retryAfterMillis?: number;
 }

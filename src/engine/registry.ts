@@ -16,6 +16,8 @@ import { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
 import { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
 import type { Connection, Engine, Methods } from "./engine.js";
 import { NapError } from "./error.js";
+import type { Identity } from "./identity.js";
+import { denied, matchesAny } from "./identity.js";
 
 /** The services of the contract, each with the engine's member that implements it. */
 export const services = [
@@ -45,13 +47,19 @@ export class Registry {
     return this.#engines.values();
   }
 
-  /** The engine that a request names. Fails with ENGINE_REQUIRED and ENGINE_NOT_FOUND. */
-  get(name: string): Engine {
+  /**
+   * The engine that a request names. Fails with ENGINE_REQUIRED, with PERMISSION_DENIED where the
+   * identity may not use it, whether it exists or not, and with ENGINE_NOT_FOUND.
+   */
+  get(name: string, identity: Identity): Engine {
     const wanted = name === "" ? this.#defaultName : name;
-    const known = [...this.#engines.keys()].join(", ") || "none";
+    const known = [...this.#visible(identity)].map((engine) => engine.name).join(", ") || "none";
     if (wanted === undefined) {
       const message = `engine: is required, since there is no default engine (there are: ${known})`;
       throw new NapError("ENGINE_REQUIRED", message);
+    }
+    if (!matchesAny(identity.engines, wanted)) {
+      throw denied(identity, `it may not use the engine "${wanted}"`);
     }
     const engine = this.#engines.get(wanted);
     if (engine === undefined) {
@@ -63,13 +71,14 @@ export class Registry {
 
   /** The methods of EngineService that need no engine's own implementation. */
   readonly methods: Methods<typeof EngineService> = {
-    listEngines: async (_request, { signal }) => {
-      const engines = await Promise.all([...this.engines].map((e) => this.probe(e, signal)));
+    listEngines: async (_request, { signal, identity }) => {
+      const visible = this.#visible(identity);
+      const engines = await Promise.all(visible.map((engine) => this.probe(engine, signal)));
       return create(ListEnginesResponseSchema, { engines });
     },
 
     getEngine: async (request, call) => {
-      const engine = this.get(request.engine);
+      const engine = this.get(request.engine, call.identity);
       const connection = await engine.connect(call.signal, true);
       const answer = await engine.system?.getEngine?.(request, call);
       return create(GetEngineResponseSchema, {
@@ -78,8 +87,8 @@ export class Registry {
       });
     },
 
-    getEngineCapabilities: async (request, { signal }) => {
-      const engine = this.get(request.engine);
+    getEngineCapabilities: async (request, { signal, identity }) => {
+      const engine = this.get(request.engine, identity);
       const { support } = await engine.connect(signal);
       const methods = [...this.#methodNames(engine)];
       const namesOf = (wanted: boolean): string[] =>
@@ -115,6 +124,10 @@ export class Registry {
   /** Closes every engine. */
   async close(): Promise<void> {
     await Promise.all([...this.engines].map((engine) => engine.close()));
+  }
+
+  #visible({ engines }: Identity): Engine[] {
+    return [...this.engines].filter(({ name }) => matchesAny(engines, name));
   }
 
   #healthy(engine: Engine, { version, apiVersion }: Connection): EngineMessage {

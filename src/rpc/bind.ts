@@ -14,7 +14,9 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { Call } from "../engine/engine.js";
+import type { Gate } from "./authenticate.js";
 import { NapError } from "../engine/error.js";
+import type { Identity } from "../engine/identity.js";
 import { statusOf } from "./status.js";
 
 /** Answers one call of a method. Its messages are of the method's types. */
@@ -33,6 +35,7 @@ const identity = (bytes: Buffer): Buffer => bytes;
 /** The calls that a server has under way. */
 export class Calls {
   readonly #running = new Set<Promise<void>>();
+  readonly #counts = new Map<Identity, number>();
   readonly #streams = new AbortController();
   readonly #others = new AbortController();
 
@@ -44,6 +47,21 @@ export class Calls {
   track(call: Promise<void>): Promise<void> {
     this.#running.add(call);
     return call.finally(() => this.#running.delete(call));
+  }
+
+  /** Counts a call of this identity. Fails with TOO_MANY_CALLS where it has as many as it may. */
+  enter(identity: Identity): void {
+    const count = this.#counts.get(identity) ?? 0;
+    if (count >= identity.maxCalls) {
+      const message = `the identity "${identity.name}" has ${count} calls under way, and may have no more`;
+      throw new NapError("TOO_MANY_CALLS", message, { retryAfterMillis: 1000 });
+    }
+    this.#counts.set(identity, count + 1);
+  }
+
+  /** Takes back one {@link enter}. */
+  leave(identity: Identity): void {
+    this.#counts.set(identity, (this.#counts.get(identity) ?? 1) - 1);
   }
 
   /** Ends all streams; other calls may finish. */
@@ -66,11 +84,18 @@ function stopping(): NapError {
   return new NapError("SERVER_STOPPING", "the server stops", { retryAfterMillis: 1000 });
 }
 
+/** What all services of one listener are bound with. */
+export interface Binding {
+  readonly calls: Calls;
+  /** Tells who calls. */
+  readonly gate: Gate;
+}
+
 /** Binds every method of `service` to the handler that `handlerOf` gives for it. */
 export function bind(
   service: DescService,
   handlerOf: (method: DescMethod) => Handler,
-  calls: Calls,
+  { calls, gate }: Binding,
 ): BoundService {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
@@ -86,7 +111,7 @@ export function bind(
       responseDeserialize: identity,
     };
     implementation[method.name] = (call: GrpcCall) =>
-      void calls.track(serve(method, handler, call, calls.endOf(method)));
+      void calls.track(serve(method, handler, call, { calls, gate }));
   }
   return { definition, implementation };
 }
@@ -96,8 +121,9 @@ async function serve(
   method: DescMethod,
   handler: Handler,
   call: GrpcCall,
-  end: AbortSignal,
+  { calls, gate }: Binding,
 ): Promise<void> {
+  const end = calls.endOf(method);
   const abort = new AbortController();
   const { signal } = abort;
   call.once("cancelled", () => {
@@ -106,8 +132,15 @@ async function serve(
   const onStop = (): void => abort.abort(end.reason);
   end.addEventListener("abort", onStop, { once: true });
   try {
-    for await (const response of handler(requestsOf(method, call, signal), { signal })) {
-      await write(call, toBinary(method.output, response), signal);
+    const identity = gate.identityOf(call.metadata);
+    calls.enter(identity);
+    try {
+      const requests = requestsOf(method, call, signal);
+      for await (const response of handler(requests, { signal, identity })) {
+        await write(call, toBinary(method.output, response), signal);
+      }
+    } finally {
+      calls.leave(identity);
     }
     call.end();
   } catch (error) {

@@ -21,7 +21,7 @@ import {
   ServerReflection as ServerReflectionAlpha,
   ServerReflectionResponseSchema as AlphaResponseSchema,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import type { BoundService, Calls } from "./bind.js";
+import type { Binding, BoundService } from "./bind.js";
 import { bind } from "./bind.js";
 
 type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undefined }>;
@@ -33,7 +33,7 @@ type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undef
 export function reflection(
   services: readonly DescService[],
   further: readonly DescFile[],
-  calls: Calls,
+  binding: Binding,
 ): BoundService[] {
   const listed = [...services, ServerReflection, ServerReflectionAlpha];
   const roots = [...listed.map(({ file }) => file), ...further];
@@ -52,7 +52,7 @@ export function reflection(
             yield create(schema, { validHost, originalRequest, messageResponse } as object);
           }
         },
-      calls,
+      binding,
     );
   return [
     serve(ServerReflection, ServerReflectionResponseSchema),

@@ -11,8 +11,9 @@ import { fieldError, NapError } from "../engine/error.js";
 import type { Registry } from "../engine/registry.js";
 import { services } from "../engine/registry.js";
 import { unsupportedFields } from "../engine/support.js";
-import type { BoundService, Calls, Handler } from "./bind.js";
+import type { Binding, BoundService, Handler } from "./bind.js";
 import { bind } from "./bind.js";
+import { admitMethod, admitRequest } from "./policy.js";
 import { contractViolations } from "./validate.js";
 
 type EngineMember = (typeof services)[number]["member"];
@@ -28,12 +29,12 @@ type UntypedMethod = (
 ) => Promise<Message> | AsyncGenerator<Message>;
 
 /** Binds the services of the contract to the engines of `registry`. */
-export function routes(registry: Registry, calls: Calls): BoundService[] {
+export function routes(registry: Registry, binding: Binding): BoundService[] {
   return services.map(({ desc, member }) =>
     bind(
       desc,
       (method) => (requests, call) => route(registry, member, method, requests, call),
-      calls,
+      binding,
     ),
   );
 }
@@ -45,6 +46,7 @@ async function* route(
   requests: AsyncIterable<Message>,
   call: Call,
 ): ReturnType<Handler> {
+  admitMethod(call.identity, method);
   const incoming = requests[Symbol.asyncIterator]();
   const first = await nextRequest(incoming);
   if (first === undefined) throw missingRequest(method);
@@ -56,7 +58,8 @@ async function* route(
     yield* answers(own(first, call));
     return;
   }
-  const engine = registry.get(first.engine ?? "");
+  const engine = registry.get(first.engine ?? "", call.identity);
+  admitRequest(call.identity, first, []);
   try {
     const implementation = implementationOf(engine, member, method);
     const input = await admit(engine, violations, method, first, incoming, call);

@@ -51,6 +51,7 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
   NETWORK_DRIVER_NOT_FOUND: Code.NOT_FOUND,
   NETWORK_NOT_FOUND: Code.NOT_FOUND,
   NETWORK_PREDEFINED: Code.FAILED_PRECONDITION,
+  PERMISSION_DENIED: Code.PERMISSION_DENIED,
   REGISTRY_AUTH_REQUIRED: Code.FAILED_PRECONDITION,
   REGISTRY_UNREACHABLE: Code.UNAVAILABLE,
   REQUEST_ID_REUSED: Code.INVALID_ARGUMENT,
@@ -61,6 +62,8 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
   SLOW_CONSUMER: Code.RESOURCE_EXHAUSTED,
   SUBNET_IN_USE: Code.FAILED_PRECONDITION,
   TERMINAL_NOT_FOUND: Code.FAILED_PRECONDITION,
+  TOO_MANY_CALLS: Code.RESOURCE_EXHAUSTED,
+  UNAUTHENTICATED: Code.UNAUTHENTICATED,
   VOLUME_DRIVER_NOT_FOUND: Code.NOT_FOUND,
   VOLUME_NOT_FOUND: Code.NOT_FOUND,
 };
@@ -166,8 +169,10 @@ const resourceTypes: Readonly<Record<string, string | undefined>> = {
   VOLUME_NOT_FOUND: "nap.v1.Volume",
 };
 
-function infoMetadata({ engine, resource, engineMessage }: ErrorDetails): Record<string, string> {
+function infoMetadata(details: ErrorDetails): Record<string, string> {
+  const { engine, resource, engineMessage, cursor } = details;
   const metadata: Record<string, string> = {};
+  if (cursor !== undefined) metadata["cursor"] = cursor;
   if (engine !== undefined) metadata["engine"] = engine;
   if (resource !== undefined) metadata["resource"] = clip(resource, most.text);
   if (engineMessage !== undefined) metadata["engine_message"] = clip(engineMessage, most.message);

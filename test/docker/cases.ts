@@ -17,6 +17,7 @@ import type { Bench } from "../conformance/bench.js";
 import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
+import { accessCases } from "./access.js";
 import { importMessages } from "../conformance/images.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import { startDockerd } from "../support/dockerd.js";
@@ -40,6 +41,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("transports", () => transportCases(open));
   describe("registries", () => registryCases(open));
   describe("server", () => serverCases(open));
+  describe("access", () => accessCases(open));
 }
 
 function errorCases(open: () => DockerBench): void {

@@ -28,6 +28,8 @@ type Reply<M extends Shapes> = MessageShape<M["output"]>;
 export interface CallControl {
   readonly signal?: AbortSignal;
   readonly timeoutMillis?: number;
+  /** Sent as metadata. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 type CallOf<M extends Shapes> = {
@@ -80,10 +82,10 @@ export class RpcError extends Error {
   }
 }
 
-/** One channel to a server. */
-export function openChannel(address: string): Client {
+/** One channel to a server, by default without encryption. */
+export function openChannel(address: string, secure = credentials.createInsecure()): Client {
   const noLimit = { "grpc.max_receive_message_length": -1, "grpc.use_local_subchannel_pool": 1 };
-  return new Client(address, credentials.createInsecure(), noLimit);
+  return new Client(address, secure, noLimit);
 }
 
 /** The client of a service over a channel. */
@@ -118,7 +120,7 @@ async function* callStream(
   channel: Client,
   method: DescMethod,
   requests: Iterable<object> | AsyncIterable<object>,
-  { signal, timeoutMillis }: CallControl,
+  { signal, timeoutMillis, headers = {} }: CallControl,
 ): AsyncGenerator<object> {
   const options: CallOptions =
     timeoutMillis === undefined ? {} : { deadline: Date.now() + timeoutMillis };
@@ -127,7 +129,7 @@ async function* callStream(
     (message: object) =>
       Buffer.from(toBinary(method.input, create(method.input, message as never))),
     (bytes: Buffer) => fromBinary(method.output, bytes),
-    new Metadata(),
+    Metadata.fromHttp2Headers(headers),
     options,
   );
   const onAbort = (): void => stream.cancel();

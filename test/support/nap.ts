@@ -10,6 +10,7 @@ import { EngineService } from "../../gen/nap/v1/engine_service_pb.js";
 import { ImageService } from "../../gen/nap/v1/image_service_pb.js";
 import { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
 import { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
+import type { Client } from "@grpc/grpc-js";
 import type { ClientOf } from "./client.js";
 import { clientOf, openChannel } from "./client.js";
 
@@ -28,6 +29,8 @@ export interface Clients {
 export interface TestNap extends Clients {
   /** As grpc-js dials it. */
   readonly address: string;
+  /** All addresses that it listens on, in the order of its configuration. */
+  readonly addresses: readonly string[];
   readonly pid: number;
   /** The paths and kinds of its open files. */
   openFiles(): string[];
@@ -36,8 +39,9 @@ export interface TestNap extends Clients {
 }
 
 /**
- * Starts `nap serve` with a configuration, in a directory for its socket. With `namespacesOf` it runs
- * in the namespaces of that process, and ends with them.
+ * Starts `nap serve` with a configuration, in a directory for its socket, on which it listens unless
+ * the configuration says where. With `namespacesOf` it runs in the namespaces of that process, and
+ * ends with them.
  */
 export async function startNap(
   directory: string,
@@ -47,24 +51,22 @@ export async function startNap(
   const file = join(directory, "nap.json");
   writeFileSync(file, JSON.stringify(config));
   const socket = join(directory, "nap.sock");
-  const serve = [program, "serve", "--config", file, "--listen", `unix://${socket}`];
+  const listen = "listen" in config ? [] : ["--listen", `unix://${socket}`];
+  const serve = [program, "serve", "--config", file, ...listen];
   const server =
     namespacesOf === undefined
       ? spawn(process.execPath, serve)
       : spawn("nsenter", ["-t", String(namespacesOf), "-a", process.execPath, ...serve]);
-  await listening(server);
-  const address = `unix:${socket}`;
+  const addresses = await listening(server);
+  const [address = ""] = addresses;
   const channel = openChannel(address);
   const pid = namespacesOf === undefined ? server.pid : childOf(server.pid);
   if (pid === undefined) throw new Error("nap has no process id");
   return {
     address,
+    addresses,
     pid,
-    containers: clientOf(channel, ContainerService),
-    volumes: clientOf(channel, VolumeService),
-    networks: clientOf(channel, NetworkService),
-    images: clientOf(channel, ImageService),
-    engines: clientOf(channel, EngineService),
+    ...clientsOf(channel),
     openFiles: () => openFiles(pid),
     stop: async () => {
       if (server.exitCode !== null) return server.exitCode;
@@ -77,14 +79,27 @@ export async function startNap(
   };
 }
 
+/** The five services over one channel. */
+export function clientsOf(channel: Client): Clients {
+  return {
+    containers: clientOf(channel, ContainerService),
+    volumes: clientOf(channel, VolumeService),
+    networks: clientOf(channel, NetworkService),
+    images: clientOf(channel, ImageService),
+    engines: clientOf(channel, EngineService),
+  };
+}
+
 /** nsenter forks to enter a namespace of process ids, and waits. */
 function childOf(pid: number | undefined): number {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
   return Number(children.trim().split(" ")[0]);
 }
 
-async function listening(server: ChildProcess): Promise<void> {
+/** The addresses that it says it listens on, once it has said all. */
+async function listening(server: ChildProcess): Promise<string[]> {
   const said: string[] = [];
+  const addresses: string[] = [];
   const exited = once(server, "exit").then(([code]) => {
     throw new Error(`nap exited with ${String(code)}:\n${said.join("\n")}`);
   });
@@ -97,10 +112,13 @@ async function listening(server: ChildProcess): Promise<void> {
   const ready = new Promise<void>((resolve) => {
     lines.on("line", (line) => {
       said.push(line);
-      if (line.startsWith("nap: listening")) resolve();
+      const address = /^nap: listening on (.+)$/.exec(line)?.[1];
+      if (address !== undefined) addresses.push(address);
+      if (line.startsWith("nap: try")) resolve();
     });
   });
   await Promise.race([ready, exited]);
+  return addresses;
 }
 
 function openFiles(pid: number): string[] {

@@ -30,10 +30,9 @@ describe("configuration", () => {
     expect(config.engines.map(({ name }) => name)).to.deep.equal(["web1", "web2"]);
     const [first] = config.engines;
     expect(first?.driver === "docker" && first.tls?.key?.toString()).to.equal("pem");
-    expect(config).to.deep.include({
-      defaultEngine: "web1",
-      listen: [{ kind: "unix", path: "/tmp/x.sock" }],
-    });
+    expect(config.defaultEngine).to.equal("web1");
+    expect(config.listen).to.have.length(1);
+    expect(config.listen[0]).to.include({ kind: "unix", path: "/tmp/x.sock", mode: 0o660 });
   });
 
   for (const [claim, text, words] of [
@@ -53,6 +52,85 @@ describe("configuration", () => {
     });
   }
 
+  it("gives identities what the file says, and little where it says nothing", () => {
+    const hash = `sha256:${"0".repeat(64)}`;
+    const { listen, credentials } = loadConfig({
+      config: file(`
+        listen:
+          - {address: "unix:///tmp/x.sock", owner: 7, group: nogroup, mode: "0600", identity: ops}
+          - {address: "0.0.0.0:7443", tls: {cert: c.pem, key: k.pem, client_ca: /ca.pem}}
+          - "127.0.0.1:7080"
+        identities:
+          ops: {role: operate, engines: [web*], certificates: ["spiffe://a/ops"]}
+          root: {role: admin, token_hashes: ["${hash}"]}
+        engines: {web: {driver: docker, url: "unix:///x"}}`),
+    });
+    const ops = {
+      name: "ops",
+      role: "operate",
+      engines: ["web*"],
+      bindRoots: [],
+      privilegedOptions: false,
+      imageChanges: false,
+      ownResourcesOnly: false,
+      maxCalls: 1000,
+    } as const;
+    expect(credentials.certificates.get("spiffe://a/ops")).to.deep.equal(ops);
+    expect(credentials.tokens.get("0".repeat(64))).to.deep.include({
+      bindRoots: ["*"],
+      privilegedOptions: true,
+      imageChanges: true,
+    });
+    const [socket, secure, plain] = listen;
+    expect(socket).to.include({ owner: "7", group: "nogroup", mode: 0o600 });
+    expect(socket?.fallback).to.deep.equal(ops);
+    expect(secure).to.deep.include({
+      fallback: undefined,
+      tls: {
+        cert: join(directory, "c.pem"),
+        key: join(directory, "k.pem"),
+        clientCa: "/ca.pem",
+        clientCertificateRequired: true,
+      },
+    });
+    expect(plain?.fallback).to.equal(undefined);
+  });
+
+  const token = `identities: {a: {role: read, token_hashes: ["sha256:${"1".repeat(64)}"]}}`;
+  const tls = "tls: {cert: c, key: k}";
+  for (const [claim, text, words] of [
+    ["TLS alone, which lets in anybody", `listen: [{address: "1.2.3.4:1", ${tls}}]`, /--insecure/],
+    ["tokens in the clear beyond this host", `listen: ["1.2.3.4:1"]\n${token}`, /in the clear/],
+    [
+      "an identity for whoever reaches a port",
+      `listen: [{address: "1.2.3.4:1", ${tls}, identity: a}]\n${token}`,
+      /--insecure/,
+    ],
+    ["a listener's identity that is none", 'listen: [{address: "unix:///x", identity: b}]', /"b"/],
+    ["a mode that is none", 'listen: [{address: "unix:///x", mode: "0999"}]', /listen/],
+    ["TLS on a unix socket", `listen: [{address: "unix:///x", ${tls}}]`, /no tls/],
+    ["an owner of a port", `listen: [{address: "127.0.0.1:1", owner: a}]\n${token}`, /unix socket/],
+    ["a token that is not hashed", "identities: {a: {role: read, token_hashes: [x]}}", /sha256:/],
+    ["a role that does not exist", "identities: {a: {role: root}}", /role/],
+    [
+      "an identity's name that may not stand in a path",
+      "identities: {../a: {role: read}}",
+      /identities/,
+    ],
+    [
+      "one certificate for two identities",
+      "identities: {a: {role: read, certificates: [x]}, b: {role: read, certificates: [x]}}",
+      /"x" is the identity "a"/,
+    ],
+  ] as const) {
+    it(`refuses ${claim}`, () => {
+      expect(() => loadConfig({ config: file(`engines: {}\n${text}`) })).to.throw(
+        ConfigError,
+        words,
+      );
+    });
+  }
+
   it("refuses a file that is not there", () => {
     expect(() => loadConfig({ config: join(directory, "no") })).to.throw(ConfigError, /ENOENT/);
   });
@@ -60,9 +138,9 @@ describe("configuration", () => {
   it("refuses to listen on TCP unless told that it is insecure", () => {
     const listen = ["127.0.0.1:7777"];
     expect(() => loadConfig({ listen })).to.throw(ConfigError, /--insecure/);
-    expect(loadConfig({ listen, insecure: true }).listen).to.deep.equal([
-      { kind: "tcp", target: "127.0.0.1:7777" },
-    ]);
+    const [insecure] = loadConfig({ listen, insecure: true }).listen;
+    expect(insecure).to.include({ kind: "tcp", host: "127.0.0.1", port: 7777, tls: undefined });
+    expect(insecure?.fallback?.name).to.equal("local");
     expect(() => loadConfig({ listen: ["nonsense"] })).to.throw(ConfigError, /neither/);
   });
 

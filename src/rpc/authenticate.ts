@@ -1,0 +1,100 @@
+/** Finds out who calls: by bearer token, client certificate, or the listener reached. */
+import { createHash, X509Certificate } from "node:crypto";
+import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
+import { ServerInterceptingCall } from "@grpc/grpc-js";
+import type { Credentials, Identity } from "../engine/identity.js";
+import { NapError } from "../engine/error.js";
+import { statusOf } from "./status.js";
+
+/**
+ * The gate that every call of one listener passes, also those of health and reflection. A bearer
+ * token that is sent decides, good or bad; else the client's certificate; else the listener.
+ */
+export class Gate {
+  readonly #credentials: Credentials;
+  readonly #fallback: Identity | undefined;
+  readonly #admitted = new WeakMap<Metadata, Identity>();
+
+  /** Without `fallback` a call without credentials is refused. */
+  constructor(credentials: Credentials, fallback?: Identity) {
+    this.#credentials = credentials;
+    this.#fallback = fallback;
+  }
+
+  /** Refuses calls of nobody with UNAUTHENTICATED before anything reads them. */
+  readonly interceptor: ServerInterceptor = (_method, call) =>
+    new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, proceed) => {
+            try {
+              const { sslPeerCertificate } = call.getAuthContext();
+              this.#admitted.set(metadata, this.#identify(metadata, sslPeerCertificate?.raw));
+            } catch (error) {
+              call.sendStatus(statusOf(error));
+              return;
+            }
+            proceed(metadata);
+          },
+        }),
+    });
+
+  /** The identity that sent this metadata, which the interceptor has admitted. */
+  identityOf(metadata: Metadata): Identity {
+    const identity = this.#admitted.get(metadata);
+    if (identity === undefined) throw unauthenticated("the call has not been admitted");
+    return identity;
+  }
+
+  #identify(metadata: Metadata, certificate: Uint8Array | undefined): Identity {
+    const sent = metadata.get("authorization");
+    if (sent.length > 0) {
+      const token = sent.length === 1 ? /^Bearer +(\S+)$/i.exec(String(sent[0]))?.[1] : undefined;
+      const digest = token && createHash("sha256").update(token).digest("hex");
+      const identity = digest && this.#credentials.tokens.get(digest);
+      if (!identity) throw unauthenticated("the bearer token is not known");
+      return identity;
+    }
+    if (certificate !== undefined) {
+      for (const name of certificateNames(new X509Certificate(certificate))) {
+        const identity = this.#credentials.certificates.get(name);
+        if (identity !== undefined) return identity;
+      }
+      if (this.#fallback === undefined) {
+        throw unauthenticated("the client certificate names no identity of this server");
+      }
+    }
+    if (this.#fallback !== undefined) return this.#fallback;
+    throw unauthenticated("send a bearer token or a client certificate");
+  }
+}
+
+function unauthenticated(message: string): NapError {
+  return new NapError("UNAUTHENTICATED", message);
+}
+
+/** The names in a certificate: URIs, then host names, then the common name. */
+export function certificateNames(
+  certificate: Pick<X509Certificate, "subjectAltName" | "subject">,
+): string[] {
+  const alternatives = alternativeNames(certificate.subjectAltName ?? "");
+  const ofKind = (kind: string): string[] =>
+    alternatives.filter(([found]) => found === kind).map(([, name]) => name);
+  // Node writes one attribute to a line, and escapes line ends within one.
+  const commonNames = certificate.subject
+    .split("\n")
+    .filter((line) => line.startsWith("CN="))
+    .map((line) => line.slice(3));
+  // Of several common names none can be said to be the name.
+  return [...ofKind("URI"), ...ofKind("DNS"), ...(commonNames.length === 1 ? commonNames : [])];
+}
+
+/**
+ * Takes apart a subject's alternative names as Node writes them: `DNS:a, URI:b`. A name with a comma
+ * or a quote in it is written as a JSON string, so that none can pass for two.
+ */
+function alternativeNames(text: string): [kind: string, name: string][] {
+  return [...text.matchAll(/([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?:, |$)/g)].map(
+    ([, kind = "", name = ""]) => [kind, name.startsWith('"') ? String(JSON.parse(name)) : name],
+  );
+}
