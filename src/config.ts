@@ -41,6 +41,12 @@ export interface Config {
   readonly engines: readonly EngineConfig[];
   readonly defaultEngine: string | undefined;
   readonly credentials: Access["credentials"];
+  /** Where Prometheus reads metrics. Undefined: nowhere. */
+  readonly metrics: { readonly host: string; readonly port: number } | undefined;
+  /** The least grave lines that are logged. */
+  readonly logLevel: z.infer<typeof logLevel>;
+  /** How long calls under way may go on once the server has been told to stop. */
+  readonly drainMillis: number;
 }
 
 /** What `nap serve` says on the command line. */
@@ -75,9 +81,23 @@ const runcSchema = z
 
 const engineSchema = z.discriminatedUnion("driver", [dockerSchema, runcSchema]);
 
+const logLevel = z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]);
+
+const hostAndPort = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:]+\]|[^:/[\]]+):\d{1,5}$/, "must be host:port")
+  .transform((address) => {
+    const colon = address.lastIndexOf(":");
+    const host = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+    return { host, port: Number(address.slice(colon + 1)) };
+  });
+
 const fileSchema = z.strictObject({
   listen: z.array(listenSchema).min(1).optional(),
   identities: identitiesSchema.optional(),
+  metrics: z.strictObject({ listen: hostAndPort }).optional(),
+  log_level: logLevel.default("info"),
+  drain_seconds: z.number().nonnegative().max(3600).default(10),
   default_engine: engineName.optional(),
   engines: z.record(engineName, engineSchema).optional(),
 });
@@ -86,7 +106,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Puts the configuration together. Fails with a {@link ConfigError}. */
 export function loadConfig(flags: ServeFlags, env: Environment = process.env): Config {
-  const file = flags.config === undefined ? {} : readConfigFile(flags.config);
+  const file = flags.config === undefined ? emptyFile() : readConfigFile(flags.config);
   const engines = file.engines ?? discoverEngines(env);
   // Of what was found, the first is meant by requests that name none.
   const defaultEngine = file.engines === undefined ? engines[0]?.name : file.default_engine;
@@ -105,11 +125,19 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
       engines,
       defaultEngine,
       credentials: access.credentials,
+      metrics: file.metrics?.listen,
+      logLevel: file.log_level,
+      drainMillis: file.drain_seconds * 1000,
     };
   });
 }
 
 type ConfigFile = Omit<z.infer<typeof fileSchema>, "engines"> & { engines?: EngineConfig[] };
+
+function emptyFile(): ConfigFile {
+  const { engines: _none, ...defaults } = fileSchema.parse({});
+  return defaults;
+}
 
 function readConfigFile(path: string): ConfigFile {
   const text = readText(path);

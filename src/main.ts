@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
+import { callLog, newLogger, standardOutput } from "./call_log.js";
 import type { Config, EngineConfig, ServeFlags } from "./config.js";
 import { ConfigError, loadConfig } from "./config.js";
 import type { Engine } from "./engine/engine.js";
@@ -11,6 +12,8 @@ import { Registry } from "./engine/registry.js";
 import { createDockerEngine } from "./engines/docker/engine.js";
 import { createRuncEngine } from "./engines/runc/engine.js";
 import { ListenError } from "./listener.js";
+import { newMetrics, serveMetrics } from "./metrics.js";
+import type { Observer } from "./rpc/observe.js";
 import type { RunningServer } from "./server.js";
 import { startServer } from "./server.js";
 
@@ -63,13 +66,40 @@ async function serve(flags: ServeFlags): Promise<void> {
     if (address.kind !== "unix") continue;
     await mkdir(dirname(address.path), { recursive: true, mode: 0o750 });
   }
-  const server = await startServer(registryOf(config), config);
+  const output = standardOutput();
+  const log = newLogger(config.logLevel, output);
+  const registry = registryOf(config);
+  const metrics = newMetrics(registry.engines);
+  const observer = both(callLog(log), metrics);
+  const server = await startServer(registry, config, observer, (message) => log.warn(message));
+  const shown = config.metrics && (await serveMetrics(metrics, config.metrics));
+  if (shown !== undefined) print(`nap: metrics at http://${shown.address}/metrics`);
   announce(config, server);
   await new Promise((resolve) => {
     process.once("SIGTERM", resolve).once("SIGINT", resolve);
   });
   print("nap: stopping");
   await server.stop();
+  await shown?.close();
+  output.flushSync();
+}
+
+/** An observer that tells two. */
+function both(first: Observer, second: Observer): Observer {
+  return {
+    callStarted: (method) => {
+      first.callStarted(method);
+      second.callStarted(method);
+    },
+    callEnded: (record) => {
+      first.callEnded(record);
+      second.callEnded(record);
+    },
+    engineProbed: (engine, up) => {
+      first.engineProbed(engine, up);
+      second.engineProbed(engine, up);
+    },
+  };
 }
 
 async function check(flags: ServeFlags): Promise<void> {

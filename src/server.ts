@@ -15,6 +15,8 @@ import { openListener } from "./listener.js";
 import { Gate } from "./rpc/authenticate.js";
 import type { Binding } from "./rpc/bind.js";
 import { Calls } from "./rpc/bind.js";
+import type { Observer } from "./rpc/observe.js";
+import { refusedCall } from "./rpc/observe.js";
 import { reflection } from "./rpc/reflection.js";
 import { routes } from "./rpc/route.js";
 
@@ -30,8 +32,8 @@ const limits = {
 
 /** The time between two looks at whether the engines answer. */
 const healthMillis = 5000;
-/** How long calls under way may go on once the server has been told to stop. */
-const drainMillis = 10_000;
+/** How long the answers of calls that have ended may take to reach their clients. */
+const lastBytesMillis = 500;
 /** How long the clean-up of calls that were ended may take. */
 const cleanUpMillis = 5000;
 
@@ -47,12 +49,16 @@ export interface RunningServer {
 export interface ServerConfig {
   readonly listen: readonly ListenAddress[];
   readonly credentials: Credentials;
+  /** How long calls under way may go on once the server has been told to stop. */
+  readonly drainMillis: number;
 }
 
 /** Serves the engines of `registry` at every address, or fails and listens nowhere. */
 export async function startServer(
   registry: Registry,
-  { listen, credentials }: ServerConfig,
+  { listen, credentials, drainMillis }: ServerConfig,
+  observer: Observer,
+  warn: (message: string) => void,
 ): Promise<RunningServer> {
   const calls = new Calls();
   const health = new HealthImplementation({ "": "SERVING" });
@@ -60,8 +66,10 @@ export async function startServer(
   const open: { server: Server; listener: Listener }[] = [];
   try {
     for (const address of listen) {
-      const gate = new Gate(credentials, address.fallback);
-      const server = newServer(registry, health, { calls, gate });
+      const gate = new Gate(credentials, address.fallback, (method, metadata) =>
+        observer.callEnded(refusedCall(method, metadata)),
+      );
+      const server = newServer(registry, health, { calls, gate, observer });
       const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
       const accept = (connection: Socket): void => injector.injectConnection(connection);
       open.push({ server, listener: await openListener(address, accept, warn) });
@@ -71,17 +79,19 @@ export async function startServer(
     throw error;
   }
   const watching = new AbortController();
-  const watched = watchEngines(registry, health, watching.signal);
+  const watched = watchEngines(registry, health, observer, watching.signal);
   return {
     addresses: open.map(({ listener }) => listener.address),
     stop: async () => {
+      health.setStatus("", "NOT_SERVING");
+      for (const { desc } of services) health.setStatus(desc.typeName, "NOT_SERVING");
       watching.abort();
       await watched;
-      health.setStatus("", "NOT_SERVING");
       await Promise.all(open.map(({ listener }) => listener.close()));
       await drain(
         open.map(({ server }) => server),
         calls,
+        drainMillis,
       );
       await registry.close();
     },
@@ -110,41 +120,40 @@ async function closeAll(open: readonly { server: Server; listener: Listener }[])
   }
 }
 
-function warn(message: string): void {
-  process.stderr.write(`nap: ${message}\n`);
-}
-
 /** Keeps each engine's health entry, `engines/<name>`, true until the signal. */
 async function watchEngines(
   registry: Registry,
   health: HealthImplementation,
+  observer: Observer,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     const probes = [...registry.engines].map((engine) => registry.probe(engine, signal));
     // A probe fails only where the signal ends the watch.
     for (const { name, state } of await Promise.all(probes).catch(() => [])) {
-      const serving = state === EngineState.HEALTHY ? "SERVING" : "NOT_SERVING";
-      health.setStatus(`engines/${name}`, serving);
+      const up = state === EngineState.HEALTHY;
+      health.setStatus(`engines/${name}`, up ? "SERVING" : "NOT_SERVING");
+      observer.engineProbed(name, up);
     }
     await delay(healthMillis, undefined, { signal }).catch(() => undefined);
   }
 }
 
 /** Streams end at once, other calls have a while, and then their clean-up has one. */
-async function drain(servers: readonly Server[], calls: Calls): Promise<void> {
+async function drain(servers: readonly Server[], calls: Calls, drainMillis: number): Promise<void> {
   calls.endStreams();
-  const end = setTimeout(() => {
-    calls.endAll();
-    for (const server of servers) server.forceShutdown();
-  }, drainMillis);
-  try {
-    const shutDown = (server: Server): Promise<void> =>
-      new Promise((resolve) => server.tryShutdown(() => resolve()));
-    await Promise.all(servers.map(shutDown));
-  } finally {
-    clearTimeout(end);
-  }
+  const over = new AbortController();
+  const wait = (millis: number): Promise<void> =>
+    delay(millis, undefined, { signal: over.signal }).catch(() => undefined);
+  const shutDown = (server: Server): Promise<void> =>
+    new Promise((resolve) => server.tryShutdown(() => resolve()));
+  const shut = Promise.all(servers.map(shutDown));
+  await Promise.race([calls.settled(), wait(drainMillis)]);
+  calls.endAll();
+  // What is left are the last bytes of calls that have ended, and clients that watch the health.
+  await Promise.race([shut, wait(lastBytesMillis)]);
+  for (const server of servers) server.forceShutdown();
   // What an engine cannot cut short, such as a stop with a long grace, is not waited for for ever.
-  await Promise.race([calls.settled(), delay(cleanUpMillis)]);
+  await Promise.race([calls.settled(), wait(cleanUpMillis)]);
+  over.abort();
 }

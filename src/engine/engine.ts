@@ -91,6 +91,9 @@ export interface Engine {
    */
   connect(signal: AbortSignal, fresh?: boolean): Promise<Connection>;
 
+  /** How many events it remembers for cursors. Absent: it remembers none. */
+  readonly journalEvents?: () => number;
+
   /** Closes all connections. Calls under way fail. */
   close(): Promise<void>;
 }

@@ -13,16 +13,25 @@ import { statusOf } from "./status.js";
 export class Gate {
   readonly #credentials: Credentials;
   readonly #fallback: Identity | undefined;
+  readonly #refused: (method: string, metadata: Metadata) => void;
   readonly #admitted = new WeakMap<Metadata, Identity>();
 
-  /** Without `fallback` a call without credentials is refused. */
-  constructor(credentials: Credentials, fallback?: Identity) {
+  /**
+   * Without `fallback` a call without credentials is refused. `refused` is told of every call that
+   * is.
+   */
+  constructor(
+    credentials: Credentials,
+    fallback: Identity | undefined,
+    refused: (method: string, metadata: Metadata) => void,
+  ) {
     this.#credentials = credentials;
     this.#fallback = fallback;
+    this.#refused = refused;
   }
 
   /** Refuses calls of nobody with UNAUTHENTICATED before anything reads them. */
-  readonly interceptor: ServerInterceptor = (_method, call) =>
+  readonly interceptor: ServerInterceptor = ({ path }, call) =>
     new ServerInterceptingCall(call, {
       start: (next) =>
         next({
@@ -31,6 +40,7 @@ export class Gate {
               const { sslPeerCertificate } = call.getAuthContext();
               this.#admitted.set(metadata, this.#identify(metadata, sslPeerCertificate?.raw));
             } catch (error) {
+              this.#refused(path.slice(1), metadata);
               call.sendStatus(statusOf(error));
               return;
             }

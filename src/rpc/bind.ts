@@ -6,6 +6,7 @@
  * handed to the handler, and what it yields is encoded and written with backpressure. How many
  * messages there must be is the handler's to say.
  */
+import { setMaxListeners } from "node:events";
 import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type {
@@ -17,10 +18,22 @@ import type { Call } from "../engine/engine.js";
 import type { Gate } from "./authenticate.js";
 import { NapError } from "../engine/error.js";
 import type { Identity } from "../engine/identity.js";
+import type { Observer } from "./observe.js";
+import { OpenRecord } from "./observe.js";
 import { statusOf } from "./status.js";
 
 /** Answers one call of a method. Its messages are of the method's types. */
-export type Handler = (requests: AsyncIterable<Message>, call: Call) => AsyncIterable<Message>;
+export type Handler = (
+  requests: AsyncIterable<Message>,
+  call: Call,
+  trail: Trail,
+) => AsyncIterable<Message>;
+
+/** What {@link Handler}s find out on the way of a call, for the observer. */
+export interface Trail {
+  /** The engine's name, once it is known. */
+  engine: string;
+}
 
 /** A service as `Server.addService` takes it. */
 export interface BoundService {
@@ -38,6 +51,11 @@ export class Calls {
   readonly #counts = new Map<Identity, number>();
   readonly #streams = new AbortController();
   readonly #others = new AbortController();
+
+  constructor() {
+    // Every call under way listens to one of them.
+    setMaxListeners(0, this.#streams.signal, this.#others.signal);
+  }
 
   /** Aborted when a call of this method must end since the server stops. */
   endOf({ methodKind }: DescMethod): AbortSignal {
@@ -89,13 +107,14 @@ export interface Binding {
   readonly calls: Calls;
   /** Tells who calls. */
   readonly gate: Gate;
+  readonly observer: Observer;
 }
 
 /** Binds every method of `service` to the handler that `handlerOf` gives for it. */
 export function bind(
   service: DescService,
   handlerOf: (method: DescMethod) => Handler,
-  { calls, gate }: Binding,
+  binding: Binding,
 ): BoundService {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
@@ -111,7 +130,7 @@ export function bind(
       responseDeserialize: identity,
     };
     implementation[method.name] = (call: GrpcCall) =>
-      void calls.track(serve(method, handler, call, { calls, gate }));
+      void binding.calls.track(serve(method, handler, call, binding));
   }
   return { definition, implementation };
 }
@@ -121,31 +140,38 @@ async function serve(
   method: DescMethod,
   handler: Handler,
   call: GrpcCall,
-  { calls, gate }: Binding,
+  { calls, gate, observer }: Binding,
 ): Promise<void> {
-  const end = calls.endOf(method);
   const abort = new AbortController();
   const { signal } = abort;
   call.once("cancelled", () => {
     abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
   });
+  const end = calls.endOf(method);
   const onStop = (): void => abort.abort(end.reason);
   end.addEventListener("abort", onStop, { once: true });
+  const record = new OpenRecord(method, call.metadata, observer);
   try {
     const identity = gate.identityOf(call.metadata);
+    record.identity = identity.name;
     calls.enter(identity);
     try {
-      const requests = requestsOf(method, call, signal);
-      for await (const response of handler(requests, { signal, identity })) {
-        await write(call, toBinary(method.output, response), signal);
+      const requests = requestsOf(method, call, record, signal);
+      for await (const response of handler(requests, { signal, identity }, record)) {
+        const bytes = toBinary(method.output, response);
+        await write(call, bytes, signal);
+        record.sentBytes += bytes.length;
       }
     } finally {
       calls.leave(identity);
     }
     call.end();
+    record.close();
   } catch (error) {
+    const status = statusOf(error);
     // A cancelled call has no reader for its status, and grpc-js has destroyed the stream.
-    if (!call.cancelled) call.emit("error", statusOf(error));
+    if (!call.cancelled) call.emit("error", status);
+    record.close(error, status.code);
   } finally {
     end.removeEventListener("abort", onStop);
   }
@@ -154,12 +180,16 @@ async function serve(
 async function* requestsOf(
   method: DescMethod,
   call: GrpcCall,
+  record: OpenRecord,
   signal: AbortSignal,
 ): AsyncGenerator<Message> {
   // Leaving the loop must not destroy the stream, which still carries the responses.
   const messages = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
   try {
-    for await (const bytes of messages) yield decode(method, bytes);
+    for await (const bytes of messages) {
+      record.receivedBytes += bytes.length;
+      yield decode(method, bytes);
+    }
   } finally {
     signal.throwIfAborted();
   }

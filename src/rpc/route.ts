@@ -11,7 +11,7 @@ import { fieldError, NapError } from "../engine/error.js";
 import type { Registry } from "../engine/registry.js";
 import { services } from "../engine/registry.js";
 import { unsupportedFields } from "../engine/support.js";
-import type { Binding, BoundService, Handler } from "./bind.js";
+import type { Binding, BoundService, Handler, Trail } from "./bind.js";
 import { bind } from "./bind.js";
 import { admitMethod, admitRequest } from "./policy.js";
 import { contractViolations } from "./validate.js";
@@ -33,7 +33,7 @@ export function routes(registry: Registry, binding: Binding): BoundService[] {
   return services.map(({ desc, member }) =>
     bind(
       desc,
-      (method) => (requests, call) => route(registry, member, method, requests, call),
+      (method) => (requests, call, trail) => route(registry, member, method, requests, call, trail),
       binding,
     ),
   );
@@ -45,6 +45,7 @@ async function* route(
   method: DescMethod,
   requests: AsyncIterable<Message>,
   call: Call,
+  trail: Trail,
 ): ReturnType<Handler> {
   admitMethod(call.identity, method);
   const incoming = requests[Symbol.asyncIterator]();
@@ -59,13 +60,19 @@ async function* route(
     return;
   }
   const engine = registry.get(first.engine ?? "", call.identity);
+  trail.engine = engine.name;
+  // A stream that ends early tells from where it can go on.
+  let cursor: string | undefined;
   admitRequest(call.identity, first, []);
   try {
     const implementation = implementationOf(engine, member, method);
     const input = await admit(engine, violations, method, first, incoming, call);
-    yield* answers(implementation(input, call));
+    for await (const answer of answers(implementation(input, call))) {
+      cursor = (answer as { cursor?: string }).cursor || cursor;
+      yield answer;
+    }
   } catch (error) {
-    throw error instanceof NapError ? withEngine(error, engine) : error;
+    throw error instanceof NapError ? withEngine(error, engine, cursor) : error;
   }
 }
 
@@ -150,7 +157,12 @@ function missingRequest(method: DescMethod): NapError {
   return new NapError("MALFORMED_MESSAGE", `${method.name} needs a request, and none was sent`);
 }
 
-/** Names the engine in the error, which an engine itself need not do. */
-function withEngine({ kind, message, details, cause }: NapError, { name }: Engine): NapError {
-  return new NapError(kind, `${name}: ${message}`, { ...details, engine: name }, cause);
+/** Names the engine in the error, which an engine itself need not do, and the last cursor sent. */
+function withEngine(
+  { kind, message, details, cause }: NapError,
+  { name }: Engine,
+  cursor: string | undefined,
+): NapError {
+  const known = { ...details, engine: name, ...(cursor !== undefined && { cursor }) };
+  return new NapError(kind, `${name}: ${message}`, known, cause);
 }

@@ -14,7 +14,8 @@ import type { Client } from "@grpc/grpc-js";
 import type { ClientOf } from "./client.js";
 import { clientOf, openChannel } from "./client.js";
 
-const program = join(import.meta.dirname, "..", "..", "dist", "main.js");
+/** The built program. */
+export const program = join(import.meta.dirname, "..", "..", "dist", "main.js");
 
 /** The five services. */
 export interface Clients {
@@ -32,6 +33,8 @@ export interface TestNap extends Clients {
   /** All addresses that it listens on, in the order of its configuration. */
   readonly addresses: readonly string[];
   readonly pid: number;
+  /** The lines that it has written to its standard output. */
+  output(): readonly string[];
   /** The paths and kinds of its open files. */
   openFiles(): string[];
   /** Stops it by SIGTERM and gives its exit code. */
@@ -57,7 +60,8 @@ export async function startNap(
     namespacesOf === undefined
       ? spawn(process.execPath, serve)
       : spawn("nsenter", ["-t", String(namespacesOf), "-a", process.execPath, ...serve]);
-  const addresses = await listening(server);
+  const output: string[] = [];
+  const addresses = await listening(server, output);
   const [address = ""] = addresses;
   const channel = openChannel(address);
   const pid = namespacesOf === undefined ? server.pid : childOf(server.pid);
@@ -67,6 +71,7 @@ export async function startNap(
     addresses,
     pid,
     ...clientsOf(channel),
+    output: () => output,
     openFiles: () => openFiles(pid),
     stop: async () => {
       if (server.exitCode !== null) return server.exitCode;
@@ -96,12 +101,12 @@ function childOf(pid: number | undefined): number {
   return Number(children.trim().split(" ")[0]);
 }
 
-/** The addresses that it says it listens on, once it has said all. */
-async function listening(server: ChildProcess): Promise<string[]> {
+/** The addresses that it says it listens on, once it has said all. Its lines go to `output`. */
+async function listening(server: ChildProcess, output: string[]): Promise<string[]> {
   const said: string[] = [];
   const addresses: string[] = [];
   const exited = once(server, "exit").then(([code]) => {
-    throw new Error(`nap exited with ${String(code)}:\n${said.join("\n")}`);
+    throw new Error(`nap exited with ${String(code)}:\n${[...output, ...said].join("\n")}`);
   });
   exited.catch(() => undefined);
   server.stderr?.on("data", (text: Buffer) => {
@@ -111,7 +116,7 @@ async function listening(server: ChildProcess): Promise<string[]> {
   const lines = createInterface({ input: server.stdout! });
   const ready = new Promise<void>((resolve) => {
     lines.on("line", (line) => {
-      said.push(line);
+      output.push(line);
       const address = /^nap: listening on (.+)$/.exec(line)?.[1];
       if (address !== undefined) addresses.push(address);
       if (line.startsWith("nap: try")) resolve();
