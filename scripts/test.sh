@@ -9,6 +9,6 @@ if [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/
   exit 1
 fi
 sh scripts/build.sh
-sh scripts/packages.sh docker.io docker-registry runc conmon umoci busybox-static iptables iproute2 openssl perl-base \
+sh scripts/packages.sh docker.io docker-registry systemd runc conmon umoci busybox-static iptables iproute2 openssl perl-base \
   util-linux protobuf-compiler libprotobuf-dev protoc-gen-go protoc-gen-go-grpc
 exec node_modules/.bin/mocha "$@"

@@ -96,9 +96,14 @@ export class Bench {
 
   /** Runs a shell script in a new container to its end. */
   async run(spec: SpecInit, script: string): Promise<Ended> {
+    return this.runImage(this.image, spec, ["sh", "-c", script]);
+  }
+
+  /** Runs a command in a new container of another image to its end. */
+  async runImage(image: string, spec: SpecInit, command: string[]): Promise<Ended> {
     const events = this.nap.containers.runContainer({
       engine: this.engine,
-      spec: this.#spec({ command: { arguments: ["sh", "-c", script] }, ...spec }),
+      spec: this.#spec({ command: { arguments: command }, ...spec }, image),
     });
     const seen: RunContainerResponse[] = [];
     for await (const response of events) {
@@ -118,8 +123,8 @@ export class Bench {
     return text.trimEnd();
   }
 
-  #spec(spec: SpecInit): MessageInitShape<typeof ContainerSpecSchema> {
-    return { image: this.image, ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
+  #spec(spec: SpecInit, image = this.image): MessageInitShape<typeof ContainerSpecSchema> {
+    return { image, ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
   }
 }
 

@@ -18,6 +18,7 @@ import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
 import { accessCases } from "./access.js";
+import { deploymentCases } from "./deployment.js";
 import { operationCases } from "./operations.js";
 import { importMessages } from "../conformance/images.js";
 import type { TestDockerd } from "../support/dockerd.js";
@@ -44,6 +45,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("server", () => serverCases(open));
   describe("access", () => accessCases(open));
   describe("operations", () => operationCases(open));
+  describe("deployment", () => deploymentCases(open));
 }
 
 function errorCases(open: () => DockerBench): void {
