@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the tests, after all the set-up that they need. Arguments go to mocha.
+# Runs the tests, after all the set-up that they need. Arguments go to mocha; with --fuzz first, the
+# long campaign of random requests runs instead.
 #
 # The tests run a private dockerd in namespaces of its own; no other engine is touched.
 set -eu
@@ -11,4 +12,8 @@ fi
 sh scripts/build.sh
 sh scripts/packages.sh docker.io docker-registry systemd runc conmon umoci busybox-static iptables iproute2 openssl perl-base \
   util-linux protobuf-compiler libprotobuf-dev protoc-gen-go protoc-gen-go-grpc
+if [ "${1-}" = --fuzz ]; then
+  shift
+  exec node_modules/.bin/tsx test/fuzz/long.ts "$@"
+fi
 exec node_modules/.bin/mocha "$@"

@@ -19,6 +19,7 @@ import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
 import { accessCases } from "./access.js";
 import { deploymentCases } from "./deployment.js";
+import { hostileCases } from "./hostile.js";
 import { operationCases } from "./operations.js";
 import { importMessages } from "../conformance/images.js";
 import type { TestDockerd } from "../support/dockerd.js";
@@ -44,6 +45,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("registries", () => registryCases(open));
   describe("server", () => serverCases(open));
   describe("access", () => accessCases(open));
+  describe("hostile input", () => hostileCases(open));
   describe("operations", () => operationCases(open));
   describe("deployment", () => deploymentCases(open));
 }
