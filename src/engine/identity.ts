@@ -50,7 +50,7 @@ export const local: Identity = {
 export function matchesAny(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => {
     const words = pattern.split("*").map((word) => word.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-    return new RegExp(`^${words.join(".*")}$`).test(name);
+    return new RegExp(`^${words.join(".*")}$`, "s").test(name);
   });
 }
 

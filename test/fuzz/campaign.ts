@@ -14,6 +14,8 @@ export interface Findings {
   readonly codes: Readonly<Record<string, number>>;
   /** Answers that no request may get: codes that say nothing, or faults of the server itself. */
   readonly improper: readonly string[];
+  /** What the engine failed with in a way that nap has no name for, by method, an example of each. */
+  readonly unnamed: ReadonlyMap<string, string>;
 }
 
 /** A stream that goes on is left after this time. */
@@ -38,6 +40,7 @@ export async function campaign(
   const channel = openChannel(address);
   const codes: Record<string, number> = {};
   const improper: string[] = [];
+  const unnamed = new Map<string, string>();
   let sent = 0;
   const worker = async (): Promise<void> => {
     while (sent < requests) {
@@ -49,6 +52,7 @@ export async function campaign(
       const error = await send(channel, method, messages);
       const code = Code[error?.code ?? Code.OK] ?? "?";
       codes[code] = (codes[code] ?? 0) + 1;
+      if (code === "INTERNAL") unnamed.set(method.name, error?.details ?? "");
       const faulty =
         code === "UNKNOWN" || (code === "INTERNAL" && /server failed/.test(error?.details ?? ""));
       if (faulty && improper.length < 20) {
@@ -62,7 +66,7 @@ export async function campaign(
   } finally {
     channel.close();
   }
-  return { requests: sent, codes, improper };
+  return { requests: sent, codes, improper, unnamed };
 }
 
 function messagesOf({ methodKind }: DescMethod, random: Random): number {

@@ -57,6 +57,7 @@ describe("identities", () => {
     expect(matchesAny(["*1", "x"], "web1")).to.equal(true);
     expect(matchesAny(["w.b1"], "web1")).to.equal(false);
     expect(matchesAny([], "web1")).to.equal(false);
+    expect(matchesAny(["*"], "two\nlines")).to.equal(true);
   });
 
   it("takes a certificate's URIs before its host names before its one common name", () => {

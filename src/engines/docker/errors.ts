@@ -40,6 +40,7 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   [/is not connected to (the )?network/, "ENDPOINT_NOT_FOUND"],
   [/no such exec/i, "EXEC_NOT_FOUND"],
   [/is a pre-defined network|predefined .* network/, "NETWORK_PREDEFINED"],
+  [/operation is already running$/, "RESOURCE_BUSY"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
 ];
 

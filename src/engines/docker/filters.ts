@@ -1,5 +1,7 @@
 /** Converts filters to dockerd's `filters` parameter. */
+import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { ContainerFilter } from "../../../gen/nap/v1/container_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
 import { healthWords, stateWords } from "./convert/container.js";
@@ -26,9 +28,13 @@ interface PruneRequest {
   readonly excludedLabels: readonly LabelFilter[];
 }
 
+const dawn = create(TimestampSchema);
+
 /** The filter of a prune request as dockerd takes it. */
 export function pruneFilters(request: PruneRequest): Filters {
-  const until = queryTime(request.createdBefore);
+  const { createdBefore } = request;
+  // dockerd reads no time before 1970, when nothing was made.
+  const until = queryTime(createdBefore && (createdBefore.seconds < 0n ? dawn : createdBefore));
   return filters({
     until: until === undefined ? [] : [until],
     label: labelWords(request.labels),

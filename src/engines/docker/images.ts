@@ -28,6 +28,7 @@ import { portFromKey } from "./convert/network.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "./json.js";
+import { prune } from "./prune.js";
 import { parseReference } from "../../engine/reference.js";
 import { timestampOf, timestampOfNanos } from "../../engine/time.js";
 import { usersOf } from "./users.js";
@@ -92,11 +93,10 @@ export function imageMethods(docker: DockerConnection) {
 
     pruneImages: async (request) => {
       const dangling = [String(!request.includeTagged)];
-      const query = { filters: { ...pruneFilters(request), dangling } };
-      const { body } = await docker.api.json<{
+      const body = await prune<{
         ImagesDeleted: RemovedJson[] | null;
         SpaceReclaimed: number;
-      }>({ method: "POST", path: "/images/prune", query });
+      }>(docker, "images", { ...pruneFilters(request), dangling });
       return create(PruneImagesResponseSchema, {
         ...removedFromDocker(body.ImagesDeleted ?? []),
         reclaimedBytes: BigInt(body.SpaceReclaimed),

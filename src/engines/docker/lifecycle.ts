@@ -13,6 +13,7 @@ import {
   UpdateContainerResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
+import { prune } from "./prune.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { inspectContainer, named } from "./containers.js";
@@ -92,11 +93,10 @@ export function lifecycleMethods(docker: DockerConnection) {
     },
 
     pruneContainers: async (request) => {
-      const query = { filters: pruneFilters(request) };
-      const { body } = await docker.api.json<{
+      const body = await prune<{
         ContainersDeleted: string[] | null;
         SpaceReclaimed: number;
-      }>({ method: "POST", path: "/containers/prune", query });
+      }>(docker, "containers", pruneFilters(request));
       return create(PruneContainersResponseSchema, {
         containerIds: body.ContainersDeleted ?? [],
         reclaimedBytes: BigInt(body.SpaceReclaimed),

@@ -38,6 +38,7 @@ import { dockerError, hasStatus, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "./json.js";
+import { prune } from "./prune.js";
 import { timestampOf } from "../../engine/time.js";
 import { scopes } from "./volumes.js";
 import { usersOf } from "./users.js";
@@ -124,12 +125,8 @@ export function networkMethods(docker: DockerConnection) {
     },
 
     pruneNetworks: async (request) => {
-      const query = { filters: pruneFilters(request) };
-      const { body } = await docker.api.json<{ NetworksDeleted: string[] | null }>({
-        method: "POST",
-        path: "/networks/prune",
-        query,
-      });
+      const filters = pruneFilters(request);
+      const body = await prune<{ NetworksDeleted: string[] | null }>(docker, "networks", filters);
       return create(PruneNetworksResponseSchema, { networks: body.NetworksDeleted ?? [] });
     },
 

@@ -10,6 +10,7 @@ import type { Methods } from "../../engine/engine.js";
 import type { DiskUsageJson } from "./convert/disk_usage.js";
 import { diskUsageFromDocker } from "./convert/disk_usage.js";
 import type { DockerConnection } from "./connection.js";
+import { meaning } from "./errors.js";
 import { streamEvents } from "./events.js";
 import type { InfoJson, VersionJson } from "./json.js";
 
@@ -25,7 +26,11 @@ export function systemMethods(docker: DockerConnection) {
     },
 
     getDiskUsage: async (_request, { signal }) => {
-      const { body } = await docker.api.json<DiskUsageJson>({ path: "/system/df" }, signal);
+      // dockerd measures for one client at a time and turns others away.
+      const { body } = await docker.once("disk usage", () => {
+        const call = docker.api.json<DiskUsageJson>({ path: "/system/df" }, signal);
+        return meaning(call, "disk usage", {});
+      });
       return create(GetDiskUsageResponseSchema, diskUsageFromDocker(body));
     },
 

@@ -32,6 +32,7 @@ import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { StringMap, VolumeJson } from "./json.js";
+import { prune } from "./prune.js";
 import { timestampOf } from "../../engine/time.js";
 import { usersOf } from "./users.js";
 
@@ -127,12 +128,11 @@ export function volumeMethods(docker: DockerConnection) {
         const kind = "FIELD_UNSUPPORTED_BY_ENGINE";
         throw fieldError([{ field: "include_named", description, kind }]);
       }
-      const all = tellsApart && request.includeNamed ? { all: ["true"] } : {};
-      const query = { filters: { ...pruneFilters(request), ...all } };
-      const { body } = await docker.api.json<{
+      const all = tellsApart && request.includeNamed ? ["true"] : [];
+      const body = await prune<{
         VolumesDeleted: string[] | null;
         SpaceReclaimed: number;
-      }>({ method: "POST", path: "/volumes/prune", query });
+      }>(docker, "volumes", { ...pruneFilters(request), ...filters({ all }) });
       return create(PruneVolumesResponseSchema, {
         volumes: body.VolumesDeleted ?? [],
         reclaimedBytes: BigInt(body.SpaceReclaimed),

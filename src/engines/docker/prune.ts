@@ -1,0 +1,19 @@
+/** Has dockerd remove what nobody uses. */
+import type { DockerConnection } from "./connection.js";
+import { meaning } from "./errors.js";
+import type { Filters } from "./filters.js";
+
+/**
+ * Removes the resources of one kind that are not in use and that the filters select. dockerd does this
+ * for one client at a time and turns others away, so the calls of nap's own clients wait for each other.
+ */
+export async function prune<T>(
+  docker: DockerConnection,
+  kind: "containers" | "images" | "networks" | "volumes",
+  filters: Filters,
+): Promise<T> {
+  return docker.once(`prune ${kind}`, async () => {
+    const request = { method: "POST", path: `/${kind}/prune`, query: { filters } } as const;
+    return (await meaning(docker.api.json<T>(request), kind, {})).body;
+  });
+}
