@@ -56,7 +56,14 @@ async function* route(
   const violations = contractViolations(method.input, first);
   if (own !== undefined) {
     refuse(violations);
-    yield* answers(own(first, call));
+    try {
+      yield* answers(own(first, call));
+    } catch (error) {
+      const unreachable = error instanceof NapError && error.kind === "ENGINE_UNREACHABLE";
+      throw unreachable
+        ? withEngine(error, registry.get(first.engine ?? "", call.identity))
+        : error;
+    }
     return;
   }
   const engine = registry.get(first.engine ?? "", call.identity);
@@ -161,7 +168,7 @@ function missingRequest(method: DescMethod): NapError {
 function withEngine(
   { kind, message, details, cause }: NapError,
   { name }: Engine,
-  cursor: string | undefined,
+  cursor?: string,
 ): NapError {
   const known = { ...details, engine: name, ...(cursor !== undefined && { cursor }) };
   return new NapError(kind, `${name}: ${message}`, known, cause);

@@ -19,6 +19,7 @@ import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
 import { accessCases } from "./access.js";
 import { deploymentCases } from "./deployment.js";
+import { errorTable } from "./errors.js";
 import { hostileCases } from "./hostile.js";
 import { operationCases } from "./operations.js";
 import { importMessages } from "../conformance/images.js";
@@ -40,6 +41,7 @@ export interface DockerBench {
 /** Declares the cases. `open` gives their bench when the tests run. */
 export function dockerCases(open: () => DockerBench): void {
   describe("errors", () => errorCases(open));
+  describe("errors of every method", () => errorTable(open));
   describe("streams", () => streamCases(open));
   describe("transports", () => transportCases(open));
   describe("registries", () => registryCases(open));

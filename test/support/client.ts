@@ -11,11 +11,12 @@ import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { CallOptions, ServiceError } from "@grpc/grpc-js";
 import { Client, credentials, Metadata, status as Code } from "@grpc/grpc-js";
-import type { BadRequest, ErrorInfo } from "../../gen/google/rpc/error_details_pb.js";
+import type { BadRequest, ErrorInfo, ResourceInfo } from "../../gen/google/rpc/error_details_pb.js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
   PreconditionFailureSchema,
+  ResourceInfoSchema,
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
@@ -56,6 +57,7 @@ export class RpcError extends Error {
   readonly reason: string;
   readonly info: ErrorInfo | undefined;
   readonly badRequest: BadRequest | undefined;
+  readonly resource: ResourceInfo | undefined;
   /** The subjects of a PreconditionFailure. */
   readonly subjects: readonly string[];
   readonly retryAfterMillis: number | undefined;
@@ -70,6 +72,7 @@ export class RpcError extends Error {
     this.info = find(ErrorInfoSchema);
     this.reason = this.info?.reason ?? "";
     this.badRequest = find(BadRequestSchema);
+    this.resource = find(ResourceInfoSchema);
     const precondition = find(PreconditionFailureSchema);
     this.subjects = (precondition?.violations ?? []).map(({ subject }) => subject);
     const retry = find(RetryInfoSchema);
@@ -98,6 +101,16 @@ export function clientOf<T extends GenServiceMethods>(
     (input: object, control: CallControl = {}) => call(channel, method, input, control),
   ]);
   return Object.fromEntries(methods) as ClientOf<GenService<T>>;
+}
+
+/** A call of a method that is known only at run time. Of a stream of requests, `input` is the only one. */
+export function callOf(
+  channel: Client,
+  method: DescMethod,
+  input: object,
+): Promise<object> | AsyncGenerator<object> {
+  const single = method.methodKind === "unary" || method.methodKind === "server_streaming";
+  return call(channel, method, single ? input : [input], {}) as ReturnType<typeof callOf>;
 }
 
 function call(channel: Client, method: DescMethod, input: object, control: CallControl): unknown {
