@@ -13,6 +13,8 @@ import { createRuncEngine } from "../src/engines/runc/engine.js";
 import { runcSupport } from "../src/engines/runc/support.js";
 import { dockerSupport } from "../src/engines/docker/support.js";
 
+const none = new Map();
+
 /** A host that lacks nothing: what stands in the page is due to the engine itself. */
 const host = {
   CgroupVersion: "1",
@@ -25,12 +27,15 @@ const host = {
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
   {
     title: "Docker (API 1.41)",
-    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }),
-    support: dockerSupport("1.41", host),
+    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none),
+    support: dockerSupport("1.41", host, true),
   },
   {
     title: "runC",
-    engine: createRuncEngine({ name: "runc", root: "/var/lib/nap/runc", cgroupParent: "/nap" }),
+    engine: createRuncEngine(
+      { name: "runc", root: "/var/lib/nap/runc", cgroupParent: "/nap" },
+      none,
+    ),
     support: runcSupport(),
   },
 ];

@@ -9,6 +9,8 @@ import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
+import type { BindRoot } from "./engine/bind_roots.js";
+import { identityPart } from "./engine/bind_roots.js";
 
 /** Where to listen. */
 export type ListenAddress =
@@ -43,6 +45,8 @@ export interface Config {
   readonly listen: readonly ListenAddress[];
   readonly engines: readonly EngineConfig[];
   readonly defaultEngine: string | undefined;
+  /** Directories of the host that bind mounts may name, by their names. */
+  readonly bindRoots: ReadonlyMap<string, BindRoot>;
 }
 
 /** What `nap serve` says on the command line. */
@@ -58,6 +62,9 @@ export class ConfigError extends Error {
 }
 
 const engineName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a-z0-9][a-z0-9_-]*");
+const rootName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a-z0-9][a-z0-9_-]{0,62}");
 
 const dockerSchema = z.strictObject({
   driver: z.literal("docker"),
@@ -77,10 +84,25 @@ const runcSchema = z
 
 const engineSchema = z.discriminatedUnion("driver", [dockerSchema, runcSchema]);
 
+const bindRootSchema = z
+  .strictObject({
+    path: z
+      .string()
+      .regex(/^(\/[^/\0]+)+$/, "must be an absolute path below /, without empty parts")
+      .refine((path) => !/(^|\/)\.\.?(\/|$)/.test(path), 'must not have the part "." or ".."')
+      .refine(
+        (path) => path.split("/").every((part) => part === identityPart || !/[{}]/.test(part)),
+        `may have ${identityPart} only as a whole part, and no other braces`,
+      ),
+    trusted_content: z.boolean().default(false),
+  })
+  .transform(({ path, trusted_content: trustedContent }): BindRoot => ({ path, trustedContent }));
+
 const fileSchema = z.strictObject({
   listen: z.array(z.string()).min(1).optional(),
   default_engine: engineName.optional(),
   engines: z.record(engineName, engineSchema).optional(),
+  bind_roots: z.record(rootName, bindRootSchema).optional(),
 });
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -100,7 +122,37 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
     listen: listen.map((address) => listenAddress(address, flags.insecure ?? false)),
     engines,
     defaultEngine,
+    bindRoots: checkedRoots(file.bind_roots ?? {}),
   };
+}
+
+/**
+ * The bind roots by name. Containers that have one root could replace the directory of another one
+ * that lies below it by a symbolic link, so such is refused unless the content of one is trusted.
+ */
+function checkedRoots(roots: Readonly<Record<string, BindRoot>>): ReadonlyMap<string, BindRoot> {
+  const all = new Map(Object.entries(roots));
+  for (const [name, root] of all) {
+    if (root.trustedContent) continue;
+    const outer = [...all].find(
+      ([, { path, trustedContent }]) => !trustedContent && liesBelow(root.path, path),
+    )?.[0];
+    if (outer === undefined) continue;
+    throw new ConfigError(
+      `bind_roots.${name}: lies below the bind root "${outer}", whose containers could replace it ` +
+        "by a symbolic link; move one of them, or set trusted_content for one",
+    );
+  }
+  return all;
+}
+
+/** Whether a root lies below another one for some identities. */
+function liesBelow(inner: string, outer: string): boolean {
+  const below = inner.split("/");
+  const above = outer.split("/");
+  const same = (a: string | undefined, b: string | undefined): boolean =>
+    a === b || a === identityPart || b === identityPart;
+  return below.length > above.length && above.every((part, index) => same(part, below[index]));
 }
 
 type ConfigFile = Omit<z.infer<typeof fileSchema>, "engines"> & { engines?: EngineConfig[] };

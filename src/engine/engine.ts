@@ -38,6 +38,8 @@ export interface Call {
    * or a stream takes it. A change is not cut short by it once it has been sent to the engine.
    */
   readonly signal: AbortSignal;
+  /** Who calls, as the configuration names it: `[a-z0-9][a-z0-9_-]{0,62}`. */
+  readonly identity: string;
 }
 
 type Input<M extends Pick<DescMethod, "input">> = MessageShape<M["input"]>;

@@ -30,6 +30,9 @@ type GrpcCall = ServerDuplexStream<Buffer, Buffer>;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
+/** Who calls: every listener lets in one identity alone. */
+const callerIdentity = "local";
+
 /** The calls that a server has under way. */
 export class Calls {
   readonly #running = new Set<Promise<void>>();
@@ -106,7 +109,8 @@ async function serve(
   const onStop = (): void => abort.abort(end.reason);
   end.addEventListener("abort", onStop, { once: true });
   try {
-    for await (const response of handler(requestsOf(method, call, signal), { signal })) {
+    const requests = requestsOf(method, call, signal);
+    for await (const response of handler(requests, { signal, identity: callerIdentity })) {
       await write(call, toBinary(method.output, response), signal);
     }
     call.end();

@@ -1,5 +1,6 @@
 /** The connection to one dockerd: reached, its API version negotiated, its abilities known. */
 import Docker from "dockerode";
+import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Connection } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { DockerApi, unreachable } from "./api.js";
@@ -28,7 +29,11 @@ export class DockerConnection {
   #api: DockerApi;
   #connected: Connection | undefined;
 
-  constructor(config: DockerTarget) {
+  constructor(
+    config: DockerTarget,
+    /** The directories of the host that bind mounts may name. */
+    readonly bindRoots: BindRoots,
+  ) {
     this.name = config.name;
     this.#config = config;
     this.#api = this.#newApi();
@@ -96,7 +101,9 @@ export class DockerConnection {
     const api = this.#newApi(`v${apiVersion}`);
     const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
     this.#api = api;
-    return { version: version.Version, apiVersion, support: dockerSupport(apiVersion, info) };
+    const sameHost = this.#config.url.startsWith("unix:");
+    const support = dockerSupport(apiVersion, info, sameHost);
+    return { version: version.Version, apiVersion, support };
   }
 
   #newApi(version?: string): DockerApi {
