@@ -211,6 +211,13 @@ async function withNetworkNames(
     const kinds = { 404: "NETWORK_NOT_FOUND" } as const;
     const { Name, Id } = (await meaning(call, item.network, { kinds })).body;
     const at = `spec.network.attachments.items[${index}]`;
+    // Each is a mode of its own in the contract, and the host's needs another permission.
+    if (Name === "host" || Name === "none") {
+      refuseField(
+        `${at}.network`,
+        `a container is not attached to ${Name}: say spec.network.${Name}`,
+      );
+    }
     if (seen.has(Id)) refuseField(`${at}.network`, `the network ${Name} is there already`);
     if (Name === "bridge" && (item.endpoint?.aliases.length ?? 0) > 0) {
       refuseField(`${at}.endpoint.aliases`, "Docker's default bridge resolves no names");
