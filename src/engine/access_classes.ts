@@ -63,7 +63,7 @@ const messages: Readonly<Record<string, Fields>> = {
   },
   UlimitValue: { ordinary: "amount unlimited" },
   ContainerNetwork: {
-    ordinary: "none exposed_ports publish_all_ports dns_servers dns_searches dns_options",
+    ordinary: "none publish_all_ports dns_servers dns_searches dns_options",
     privileged: "host container",
   },
   NetworkAttachments: {},
