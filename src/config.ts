@@ -9,8 +9,6 @@ import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
-import type { BindRoot } from "./engine/bind_roots.js";
-import { identityPart } from "./engine/bind_roots.js";
 
 /** Where to listen. */
 export type ListenAddress =
@@ -40,13 +38,21 @@ export interface RuncConfig {
   readonly cgroupParent: string;
 }
 
+/** A directory of the host that bind mounts may name. */
+export interface BindRootConfig {
+  /** An absolute path; a part of it that is `{identity}` stands for who calls. */
+  readonly path: string;
+  /** The operator vouches for what is in it: no container can put a symbolic link there. */
+  readonly trustedContent: boolean;
+}
+
 /** Everything that the server is told. */
 export interface Config {
   readonly listen: readonly ListenAddress[];
   readonly engines: readonly EngineConfig[];
   readonly defaultEngine: string | undefined;
   /** Directories of the host that bind mounts may name, by their names. */
-  readonly bindRoots: ReadonlyMap<string, BindRoot>;
+  readonly bindRoots: ReadonlyMap<string, BindRootConfig>;
 }
 
 /** What `nap serve` says on the command line. */
@@ -84,6 +90,9 @@ const runcSchema = z
 
 const engineSchema = z.discriminatedUnion("driver", [dockerSchema, runcSchema]);
 
+/** The part of a bind root's path that stands for the identity. */
+const identityPart = "{identity}";
+
 const bindRootSchema = z
   .strictObject({
     path: z
@@ -96,7 +105,10 @@ const bindRootSchema = z
       ),
     trusted_content: z.boolean().default(false),
   })
-  .transform(({ path, trusted_content: trustedContent }): BindRoot => ({ path, trustedContent }));
+  .transform(({ path, trusted_content: trustedContent }): BindRootConfig => ({
+    path,
+    trustedContent,
+  }));
 
 const fileSchema = z.strictObject({
   listen: z.array(z.string()).min(1).optional(),
@@ -130,7 +142,9 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
  * The bind roots by name. Containers that have one root could replace the directory of another one
  * that lies below it by a symbolic link, so such is refused unless the content of one is trusted.
  */
-function checkedRoots(roots: Readonly<Record<string, BindRoot>>): ReadonlyMap<string, BindRoot> {
+function checkedRoots(
+  roots: Readonly<Record<string, BindRootConfig>>,
+): ReadonlyMap<string, BindRootConfig> {
   const all = new Map(Object.entries(roots));
   for (const [name, root] of all) {
     if (root.trustedContent) continue;

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import type { RootedPath } from "../../gen/nap/v1/container_spec_pb.js";
 
 /** A directory of the host that requests may name. */
-export interface BindRoot {
+interface BindRoot {
   /** An absolute path. A part of it that is `{identity}` stands for who calls. */
   readonly path: string;
   /** No container can put a symbolic link below it that leads astray: the operator vouches for it. */
@@ -22,9 +22,9 @@ export interface BindRoot {
 export type BindRoots = ReadonlyMap<string, BindRoot>;
 
 /** The part of a root's path that stands for the identity. */
-export const identityPart = "{identity}";
+const identityPart = "{identity}";
 
-/** What of a rooted path is named: its two fields are all that a client needs to say. */
+/** A rooted path, from a request or remembered. */
 export type RootedName = Pick<RootedPath, "root" | "path">;
 
 /** Why a rooted path is not mounted: a field of it is at fault, or its source is not there. */
