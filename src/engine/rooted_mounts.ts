@@ -120,11 +120,12 @@ export function reportRooted(mounts: readonly Mount[], labels: Labels): void {
 
 /**
  * Makes sure, before a container starts, that the sources of its rooted mounts are what they were when
- * it was created; `mounts` are as the engine has them. Fails with BIND_SOURCE_NOT_FOUND, and with
- * CONTAINER_START_FAILED where something else is there now, or the root is gone.
+ * it was created; `mounts` are as the engine has them, and without `roots` it is on another host. Fails
+ * with BIND_SOURCE_NOT_FOUND, and with CONTAINER_START_FAILED where something else is there now, the
+ * root is gone, or nap cannot look.
  */
 export async function recheckRooted(
-  roots: BindRoots,
+  roots: BindRoots | undefined,
   container: string,
   mounts: readonly Mount[],
   labels: Labels,
@@ -133,6 +134,10 @@ export async function recheckRooted(
   for (const entry of remembered?.mounts ?? []) {
     const { target, hostPath, createHostPath } = entry;
     const identity = remembered?.identity ?? "";
+    if (roots === undefined) {
+      const message = `${container}: the source ${hostPath} of the mount at ${target} is below a bind root of another host, where nap cannot look at it`;
+      throw new NapError("CONTAINER_START_FAILED", message, { resource: container });
+    }
     const found = await hostPathOf(roots, entry, identity, createHostPath === true);
     if (found === hostPath) continue;
     if (typeof found !== "string" && found.at === "source") throw sourceNotFound(entry, found);

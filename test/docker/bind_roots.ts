@@ -254,6 +254,24 @@ export function bindRootCases(open: () => RootsBench): void {
     }
   });
 
+  it("starts no container with a rooted mount over TCP, where it cannot look at the source", async () => {
+    const { id: container } = await bench.create({ mounts: [rooted("mfs")] });
+    const request = { engine: "far", container };
+    for (const verb of ["startContainer", "restartContainer"] as const) {
+      const error = await failure(nap.containers[verb](request));
+      expect(error).to.include({ reason: "CONTAINER_START_FAILED" });
+      expect(error.message).to.include("another host");
+    }
+    expect((await start(container)).changed).to.equal(true);
+  });
+
+  it("takes no path of the host for a volume's name", async () => {
+    for (const volume of ["/etc", "../etc", "etc/.."]) {
+      const error = await refusal({ target, source: { case: "volume", value: { volume } } });
+      expect(error, volume).to.include({ code: Code.INVALID_ARGUMENT });
+    }
+  });
+
   it("does not believe a label of an image that a host path is a root's", async () => {
     const hostPath = at("secret");
     const entry = { target, root: "mfs", path: "", hostPath };

@@ -44,6 +44,11 @@ export class DockerConnection {
     return this.#api;
   }
 
+  /** Whether dockerd sees the file system that nap sees: it is reached by a socket of this host. */
+  get sameHost(): boolean {
+    return this.#config.url.startsWith("unix:");
+  }
+
   /** The version of the API that is spoken. */
   get apiVersion(): string {
     return this.#connected?.apiVersion ?? oldestApi;
@@ -101,8 +106,7 @@ export class DockerConnection {
     const api = this.#newApi(`v${apiVersion}`);
     const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
     this.#api = api;
-    const sameHost = this.#config.url.startsWith("unix:");
-    const support = dockerSupport(apiVersion, info, sameHost);
+    const support = dockerSupport(apiVersion, info, this.sameHost);
     return { version: version.Version, apiVersion, support };
   }
 

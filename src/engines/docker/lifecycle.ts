@@ -131,7 +131,8 @@ async function recheckBinds(
   container: string,
 ): Promise<void> {
   const mounts = mountsFromDocker(HostConfig, undefined);
-  await recheckRooted(docker.bindRoots, container, mounts, Config.Labels);
+  const roots = docker.sameHost ? docker.bindRoots : undefined;
+  await recheckRooted(roots, container, mounts, Config.Labels);
 }
 
 /**
