@@ -5,6 +5,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { accessClasses } from "../src/engine/access_classes.js";
 import type { Engine } from "../src/engine/engine.js";
 import { Registry, services } from "../src/engine/registry.js";
 import type { Support } from "../src/engine/support.js";
@@ -12,6 +13,8 @@ import { createDockerEngine } from "../src/engines/docker/engine.js";
 import { createRuncEngine } from "../src/engines/runc/engine.js";
 import { runcSupport } from "../src/engines/runc/support.js";
 import { dockerSupport } from "../src/engines/docker/support.js";
+
+const none = new Map();
 
 /** A host that lacks nothing: what stands in the page is due to the engine itself. */
 const host = {
@@ -25,12 +28,15 @@ const host = {
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
   {
     title: "Docker (API 1.41)",
-    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }),
-    support: dockerSupport("1.41", host),
+    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none),
+    support: dockerSupport("1.41", host, true),
   },
   {
     title: "runC",
-    engine: createRuncEngine({ name: "runc", root: "/var/lib/nap/runc", cgroupParent: "/nap" }),
+    engine: createRuncEngine(
+      { name: "runc", root: "/var/lib/nap/runc", cgroupParent: "/nap" },
+      none,
+    ),
     support: runcSupport(),
   },
 ];
@@ -64,6 +70,16 @@ function fieldRows(): string[][] {
   ]);
 }
 
+/** Each field with its class and the values that are of the other one. */
+function accessRows(): string[][] {
+  const names = [...accessClasses.keys()].filter((name) => !name.includes("=")).toSorted();
+  return names.map((name) => {
+    const values = [...accessClasses.keys()].filter((key) => key.startsWith(`${name}=`));
+    const exceptions = values.map((key) => `\`${key.slice(name.length + 1)}\``).join(", ");
+    return [`\`${name.replace(/^nap\.v1\./, "")}\``, accessClasses.get(name) ?? "", exceptions];
+  });
+}
+
 const titles = engines.map(({ title }) => title);
 const text = `# What each engine supports
 
@@ -80,6 +96,14 @@ Every field of the contract that is not in this table is honoured by every engin
 refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED_BY_ENGINE and its path.
 
 ${table(["field or value", ...titles], fieldRows())}
+
+## Access
+
+A field is privileged if whoever sets it could get beyond the container: at the host, at other
+containers, or at networks and directories that are not theirs. The last column has the values of a
+field that are of the other class. A message that is privileged is so with all of its fields.
+
+${table(["field", "class", "but not"], accessRows())}
 `;
 
 if (!process.argv.includes("--check")) writeFileSync(page, text);

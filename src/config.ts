@@ -9,6 +9,8 @@ import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
+import type { BindRootConfig } from "./config_bind_roots.js";
+import { bindRootsSchema, checkedRoots } from "./config_bind_roots.js";
 import type { Access, ListenAddress } from "./config_access.js";
 import { accessOf, identitiesSchema, listenAddress, listenSchema } from "./config_access.js";
 
@@ -47,6 +49,8 @@ export interface Config {
   readonly logLevel: z.infer<typeof logLevel>;
   /** How long calls under way may go on once the server has been told to stop. */
   readonly drainMillis: number;
+  /** Directories of the host that bind mounts may name, by their names. */
+  readonly bindRoots: ReadonlyMap<string, BindRootConfig>;
 }
 
 /** What `nap serve` says on the command line. */
@@ -62,7 +66,6 @@ export class ConfigError extends Error {
 }
 
 const engineName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a-z0-9][a-z0-9_-]*");
-
 const dockerSchema = z.strictObject({
   driver: z.literal("docker"),
   url: z
@@ -91,7 +94,6 @@ const hostAndPort = z
     const host = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
     return { host, port: Number(address.slice(colon + 1)) };
   });
-
 const fileSchema = z.strictObject({
   listen: z.array(listenSchema).min(1).optional(),
   identities: identitiesSchema.optional(),
@@ -100,6 +102,7 @@ const fileSchema = z.strictObject({
   drain_seconds: z.number().nonnegative().max(3600).default(10),
   default_engine: engineName.optional(),
   engines: z.record(engineName, engineSchema).optional(),
+  bind_roots: bindRootsSchema.optional(),
 });
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -128,6 +131,7 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
       metrics: file.metrics?.listen,
       logLevel: file.log_level,
       drainMillis: file.drain_seconds * 1000,
+      bindRoots: checkedRoots(file.bind_roots ?? {}),
     };
   });
 }

@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { callLog, newLogger, standardOutput } from "./call_log.js";
 import type { Config, EngineConfig, ServeFlags } from "./config.js";
 import { ConfigError, loadConfig } from "./config.js";
+import type { BindRoots } from "./engine/bind_roots.js";
 import type { Engine } from "./engine/engine.js";
 import { Registry } from "./engine/registry.js";
 import { createDockerEngine } from "./engines/docker/engine.js";
@@ -37,8 +38,10 @@ Without a configuration file Docker is found by DOCKER_HOST, the docker context,
 `;
 
 /** Makes an engine from its configuration. */
-function createEngine(config: EngineConfig): Engine {
-  return config.driver === "docker" ? createDockerEngine(config) : createRuncEngine(config);
+function createEngine(config: EngineConfig, bindRoots: BindRoots): Engine {
+  return config.driver === "docker"
+    ? createDockerEngine(config, bindRoots)
+    : createRuncEngine(config, bindRoots);
 }
 
 async function main(): Promise<void> {
@@ -119,7 +122,7 @@ async function check(flags: ServeFlags): Promise<void> {
 }
 
 function registryOf(config: Config): Registry {
-  const engines = config.engines.map(createEngine);
+  const engines = config.engines.map((engine) => createEngine(engine, config.bindRoots));
   return new Registry(engines, config.defaultEngine);
 }
 

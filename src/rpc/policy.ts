@@ -1,8 +1,9 @@
 /** Decides whether an identity may make a call, before anything else is looked at. */
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
+import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
 import type { Identity, Role } from "../engine/identity.js";
-import { denied } from "../engine/identity.js";
+import { denied, matchesAny } from "../engine/identity.js";
 
 /** The least role that each method takes. A method that is missing here is nobody's. */
 const methodRoles: Readonly<Record<Role, readonly string[]>> = {
@@ -104,7 +105,7 @@ export function admitMethod(identity: Identity, method: DescMethod): void {
 /** Fails with PERMISSION_DENIED where a request asks for what the identity may not have. */
 export function admitRequest(
   identity: Identity,
-  request: Message & { readonly pullPolicy?: PullPolicy },
+  request: Message & { readonly pullPolicy?: PullPolicy; readonly spec?: unknown },
   privileged: readonly string[],
 ): void {
   if (privileged.length > 0 && !identity.privilegedOptions) {
@@ -114,5 +115,13 @@ export function admitRequest(
   const pulls = pullPolicy !== PullPolicy.UNSPECIFIED && pullPolicy !== PullPolicy.NEVER;
   if (pulls && !identity.imageChanges) {
     throw denied(identity, "pull_policy: it changes images, which it may not");
+  }
+  const { mounts = [] } = (request.spec ?? {}) as Partial<ContainerSpec>;
+  for (const [index, { source }] of mounts.entries()) {
+    if (source.case !== "bind" || source.value.origin.case !== "rooted") continue;
+    const { root } = source.value.origin.value;
+    if (!matchesAny(identity.bindRoots, root)) {
+      throw denied(identity, `spec.mounts[${index}]: it may not use the bind root "${root}"`);
+    }
   }
 }

@@ -5,6 +5,7 @@
  * This is the one generic path for all RPCs; a new one touches the contract and the engines alone.
  */
 import type { DescMethod, Message } from "@bufbuild/protobuf";
+import { privilegedFields } from "../engine/access.js";
 import type { Call, Engine } from "../engine/engine.js";
 import type { FieldViolation } from "../engine/error.js";
 import { fieldError, NapError } from "../engine/error.js";
@@ -70,7 +71,7 @@ async function* route(
   trail.engine = engine.name;
   // A stream that ends early tells from where it can go on.
   let cursor: string | undefined;
-  admitRequest(call.identity, first, []);
+  admitRequest(call.identity, first, privilegedFields(method.input, first));
   try {
     const implementation = implementationOf(engine, member, method);
     const input = await admit(engine, violations, method, first, incoming, call);

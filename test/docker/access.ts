@@ -173,6 +173,28 @@ export function accessCases(open: () => DockerBench): void {
     expect(missing.code).to.equal(Code.NOT_FOUND);
   });
 
+  it("refuses options that reach the host, with their paths, to whom they are not allowed", async () => {
+    const { bench } = open();
+    const alice = clientsOf(secure("alice"));
+    const spec = {
+      image: bench.image,
+      security: { privileged: true },
+      mounts: [{ target: "/x", source: { case: "bind" as const, value: bindOf("/etc") } }],
+    };
+    const error = await failure(alice.containers.createContainer({ engine: "docker", spec }));
+    expect(error.code).to.equal(Code.PERMISSION_DENIED);
+    expect(error.message).to.include("spec.security.privileged");
+    expect(error.message).to.include("spec.mounts[0].bind");
+    const exec = { command: ["id"], privileged: true };
+    const request = { engine: "docker", container: "none", exec };
+    const execError = await failure(alice.containers.execContainerSync(request));
+    expect(execError.code).to.equal(Code.PERMISSION_DENIED);
+    const ordinary = { image: bench.image, command: { arguments: ["true"] } };
+    const made = await alice.containers.createContainer({ engine: "docker", spec: ordinary });
+    bench.forget(made.container?.id ?? "");
+    await bench.tidy();
+  });
+
   it("bounds the calls that an identity has under way, and the connections of a listener", async () => {
     const watcher = plain(2);
     const signals = [0, 1, 2].map(() => new AbortController());
@@ -235,3 +257,5 @@ export function accessCases(open: () => DockerBench): void {
     await bench.tidy();
   });
 }
+
+const bindOf = (hostPath: string) => ({ origin: { case: "hostPath" as const, value: hostPath } });

@@ -27,6 +27,7 @@ import type { TestDockerd } from "../support/dockerd.js";
 import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
+import { bindRootCases } from "./bind_roots.js";
 
 const run = promisify(execFile);
 const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");
@@ -50,6 +51,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("hostile input", () => hostileCases(open));
   describe("operations", () => operationCases(open));
   describe("deployment", () => deploymentCases(open));
+  describe("bind roots", () => bindRootCases(open));
 }
 
 function errorCases(open: () => DockerBench): void {
@@ -135,6 +137,19 @@ function errorCases(open: () => DockerBench): void {
       expect(error.fields).to.deep.equal([field]);
     }
     await bench.tidy();
+  });
+
+  it("refuses the host's network as an attachment, by its name and by its id", async () => {
+    const { dockerd, nap, bench } = open();
+    const docker = new Docker({ socketPath: dockerd.socket, host: undefined, port: undefined });
+    const { Id } = (await docker.getNetwork("host").inspect()) as { Id: string };
+    for (const network of ["host", Id, Id.slice(0, 12)]) {
+      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
+      const spec = { image: bench.image, network: { mode } };
+      const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
+      expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+      expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
+    }
   });
 
   it("tells an ambiguous prefix from a container that is not there", async () => {

@@ -1,5 +1,5 @@
 /** What is true of runC alone. */
-import { mkdirSync, mkdtempSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
@@ -102,6 +102,58 @@ export function runcCases(open: () => RuncBench): void {
     await nap.containers.stopContainer({ engine: "runc", container, timeout });
     expect((await bench.get(container)).exit?.code).to.equal(5);
     await bench.tidy();
+  });
+
+  it("mounts a bind root, reports it, and refuses one that leads elsewhere by now", async () => {
+    const { dockerd, bench: outer } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "roots-"));
+    const at = (...parts: string[]): string => join(directory, ...parts);
+    for (const path of ["store", "mfs/local", "trusted/local/deep", "secret"]) {
+      mkdirSync(at(path), { recursive: true });
+    }
+    const config = {
+      engines: { runc: { driver: "runc", root: at("store"), cgroup_parent: dockerd.cgroup } },
+      bind_roots: {
+        mfs: { path: at("mfs", "{identity}") },
+        trusted: { path: at("trusted", "{identity}"), trusted_content: true },
+      },
+    };
+    const nap = await startNap(directory, config, dockerd.initPid);
+    const image = "roots:1";
+    const bench = new NewBench(nap, "runc", image, outer.rootfs, directory);
+    const mount = (root: string, path: string) => {
+      const value = { origin: { case: "rooted" as const, value: { root, path } } };
+      return { target: "/mounted", source: { case: "bind" as const, value } };
+    };
+    try {
+      await nap.images.importImage(importMessages("runc", { reference: image }, outer.rootfs));
+      const { id, spec } = await bench.start({ mounts: [mount("mfs", "")] });
+      await bench.exec(id, "echo here > /mounted/written");
+      expect(readFileSync(at("mfs", "local", "written"), "utf8")).to.equal("here\n");
+      const source = spec?.mounts[0]?.source;
+      const origin = source?.case === "bind" ? source.value.origin : undefined;
+      expect(origin?.value).to.include({ root: "mfs", path: "" });
+      for (const [root, path, field] of [
+        ["mfs", "below", "path"],
+        ["trusted", "deep/../..", "path"],
+        ["other", "", "root"],
+      ] as const) {
+        const error = await failure(bench.create({ mounts: [mount(root, path)] }));
+        expect(error).to.include({ reason: "FIELD_INVALID" });
+        expect(error.fields).to.deep.equal([`spec.mounts[0].bind.rooted.${field}`]);
+      }
+      const { id: container } = await bench.create({ mounts: [mount("trusted", "deep")] });
+      rmSync(at("trusted", "local", "deep"), { recursive: true });
+      const missing = await failure(nap.containers.startContainer({ container }));
+      expect(missing).to.include({ reason: "BIND_SOURCE_NOT_FOUND" });
+      symlinkSync(at("secret"), at("trusted", "local", "deep"));
+      const swapped = await failure(nap.containers.startContainer({ container }));
+      expect(swapped).to.include({ reason: "CONTAINER_START_FAILED" });
+      expect(swapped.message).to.include("symbolic link");
+    } finally {
+      await bench.tidy();
+      await nap.stop();
+    }
   });
 
   it("finds its containers, their output and their exits again after nap was killed", async () => {

@@ -46,6 +46,29 @@ describe("configuration", () => {
     ["a key that means nothing", "engine: {}", /engine/],
     ["a default that is no engine", "engines: {}\ndefault_engine: web", /no engine "web"/],
     ["text that is no YAML", "engines: [", /nap\.yaml/],
+    ["a bind root's name with a capital", "bind_roots: {Mfs: {path: /m}}", /bind_roots/],
+    ["a bind root without a path", "bind_roots: {mfs: {}}", /bind_roots\.mfs\.path/],
+    ["a bind root that is relative", "bind_roots: {mfs: {path: m}}", /bind_roots\.mfs\.path/],
+    ["a bind root that is all of the host", "bind_roots: {mfs: {path: /}}", /below \//],
+    ["a bind root with an empty part", "bind_roots: {mfs: {path: /m//x}}", /empty parts/],
+    ["a bind root with ..", "bind_roots: {mfs: {path: /m/../x}}", /"\.\."/],
+    ["an identity within a part", "bind_roots: {mfs: {path: '/m/a-{identity}'}}", /whole part/],
+    ["another word in braces", "bind_roots: {mfs: {path: '/m/{user}'}}", /no other braces/],
+    [
+      "a key of a bind root that means nothing",
+      "bind_roots: {mfs: {path: /m, trusted: true}}",
+      /bind_roots\.mfs: .*trusted/,
+    ],
+    [
+      "a bind root that containers of another one could replace",
+      "bind_roots: {all: {path: /m}, one: {path: '/m/{identity}'}}",
+      /bind_roots\.one: lies below the bind root "all"/,
+    ],
+    [
+      "a bind root below another one for some identity alone",
+      "bind_roots: {own: {path: '/m/{identity}'}, deep: {path: /m/local/x}}",
+      /bind_roots\.deep: lies below/,
+    ],
   ] as const) {
     it(`refuses ${claim}, and says where`, () => {
       expect(() => loadConfig({ config: file(text) })).to.throw(ConfigError, words);
@@ -130,6 +153,33 @@ describe("configuration", () => {
       );
     });
   }
+
+  it("reads bind roots, whose content is not trusted unless that is said", () => {
+    const bindRoots = (text: string): object =>
+      Object.fromEntries(
+        loadConfig({ config: file(`engines: {}\nbind_roots: ${text}`) }).bindRoots,
+      );
+    expect(
+      bindRoots("{mfs: {path: '/mnt/mfs/{identity}'}, own: {path: /m, trusted_content: true}}"),
+    ).to.deep.equal({
+      mfs: { path: "/mnt/mfs/{identity}", trustedContent: false },
+      own: { path: "/m", trustedContent: true },
+    });
+    for (const [outer, inner] of [
+      [true, false],
+      [false, true],
+    ]) {
+      const all = `all: {path: /m, trusted_content: ${outer}}`;
+      const one = `one: {path: '/m/{identity}', trusted_content: ${inner}}`;
+      expect(bindRoots(`{${all}, ${one}}`)).to.have.keys("all", "one");
+    }
+    expect(bindRoots("{one: {path: /m/a}, two: {path: /m/ab}, same: {path: /m/a}}")).to.have.keys(
+      "one",
+      "two",
+      "same",
+    );
+    expect(loadConfig({ config: file("engines: {}") }).bindRoots.size).to.equal(0);
+  });
 
   it("refuses a file that is not there", () => {
     expect(() => loadConfig({ config: join(directory, "no") })).to.throw(ConfigError, /ENOENT/);

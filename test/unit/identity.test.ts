@@ -51,6 +51,18 @@ describe("identities", () => {
     admitRequest(local, request, ["spec.a"]);
   });
 
+  it("a bind root is used by whom it is meant for", () => {
+    const origin = { case: "rooted" as const, value: { root: "mfs" } };
+    const source = { case: "bind" as const, value: { origin } };
+    const request = create(CreateContainerRequestSchema, {
+      spec: { mounts: [{ target: "/x", source }] },
+    });
+    admitRequest({ ...local, bindRoots: ["m*"] }, request, []);
+    expect(() => admitRequest({ ...local, bindRoots: ["other"] }, request, [])).to.throw(
+      'spec.mounts[0]: it may not use the bind root "mfs"',
+    );
+  });
+
   it("patterns match whole names", () => {
     expect(matchesAny(["web*"], "web1")).to.equal(true);
     expect(matchesAny(["web"], "web1")).to.equal(false);

@@ -13,7 +13,9 @@ import { platformText } from "../../src/engines/docker/image_transfers.js";
 import { dockerSupport } from "../../src/engines/docker/support.js";
 
 const host = { CgroupVersion: "1", MemoryLimit: true, SwapLimit: true, PidsLimit: true };
-const support = dockerSupport("1.41", { ...host, SecurityOptions: ["name=apparmor"] });
+const info = { ...host, SecurityOptions: ["name=apparmor"] };
+// As on another host: rooted paths have become host paths before they are converted.
+const support = dockerSupport("1.41", info, false);
 
 /** What a message needs beside the leaf, so that the conversion has something to work on. */
 const skeletons: Readonly<Record<string, object>> = {

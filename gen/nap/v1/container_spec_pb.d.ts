@@ -1103,7 +1103,8 @@ export declare type BindMount = Message<"nap.v1.BindMount"> & {
     case: "hostPath";
   } | {
     /**
-     * A path below a directory that the server's configuration names.
+     * A path below a directory that the server's configuration names. Refused on an engine that nap
+     * reaches by TCP, since it can check the paths of its own host alone.
      *
      * @generated from field: nap.v1.RootedPath rooted = 2;
      */
@@ -1112,7 +1113,8 @@ export declare type BindMount = Message<"nap.v1.BindMount"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * A missing host path is made as a directory. Default: false.
+   * A missing host path is made as a directory. Of a rooted path, what stands before the caller's
+   * identity is never made. Default: false.
    *
    * @generated from field: optional bool create_host_path = 3;
    */
@@ -1154,7 +1156,10 @@ export declare type BindMount = Message<"nap.v1.BindMount"> & {
 export declare const BindMountSchema: GenMessage<BindMount>;
 
 /**
- * RootedPath is a path below a directory that the server's configuration names.
+ * RootedPath is a path below a directory that the server's configuration names, possibly one for each
+ * caller. It is looked at again before each start: if something else is there by then, StartContainer
+ * and RestartContainer fail with FAILED_PRECONDITION, CONTAINER_START_FAILED. Not there:
+ * FAILED_PRECONDITION, BIND_SOURCE_NOT_FOUND. ContainerMount.host_path tells the path of the host.
  *
  * @generated from message nap.v1.RootedPath
  */
@@ -1167,7 +1172,9 @@ export declare type RootedPath = Message<"nap.v1.RootedPath"> & {
   root: string;
 
   /**
-   * The relative path below it. Empty: the directory itself. A path that leaves it is refused.
+   * The relative path below it, of parts that are neither empty nor "." nor "..". Empty: the directory
+   * itself. A path that leaves it, or that has a symbolic link, is refused; so is any but the empty
+   * one where the configuration does not say that the directory's content is trusted.
    *
    * @generated from field: string path = 2;
    */

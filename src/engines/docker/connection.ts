@@ -1,5 +1,6 @@
 /** The connection to one dockerd: reached, its API version negotiated, its abilities known. */
 import Docker from "dockerode";
+import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Connection } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { DockerApi, unreachable } from "./api.js";
@@ -28,7 +29,11 @@ export class DockerConnection {
   #api: DockerApi;
   #connected: Connection | undefined;
 
-  constructor(config: DockerTarget) {
+  constructor(
+    config: DockerTarget,
+    /** The directories of the host that bind mounts may name. */
+    readonly bindRoots: BindRoots,
+  ) {
     this.name = config.name;
     this.#config = config;
     this.#api = this.#newApi();
@@ -37,6 +42,11 @@ export class DockerConnection {
   /** The API at the negotiated version. */
   get api(): DockerApi {
     return this.#api;
+  }
+
+  /** Whether dockerd sees the file system that nap sees: it is reached by a socket of this host. */
+  get sameHost(): boolean {
+    return this.#config.url.startsWith("unix:");
   }
 
   /** The version of the API that is spoken. */
@@ -96,7 +106,8 @@ export class DockerConnection {
     const api = this.#newApi(`v${apiVersion}`);
     const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
     this.#api = api;
-    return { version: version.Version, apiVersion, support: dockerSupport(apiVersion, info) };
+    const support = dockerSupport(apiVersion, info, this.sameHost);
+    return { version: version.Version, apiVersion, support };
   }
 
   #newApi(version?: string): DockerApi {

@@ -184,6 +184,7 @@ async function* runContainer(
     docker,
     request,
     RunContainerRequestSchema,
+    call,
   );
   let started = false;
   let ended = false;

@@ -27,6 +27,7 @@ import { fieldError, NapError, unless } from "../../engine/error.js";
 import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
+import { placeRooted } from "../../engine/rooted_mounts.js";
 import { pathPart } from "./api.js";
 import { containerFromDocker, containerFromSummary } from "./convert/container.js";
 import { specToDocker } from "./convert/container_spec.js";
@@ -47,7 +48,7 @@ export function containerMethods(docker: DockerConnection) {
     createContainer: async (request, call) => {
       const { signal } = call;
       for await (const _progress of pullFirst(docker, request, call));
-      const { id, warnings, existed } = await createContainer(docker, request, createSchema);
+      const { id, warnings, existed } = await createContainer(docker, request, createSchema, call);
       if (signal.aborted && request.requestId === "" && !existed) {
         await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
         throw signal.reason;
@@ -120,15 +121,16 @@ export async function createContainer(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
   schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
+  call: Call,
 ): Promise<CreatedContainer> {
   const { requestId } = request;
-  if (requestId === "") return createAnew(docker, request, schema);
+  if (requestId === "") return createAnew(docker, request, schema, call);
   return docker.once(`container ${requestId}`, async () => {
     const query = { all: true, filters: { label: [requestIdFilter(requestId)] } };
     const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
     const made = list.body.find(({ Labels }) => madeBy(schema, request, Labels ?? {}));
     if (made !== undefined) return { id: made.Id, warnings: [], existed: true };
-    return createAnew(docker, request, schema);
+    return createAnew(docker, request, schema, call);
   });
 }
 
@@ -154,10 +156,13 @@ async function createAnew(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
   schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
+  { identity }: Call,
 ): Promise<CreatedContainer> {
   const { name, spec: given = create(ContainerSpecSchema) } = request;
-  const spec = await withNetworkNames(docker, await withResetCommand(docker, given));
-  const { body, further } = specToDocker(spec, requestLabels(schema, request));
+  const whole = await withNetworkNames(docker, await withResetCommand(docker, given));
+  const { spec, ownLabels } = await placeRooted(docker.bindRoots, whole, identity.name);
+  const labels = { ...ownLabels, ...requestLabels(schema, request) };
+  const { body, further } = specToDocker(spec, labels);
   const created = await meaning(
     docker.api.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",
@@ -206,6 +211,13 @@ async function withNetworkNames(
     const kinds = { 404: "NETWORK_NOT_FOUND" } as const;
     const { Name, Id } = (await meaning(call, item.network, { kinds })).body;
     const at = `spec.network.attachments.items[${index}]`;
+    // Each is a mode of its own in the contract, and the host's needs another permission.
+    if (Name === "host" || Name === "none") {
+      refuseField(
+        `${at}.network`,
+        `a container is not attached to ${Name}: say spec.network.${Name}`,
+      );
+    }
     if (seen.has(Id)) refuseField(`${at}.network`, `the network ${Name} is there already`);
     if (Name === "bridge" && (item.endpoint?.aliases.length ?? 0) > 0) {
       refuseField(`${at}.endpoint.aliases`, "Docker's default bridge resolves no names");

@@ -1,4 +1,5 @@
 /** Docker as an engine. */
+import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Engine } from "../../engine/engine.js";
 import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
@@ -14,9 +15,12 @@ import { processMethods } from "./processes.js";
 import { systemMethods } from "./system.js";
 import { volumeMethods } from "./volumes.js";
 
-/** The engine for one dockerd. It is reached at its first use, not before. */
-export function createDockerEngine(target: DockerTarget): Engine {
-  const docker = new DockerConnection(target);
+/**
+ * The engine for one dockerd. It is reached at its first use, not before. `bindRoots` are the
+ * directories of the host that bind mounts may name.
+ */
+export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): Engine {
+  const docker = new DockerConnection(target, bindRoots);
   return {
     name: target.name,
     driver: "docker",

@@ -14,13 +14,16 @@ import {
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { prune } from "./prune.js";
+import { recheckRooted } from "../../engine/rooted_mounts.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { inspectContainer, named } from "./containers.js";
 import { containerFromDocker } from "./convert/container.js";
+import { mountsFromDocker } from "./convert/mounts.js";
 import { updateToDocker } from "./convert/update.js";
 import { dockerError, hasStatus, meaning } from "./errors.js";
 import { pruneFilters } from "./filters.js";
+import type { ContainerJson } from "./json.js";
 import { wholeSeconds } from "../../engine/time.js";
 
 /** The calls that change a container. */
@@ -46,6 +49,7 @@ export function lifecycleMethods(docker: DockerConnection) {
     },
 
     restartContainer: async ({ container, timeout, stopSignal }) => {
+      await recheckBinds(docker, await inspectContainer(docker, container), container);
       const restart = post(container, "restart", stopQuery(timeout, stopSignal));
       await meaning(restart, container, { kinds: cannotStart });
       return create(RestartContainerResponseSchema);
@@ -120,6 +124,17 @@ const cannotStart = {
   500: "CONTAINER_START_FAILED",
 } as const;
 
+/** dockerd resolves the sources of binds anew at each start. */
+async function recheckBinds(
+  docker: DockerConnection,
+  { HostConfig, Config }: ContainerJson,
+  container: string,
+): Promise<void> {
+  const mounts = mountsFromDocker(HostConfig, undefined);
+  const roots = docker.sameHost ? docker.bindRoots : undefined;
+  await recheckRooted(roots, container, mounts, Config.Labels);
+}
+
 /**
  * Starts a container; false where it ran already. Fails as StartContainer does; with `field` what is
  * wrong with the container is said of that field of the request.
@@ -129,6 +144,8 @@ export async function startContainer(
   container: string,
   field?: string,
 ): Promise<boolean> {
+  const json = await inspectContainer(docker, container);
+  if (!json.State.Running) await recheckBinds(docker, json, container);
   try {
     const path = `/containers/${pathPart(container)}/start`;
     return (await docker.api.json({ method: "POST", path })).status !== 304;

@@ -7,7 +7,6 @@ const notYet = "nap does not map this to Docker yet";
 /** Fields that nap does not map yet, whatever the daemon could do. */
 const unmapped = [
   "nap.v1.BindMount.recursive_read_only",
-  "nap.v1.BindMount.rooted",
   "nap.v1.BindMount.selinux_relabel",
   "nap.v1.ContainerSpec.annotations",
   "nap.v1.ContainerSpec.device_requests",
@@ -62,14 +61,23 @@ type HostFacts = Pick<
   "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit" | "SecurityOptions"
 >;
 
-/** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
-export function dockerSupport(apiVersion: string, info: HostFacts): Support {
+/**
+ * The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host,
+ * and `sameHost` whether that is nap's own.
+ */
+export function dockerSupport(apiVersion: string, info: HostFacts, sameHost: boolean): Support {
   const table = new Map<string, Unsupported>(never);
   for (const name of unmapped) table.set(name, { reason: notYet });
   for (const [name, needed] of since) {
     if (minor(apiVersion) < minor(needed)) {
       table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
     }
+  }
+  if (!sameHost) {
+    table.set("nap.v1.BindMount.rooted", {
+      reason: "nap reaches this engine by TCP, and can check the paths of its own host alone",
+      alternative: "run a nap on the engine's host, which reaches it by its unix socket",
+    });
   }
   if (info.CgroupVersion === "2") {
     const reason = "control groups of version 2 do not have it";

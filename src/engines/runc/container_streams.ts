@@ -133,9 +133,10 @@ type RunEvent = NonNullable<RunContainerResponse["event"]>;
 async function* runContainer(
   host: RuncHost,
   request: RunContainerRequest,
-  { signal }: Call,
+  call: Call,
 ): AsyncGenerator<RunContainerResponse> {
-  const { stored, existed } = await createContainer(host, request, RunContainerRequestSchema);
+  const { signal } = call;
+  const { stored, existed } = await createContainer(host, request, RunContainerRequestSchema, call);
   const { id, name } = stored.container;
   let started = false;
   let ended = false;

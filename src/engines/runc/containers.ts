@@ -26,7 +26,8 @@ import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import { EventAction } from "../../../gen/nap/v1/engine_service_pb.js";
 import { ImageConfigSchema } from "../../../gen/nap/v1/image_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
-import type { Methods } from "../../engine/engine.js";
+import type { Call, Methods } from "../../engine/engine.js";
+import { placeRooted } from "../../engine/rooted_mounts.js";
 import { fieldError, NapError } from "../../engine/error.js";
 import { madeBy, requestLabels } from "../../engine/labels.js";
 import { refuseTargetTwice } from "../../engine/mount_targets.js";
@@ -46,11 +47,13 @@ import { createdSeconds } from "./store.js";
 export function containerMethods(host: RuncHost) {
   const { store } = host;
   return {
-    createContainer: async (request, { signal }) => {
+    createContainer: async (request, call) => {
+      const { signal } = call;
       const { stored, existed } = await createContainer(
         host,
         request,
         CreateContainerRequestSchema,
+        call,
       );
       if (signal.aborted && request.requestId === "" && !existed) {
         await removeContainer(host, stored);
@@ -118,24 +121,26 @@ export async function createContainer(
   host: RuncHost,
   request: CreateContainerRequest | RunContainerRequest,
   schema: DescMessage,
+  call: Call,
 ): Promise<CreatedContainer> {
   return host.lock("create", async () => {
     const before = host.store.all.find(({ ownLabels }) => madeBy(schema, request, ownLabels));
     if (before !== undefined) return { stored: before, existed: true };
-    const { spec = create(ContainerSpecSchema), requestId } = request;
+    const { spec: given = create(ContainerSpecSchema), requestId } = request;
     const id = randomBytes(32).toString("hex");
     const name = request.name === "" ? `nap-${id.slice(0, 12)}` : request.name;
     if (host.store.byName(name) !== undefined) {
       throw new NapError("NAME_IN_USE", `the name ${name} is taken`, { resource: name });
     }
     // The image cannot be removed meanwhile: that takes this lock, too.
-    const found = await findImage(host, spec.image);
+    const found = await findImage(host, given.image);
     const image = found.image.config ?? create(ImageConfigSchema);
-    if (commandLine({ spec, image }).length === 0) {
+    if (commandLine({ spec: given, image }).length === 0) {
       const description = "neither the request nor the image says what to run";
       throw fieldError([{ field: "spec.command", description, kind: "FIELD_INVALID" }]);
     }
-    refuseTargetTwice(spec.mounts);
+    refuseTargetTwice(given.mounts);
+    const { spec, ownLabels } = await placeRooted(host.bindRoots, given, call.identity.name);
     await requireBindSources(spec);
     const lower = await host.imageLock(() => unpackImage(host, found));
     const user = spec.user ?? image.user;
@@ -152,7 +157,7 @@ export async function createContainer(
     });
     const stored = {
       container,
-      ownLabels: requestLabels(schema, request),
+      ownLabels: { ...ownLabels, ...requestLabels(schema, request) },
       imageDigest: found.image.id,
     };
     const paths = host.store.paths(id);

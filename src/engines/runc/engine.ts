@@ -1,4 +1,5 @@
 /** runC as an engine: no daemon, but runc, conmon and umoci, driven by nap itself. */
+import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Connection, Engine } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { demand } from "./command.js";
@@ -13,9 +14,12 @@ import { lifecycleMethods, settleExits } from "./lifecycle.js";
 import { runcSupport } from "./support.js";
 import { systemMethods } from "./system.js";
 
-/** The engine for one directory. It is looked at when the engine is first used, not before. */
-export function createRuncEngine(target: RuncTarget): Engine {
-  const host = new RuncHost(target);
+/**
+ * The engine for one directory. It is looked at when the engine is first used, not before. `bindRoots`
+ * are the directories of the host that bind mounts may name.
+ */
+export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engine {
+  const host = new RuncHost(target, bindRoots);
   let opening: Promise<Connection> | undefined;
   return {
     name: target.name,

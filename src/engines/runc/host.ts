@@ -8,6 +8,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import type { BindRoots } from "../../engine/bind_roots.js";
 import { NapError } from "../../engine/error.js";
 import { Journal } from "../../engine/journal.js";
 import { sleep } from "../../engine/wait.js";
@@ -40,7 +41,11 @@ export class RuncHost {
   #owner: Server | undefined;
   #onChange = (): void => undefined;
 
-  constructor({ name, root, cgroupParent }: RuncTarget) {
+  constructor(
+    { name, root, cgroupParent }: RuncTarget,
+    /** The directories of the host that bind mounts may name. */
+    readonly bindRoots: BindRoots,
+  ) {
     this.name = name;
     this.cgroupParent = cgroupParent;
     this.store = new Store(root);

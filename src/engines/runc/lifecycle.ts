@@ -11,6 +11,7 @@ import {
 import { EventAction } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { fieldError, NapError, unless } from "../../engine/error.js";
+import { recheckRooted } from "../../engine/rooted_mounts.js";
 import { waitUntil } from "../../engine/wait.js";
 import { execute } from "./command.js";
 import { currentContainer, mountRootfs, removeContainer, settle } from "./containers.js";
@@ -85,6 +86,8 @@ export async function startContainer(
     }
     const { state } = await currentContainer(host, stored);
     if (state === ContainerState.RUNNING) return false;
+    // The runtime resolves the sources of binds anew at each start.
+    await recheckRooted(host.bindRoots, name, spec?.mounts ?? [], stored.ownLabels);
     await mountRootfs(host, stored);
     try {
       await startShim(host.store, id, spec?.tty === true);

@@ -15,6 +15,7 @@ import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { ContainerSchema, ContainerState } from "../../../gen/nap/v1/container_service_pb.js";
 import { NapError } from "../../engine/error.js";
+import { reportRooted } from "../../engine/rooted_mounts.js";
 import { timestampOfNanos } from "../../engine/time.js";
 
 /** As many removed containers are remembered. */
@@ -167,10 +168,11 @@ export class Store {
   }
 
   /** The container as it is now, or as it was when it was removed. */
-  async current({ container }: Stored): Promise<Container> {
+  async current({ container, ownLabels }: Stored): Promise<Container> {
     const gone = this.#gone.get(container.id);
     if (gone !== undefined) return gone;
     const now = clone(ContainerSchema, container);
+    reportRooted(now.spec?.mounts ?? [], ownLabels);
     const { directory, exitFile, persist } = this.paths(container.id);
     const text = await readIfThere(join(directory, "run.json"));
     if (text === undefined) return now;

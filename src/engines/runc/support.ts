@@ -36,7 +36,7 @@ const honoured: readonly [desc: DescMessage, fields: string][] = [
   ],
   [ContainerNetworkSchema, "none host"],
   [MountSchema, "target read_only bind tmpfs"],
-  [BindMountSchema, "host_path"],
+  [BindMountSchema, "host_path rooted"],
   [SecuritySchema, "capabilities_add capabilities_drop no_new_privileges seccomp_unconfined"],
   [NamespacesSchema, "pid ipc uts"],
   [PidNamespaceSchema, "host isolated"],

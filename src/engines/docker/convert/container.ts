@@ -9,6 +9,7 @@ import {
 import type { ExitStatus } from "../../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
 import { clientLabels, requestIdOf } from "../../../engine/labels.js";
+import { reportRooted } from "../../../engine/rooted_mounts.js";
 import type { ContainerJson, ContainerSummaryJson, StateJson } from "../json.js";
 import { timestampOf, timestampOfNanos } from "../../../engine/time.js";
 import { specFromDocker } from "./container_spec.js";
@@ -36,11 +37,13 @@ export const healthWords: readonly [HealthStatus, string][] = [
 /** A container from inspect. */
 export function containerFromDocker(engine: string, json: ContainerJson): Container {
   const { State: state } = json;
+  const spec = specFromDocker(json);
+  reportRooted(spec.mounts, json.Config.Labels);
   return create(ContainerSchema, {
     engine,
     id: json.Id,
     name: json.Name.replace(/^\//, ""),
-    spec: specFromDocker(json),
+    spec,
     imageId: json.Image,
     state: stateOf(state.Status),
     health: healthWords.find(([, word]) => word === state.Health?.Status)?.[0],
