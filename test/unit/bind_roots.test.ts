@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { MountSchema } from "../../gen/nap/v1/container_spec_pb.js";
 import { hostPathOf } from "../../src/engine/bind_roots.js";
 import { reportRooted } from "../../src/engine/rooted_mounts.js";
