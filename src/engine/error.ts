@@ -17,6 +17,8 @@ export const errorKinds = [
   "CONTAINER_PAUSED",
   "CONTAINER_RUNNING",
   "CONTAINER_START_FAILED",
+  "CURSOR_EXPIRED",
+  "CURSOR_INVALID",
   "ENDPOINT_EXISTS",
   "ENDPOINT_NOT_FOUND",
   "ENGINE_DROPPED_FIELD",
@@ -28,6 +30,7 @@ export const errorKinds = [
   "FIELD_INVALID",
   "FIELD_UNKNOWN",
   "FIELD_UNSUPPORTED_BY_ENGINE",
+  "HEALTH_PROBE_MISSING",
   "HOST_PORT_IN_USE",
   "IMAGE_NOT_FOUND",
   "LOGS_NOT_READABLE",
@@ -72,6 +75,8 @@ export interface ErrorDetails {
   readonly violations?: readonly FieldViolation[];
   /** The objects that stand in the way, for example the containers that use a volume. */
   readonly users?: readonly string[];
+  /** The last cursor of a stream that ends with the error. */
+  readonly cursor?: string;
   /** The engine's own words. */
   readonly engineMessage?: string;
   /** When a retry makes sense, in milliseconds from now. */

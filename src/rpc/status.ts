@@ -31,6 +31,8 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
   CONTAINER_PAUSED: Code.FAILED_PRECONDITION,
   CONTAINER_RUNNING: Code.FAILED_PRECONDITION,
   CONTAINER_START_FAILED: Code.FAILED_PRECONDITION,
+  CURSOR_EXPIRED: Code.OUT_OF_RANGE,
+  CURSOR_INVALID: Code.INVALID_ARGUMENT,
   ENDPOINT_EXISTS: Code.ALREADY_EXISTS,
   ENDPOINT_NOT_FOUND: Code.NOT_FOUND,
   ENGINE_DROPPED_FIELD: Code.FAILED_PRECONDITION,
@@ -42,6 +44,7 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
   FIELD_INVALID: Code.INVALID_ARGUMENT,
   FIELD_UNKNOWN: Code.INVALID_ARGUMENT,
   FIELD_UNSUPPORTED_BY_ENGINE: Code.INVALID_ARGUMENT,
+  HEALTH_PROBE_MISSING: Code.FAILED_PRECONDITION,
   HOST_PORT_IN_USE: Code.FAILED_PRECONDITION,
   IMAGE_NOT_FOUND: Code.NOT_FOUND,
   LOGS_NOT_READABLE: Code.FAILED_PRECONDITION,
@@ -166,8 +169,10 @@ const resourceTypes: Readonly<Record<string, string | undefined>> = {
   VOLUME_NOT_FOUND: "nap.v1.Volume",
 };
 
-function infoMetadata({ engine, resource, engineMessage }: ErrorDetails): Record<string, string> {
+function infoMetadata(details: ErrorDetails): Record<string, string> {
+  const { engine, resource, cursor, engineMessage } = details;
   const metadata: Record<string, string> = {};
+  if (cursor !== undefined) metadata["cursor"] = cursor;
   if (engine !== undefined) metadata["engine"] = engine;
   if (resource !== undefined) metadata["resource"] = clip(resource, most.text);
   if (engineMessage !== undefined) metadata["engine_message"] = clip(engineMessage, most.message);

@@ -5,6 +5,7 @@ import { DockerConnection } from "./connection.js";
 import { containerFileMethods } from "./container_files.js";
 import { containerStreams } from "./container_streams.js";
 import { containerMethods } from "./containers.js";
+import { EventFeed } from "./event_feed.js";
 import { execMethods } from "./exec.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
@@ -17,6 +18,7 @@ import { volumeMethods } from "./volumes.js";
 /** The engine for one dockerd. It is reached at its first use, not before. */
 export function createDockerEngine(target: DockerTarget): Engine {
   const docker = new DockerConnection(target);
+  const feed = new EventFeed(docker);
   return {
     name: target.name,
     driver: "docker",
@@ -31,9 +33,14 @@ export function createDockerEngine(target: DockerTarget): Engine {
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),
     images: { ...imageMethods(docker), ...imageTransfers(docker) },
-    system: systemMethods(docker),
-    connect: (signal, fresh) => docker.connect(signal, fresh),
-    // Every call has a connection of its own, which ends with the call.
-    close: async () => undefined,
+    system: systemMethods(docker, feed),
+    connect: async (signal, fresh) => {
+      const connection = await docker.connect(signal, fresh);
+      // From now on, so that exits are remembered whoever asks for them later.
+      feed.start();
+      return connection;
+    },
+    // Every other call has a connection of its own, which ends with the call.
+    close: () => feed.close(),
   };
 }

@@ -9,6 +9,8 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
 import { NapError } from "../../engine/error.js";
+import type { EventSource } from "../../engine/event_stream.js";
+import { Exits } from "../../engine/exits.js";
 import { Journal } from "../../engine/journal.js";
 import { sleep } from "../../engine/wait.js";
 import { Store } from "./store.js";
@@ -28,11 +30,14 @@ const pollMillis = 500;
 const lookMillis = 2000;
 
 /** The state of one engine: its store, its events, and its locks. */
-export class RuncHost {
+export class RuncHost implements EventSource {
   readonly name: string;
   readonly cgroupParent: string;
   readonly store: Store;
   readonly journal = new Journal();
+  readonly exits = new Exits();
+  /** What happens is reported by this process itself. */
+  readonly clockOffsetMillis = 0;
   readonly #locks = new Map<string, Promise<unknown>>();
   readonly #waiting = new Set<() => void>();
   #watcher: FSWatcher | undefined;
@@ -44,6 +49,14 @@ export class RuncHost {
     this.name = name;
     this.cgroupParent = cgroupParent;
     this.store = new Store(root);
+  }
+
+  get engine(): string {
+    return this.name;
+  }
+
+  async caughtUp(): Promise<void> {
+    // What this process does, it has reported when it is done.
   }
 
   /**
@@ -114,18 +127,17 @@ export class RuncHost {
   report(action: EventAction, engineAction: string, container: Container): void {
     const { id, name, spec, exit } = container;
     const attributes = { ...spec?.labels, image: spec?.image ?? "", name };
-    this.journal.append(
-      create(EventSchema, {
-        time: timestampNow(),
-        resource: EventResource.CONTAINER,
-        action,
-        engineAction,
-        resourceId: id,
-        resourceName: name,
-        attributes,
-        ...(action === EventAction.DIE && exit && { exit }),
-      }),
-    );
+    const event = create(EventSchema, {
+      time: timestampNow(),
+      resource: EventResource.CONTAINER,
+      action,
+      engineAction,
+      resourceId: id,
+      resourceName: name,
+      attributes,
+      ...(action === EventAction.DIE && exit && { exit }),
+    });
+    this.journal.append(this.exits.note(event));
   }
 
   close(): void {
