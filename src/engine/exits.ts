@@ -32,7 +32,10 @@ export class Exits {
     const { action, resourceId: id, resourceName: name, exit } = event;
     if (action === EventAction.OOM) this.#starved.add(id);
     if (action === EventAction.START || action === EventAction.DESTROY) this.#starved.delete(id);
-    if (action !== EventAction.DIE || exit === undefined) return event;
+    if (action !== EventAction.DIE) return event;
+    // What is not known now must not be taken for what was known of an earlier run.
+    this.#exits.delete(id);
+    if (exit === undefined) return event;
     const known = clone(ExitStatusSchema, exit);
     known.oomKilled ||= this.#starved.has(id);
     this.#remember({ id, name, exit: known });
@@ -53,7 +56,6 @@ export class Exits {
   }
 
   #remember(past: PastExit): void {
-    this.#exits.delete(past.id);
     this.#exits.set(past.id, { ...past, until: Date.now() + rememberedMillis });
     this.#forget();
   }

@@ -4,6 +4,7 @@ import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
 import { containerFileMethods } from "./container_files.js";
 import { containerStreams } from "./container_streams.js";
+import { containerWaits } from "./container_waits.js";
 import { containerMethods } from "./containers.js";
 import { EventFeed } from "./event_feed.js";
 import { execMethods } from "./exec.js";
@@ -26,6 +27,7 @@ export function createDockerEngine(target: DockerTarget): Engine {
       ...containerMethods(docker),
       ...lifecycleMethods(docker),
       ...containerStreams(docker),
+      ...containerWaits(docker, feed),
       ...containerFileMethods(docker),
       ...processMethods(docker),
       ...execMethods(docker),

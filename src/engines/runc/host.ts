@@ -38,6 +38,8 @@ export class RuncHost implements EventSource {
   readonly exits = new Exits();
   /** What happens is reported by this process itself. */
   readonly clockOffsetMillis = 0;
+  /** The ends of runs that have been reported, by container. */
+  readonly #reported = new Map<string, string>();
   readonly #locks = new Map<string, Promise<unknown>>();
   readonly #waiting = new Set<() => void>();
   #watcher: FSWatcher | undefined;
@@ -123,6 +125,15 @@ export class RuncHost implements EventSource {
     return this.lock("images", work);
   }
 
+  /** Reports the end of a container's last run, once. */
+  reportExit(now: Container): void {
+    const time = now.exit?.finishTime ?? now.startTime;
+    const key = `${time?.seconds}.${time?.nanos}`;
+    if (this.#reported.get(now.id) === key) return;
+    this.#reported.set(now.id, key);
+    this.report(EventAction.DIE, "die", now);
+  }
+
   /** Reports what was done to a container. */
   report(action: EventAction, engineAction: string, container: Container): void {
     const { id, name, spec, exit } = container;
@@ -138,6 +149,7 @@ export class RuncHost implements EventSource {
       ...(action === EventAction.DIE && exit && { exit }),
     });
     this.journal.append(this.exits.note(event));
+    if (action === EventAction.DESTROY) this.#reported.delete(id);
   }
 
   close(): void {
