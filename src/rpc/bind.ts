@@ -6,6 +6,7 @@
  * handed to the handler, and what it yields is encoded and written with backpressure. How many
  * messages there must be is the handler's to say.
  */
+import { setMaxListeners } from "node:events";
 import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type {
@@ -35,6 +36,11 @@ export class Calls {
   readonly #running = new Set<Promise<void>>();
   readonly #streams = new AbortController();
   readonly #others = new AbortController();
+
+  constructor() {
+    // As many calls wait for the server's end as there are.
+    setMaxListeners(0, this.#streams.signal, this.#others.signal);
+  }
 
   /** Aborted when a call of this method must end since the server stops. */
   endOf({ methodKind }: DescMethod): AbortSignal {
@@ -100,6 +106,8 @@ async function serve(
 ): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
+  // An engine may have several requests of its own under way for one call.
+  setMaxListeners(0, signal);
   call.once("cancelled", () => {
     abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
   });

@@ -31,6 +31,8 @@ export interface TestNap extends Clients {
   readonly pid: number;
   /** The paths and kinds of its open files. */
   openFiles(): string[];
+  /** Kills it, so that it cleans up nothing. */
+  kill(): Promise<void>;
   /** Stops it by SIGTERM and gives its exit code. */
   stop(): Promise<number>;
 }
@@ -66,6 +68,12 @@ export async function startNap(
     images: clientOf(channel, ImageService),
     engines: clientOf(channel, EngineService),
     openFiles: () => openFiles(pid),
+    kill: async () => {
+      const exited = once(server, "exit");
+      process.kill(pid, "SIGKILL");
+      await exited;
+      channel.close();
+    },
     stop: async () => {
       if (server.exitCode !== null) return server.exitCode;
       const exited = once(server, "exit");

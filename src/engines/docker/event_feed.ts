@@ -8,6 +8,7 @@
  * `await feed.subscribe(filter, signal)` gives the selected events from that moment on, batch by batch,
  * across restarts of dockerd: whatever happens after it has resolved is seen.
  */
+import { setMaxListeners } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type { Event, EventFilter } from "../../../gen/nap/v1/engine_service_pb.js";
 import { NapError } from "../../engine/error.js";
@@ -55,6 +56,8 @@ export class EventFeed implements EventSource {
 
   constructor(docker: DockerConnection) {
     this.#docker = docker;
+    // Every request on behalf of all clients waits for it.
+    setMaxListeners(0, this.#closed.signal);
     this.#inventory = new Inventory(docker);
   }
 
