@@ -7,6 +7,7 @@ import { dockerFloor, runcFloor } from "./conformance/floors.js";
 import { importMessages } from "./conformance/images.js";
 import { conformance, printTable } from "./conformance/suite.js";
 import { dockerCases } from "./docker/cases.js";
+import { dockerEventCases } from "./docker/events.js";
 import { runcCases } from "./runc/cases.js";
 import type { TestDockerd } from "./support/dockerd.js";
 import { startDockerd } from "./support/dockerd.js";
@@ -51,5 +52,6 @@ describe("engines", () => {
   conformance("docker", open("docker"), dockerFloor);
   conformance("runc", open("runc"), runcFloor);
   describe("docker alone", () => dockerCases(() => ({ dockerd, nap, bench: open("docker")() })));
+  describe("docker's events", () => dockerEventCases(() => ({ dockerd, bench: open("docker")() })));
   describe("runc alone", () => runcCases(() => ({ dockerd, nap, bench: open("runc")() })));
 });

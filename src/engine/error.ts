@@ -17,6 +17,8 @@ export const errorKinds = [
   "CONTAINER_PAUSED",
   "CONTAINER_RUNNING",
   "CONTAINER_START_FAILED",
+  "CURSOR_EXPIRED",
+  "CURSOR_INVALID",
   "ENDPOINT_EXISTS",
   "ENDPOINT_NOT_FOUND",
   "ENGINE_DROPPED_FIELD",
@@ -25,9 +27,11 @@ export const errorKinds = [
   "ENGINE_REQUIRED",
   "ENGINE_UNREACHABLE",
   "EXEC_NOT_FOUND",
+  "EXIT_UNKNOWN",
   "FIELD_INVALID",
   "FIELD_UNKNOWN",
   "FIELD_UNSUPPORTED_BY_ENGINE",
+  "HEALTH_PROBE_MISSING",
   "HOST_PORT_IN_USE",
   "IMAGE_NOT_FOUND",
   "LOGS_NOT_READABLE",
@@ -75,10 +79,10 @@ export interface ErrorDetails {
   readonly violations?: readonly FieldViolation[];
   /** The objects that stand in the way, for example the containers that use a volume. */
   readonly users?: readonly string[];
+  /** The last cursor of a stream that ends with the error. */
+  readonly cursor?: string;
   /** The engine's own words. */
   readonly engineMessage?: string;
-  /** Where a stream ended: what it would go on from. */
-  readonly cursor?: string;
   /** When a retry makes sense, in milliseconds from now. */
   readonly retryAfterMillis?: number;
 }

@@ -1,61 +1,151 @@
-/** A bounded memory of events, for engines that report none themselves. */
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+/**
+ * A bounded memory of one engine's events. Readers hold a position in it, so that any number of them
+ * cost no more than the memory itself; one that falls behind is told, never skipped.
+ */
+import { createHash, randomBytes } from "node:crypto";
 import type { Event } from "../../gen/nap/v1/engine_service_pb.js";
+import { EventSchema } from "../../gen/nap/v1/engine_service_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { toBinary } from "@bufbuild/protobuf";
 import { NapError } from "./error.js";
 import { compareTimes } from "./selection.js";
 
-/** As many events are remembered, for replays and for readers that fall behind. */
-const capacity = 4096;
+/** How much is remembered, for replays and for readers that fall behind. */
+interface Bounds {
+  readonly events: number;
+  /** As the contract encodes them; in memory they are a few times as large. */
+  readonly bytes: number;
+}
 
-/** Events in the order in which they happened, numbered from 0. */
+const defaultBounds: Bounds = { events: 16_384, bytes: 8 * 1024 * 1024 };
+/** Readers are given no more than this at once, so that no answer is larger than 1 MiB. */
+const chunkBytes = 256 * 1024;
+
+/** An event that is remembered. */
+export interface Entry {
+  readonly event: Event;
+  readonly identity: string;
+  readonly bytes: number;
+}
+
+/** Events that lie behind one another, and the position behind the last one. */
+export interface Chunk {
+  readonly events: readonly Event[];
+  readonly position: number;
+}
+
+/** The events of one engine in the order in which they were reported, numbered from 0. */
 export class Journal {
-  readonly #events: Event[] = [];
+  /** Tells this journal from every other one, also from one of the same engine before a restart. */
+  readonly epoch = randomBytes(9).toString("base64url");
+  readonly #bounds: Bounds;
+  readonly #entries: Entry[] = [];
+  readonly #identities = new Set<string>();
   readonly #waiting = new Set<() => void>();
-  /** The number of the first event still remembered. */
+  #bytes = 0;
   #first = 0;
+
+  constructor(bounds = defaultBounds) {
+    this.#bounds = bounds;
+  }
+
+  /** The position of the first event that is remembered. */
+  get first(): number {
+    return this.#first;
+  }
+
+  /** The position behind the last event. */
+  get end(): number {
+    return this.#first + this.#entries.length;
+  }
 
   /** Appends an event and wakes all readers. */
   append(event: Event): void {
-    this.#events.push(event);
-    if (this.#events.length > capacity) {
-      this.#events.shift();
+    const bytes = toBinary(EventSchema, event).length;
+    const identity = identityOf(event);
+    this.#entries.push({ event, identity, bytes });
+    this.#identities.add(identity);
+    this.#bytes += bytes;
+    while (this.#entries.length > this.#bounds.events || this.#bytes > this.#bounds.bytes) {
+      const oldest = this.#entries.shift();
+      if (oldest === undefined) break;
+      this.#identities.delete(oldest.identity);
+      this.#bytes -= oldest.bytes;
       this.#first++;
     }
     for (const wake of this.#waiting) wake();
   }
 
-  /**
-   * Yields the events since a time, or from now on, until the signal aborts; it then returns. Fails
-   * with SLOW_CONSUMER where the reader falls behind what is remembered.
-   */
-  async *read(since: Timestamp | undefined, signal: AbortSignal): AsyncGenerator<Event[]> {
-    let next = since === undefined ? this.#end : this.#first;
-    for (;;) {
-      if (next < this.#first) {
-        throw new NapError("SLOW_CONSUMER", `the client reads too slowly: ${capacity} events wait`);
-      }
-      const fresh = this.#events.slice(next - this.#first);
-      next = this.#end;
-      const wanted = fresh.filter(({ time }) => !since || !time || compareTimes(time, since) >= 0);
-      if (wanted.length > 0) yield wanted;
-      if (signal.aborted) return;
-      if (next === this.#end) await this.#change(signal);
+  /** Whether an event of this identity is remembered. */
+  holds(identity: string): boolean {
+    return this.#identities.has(identity);
+  }
+
+  /** The events behind a position that are there by now. Fails with SLOW_CONSUMER. */
+  after(position: number): Chunk {
+    if (position < this.#first) {
+      const message = "the client reads too slowly: the events that it has not read are forgotten";
+      throw new NapError("SLOW_CONSUMER", message);
     }
+    const events: Event[] = [];
+    let bytes = 0;
+    for (let at = position - this.#first; at < this.#entries.length && bytes < chunkBytes; at++) {
+      const entry = this.#entries[at] as Entry;
+      events.push(entry.event);
+      bytes += entry.bytes;
+    }
+    return { events, position: position + events.length };
   }
 
-  get #end(): number {
-    return this.#first + this.#events.length;
+  /** The events behind a position once there are some. Fails with SLOW_CONSUMER and on abort. */
+  async next(position: number, signal: AbortSignal): Promise<Chunk> {
+    while (position === this.end) await this.#change(signal);
+    return this.after(position);
   }
 
+  /** The position of the first event of this time or later. */
+  since(time: Timestamp): number {
+    const found = this.#entries.findIndex(
+      ({ event }) => event.time !== undefined && compareTimes(event.time, time) >= 0,
+    );
+    return found < 0 ? this.end : this.#first + found;
+  }
+
+  /** The oldest event that is remembered and that the engine itself reported. */
+  oldest(): Event | undefined {
+    return this.#entries.find(({ event }) => !event.synthetic)?.event;
+  }
+
+  /** The last events before a position that the engine itself reported, at most so many. */
+  lastBefore(position: number, count: number): Entry[] {
+    const found: Entry[] = [];
+    for (let at = position - this.#first - 1; at >= 0 && found.length < count; at--) {
+      const entry = this.#entries[at] as Entry;
+      if (!entry.event.synthetic) found.push(entry);
+    }
+    return found;
+  }
+
+  /** Resolves at the next event. Rejects on abort. */
   async #change(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const wake = (): void => {
-        this.#waiting.delete(wake);
-        signal.removeEventListener("abort", wake);
-        resolve();
+    signal.throwIfAborted();
+    await new Promise<void>((resolve, reject) => {
+      const done = (): void => {
+        this.#waiting.delete(done);
+        signal.removeEventListener("abort", done);
+        if (signal.aborted) reject(signal.reason as Error);
+        else resolve();
       };
-      this.#waiting.add(wake);
-      signal.addEventListener("abort", wake, { once: true });
+      this.#waiting.add(done);
+      signal.addEventListener("abort", done, { once: true });
     });
   }
+}
+
+/** What tells an event from all others, also where the engine reports it once more. */
+export function identityOf(event: Event): string {
+  const { time, resource, engineAction, resourceId, attributes } = event;
+  const at = time === undefined ? "" : `${time.seconds}.${time.nanos}`;
+  const text = JSON.stringify([at, resource, engineAction, resourceId, attributes]);
+  return createHash("sha256").update(text).digest("base64url").slice(0, 12);
 }

@@ -25,6 +25,11 @@ export function timestampOfNanos(nanos: bigint): Timestamp {
   return create(TimestampSchema, { seconds, nanos: Number(nanos % nanosPerSecond) });
 }
 
+/** Nanoseconds since 1970. */
+export function nanosSince1970({ seconds, nanos }: Timestamp): bigint {
+  return seconds * nanosPerSecond + BigInt(nanos);
+}
+
 /** A time as dockerd's query parameters take it; as a number they would lose precision. */
 export function queryTime(time: Timestamp | undefined): string | undefined {
   if (time === undefined) return undefined;

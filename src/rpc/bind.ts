@@ -144,6 +144,8 @@ async function serve(
 ): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
+  // An engine may have several requests of its own under way for one call.
+  setMaxListeners(0, signal);
   call.once("cancelled", () => {
     abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
   });

@@ -171,6 +171,6 @@ function withEngine(
   { name }: Engine,
   cursor?: string,
 ): NapError {
-  const known = { ...details, engine: name, ...(cursor !== undefined && { cursor }) };
+  const known = { ...(cursor !== undefined && { cursor }), ...details, engine: name };
   return new NapError(kind, `${name}: ${message}`, known, cause);
 }

@@ -3,8 +3,10 @@ import { expect } from "chai";
 import { timestampMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../gen/nap/v1/engine_service_pb.js";
+import { status as Code } from "@grpc/grpc-js";
 import { all } from "../support/client.js";
 import type { Bench, Case } from "./bench.js";
+import { failure } from "./bench.js";
 
 const life = [EventAction.CREATE, EventAction.START, EventAction.DIE, EventAction.DESTROY];
 
@@ -45,6 +47,52 @@ export const eventCases: readonly Case[] = [
       const seen = await eventsOf(bench, { since, until });
       expect(seen.filter(({ resourceId }) => resourceId === id)).to.have.length(1);
       expect(await eventsOf(bench, { since: until, until })).to.deep.equal([]);
+    },
+  },
+  {
+    name: "goes on behind a cursor, with nothing missing and nothing twice",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const filter = { labels: [{ key: "mark", value: mark }] };
+      const since = timestampNow();
+      const armed = nap.engines.streamEvents({ engine, filter });
+      let cursor = (await armed.next()).value?.cursor ?? "";
+      await armed.return(undefined);
+      const seen: Event[] = [];
+      // A stream for each event: each is cut behind it, and the next one goes on.
+      for (let n = 0; n < 6; n++) {
+        await bench.create({ labels: { mark } });
+        for await (const batch of nap.engines.streamEvents({ engine, filter, cursor })) {
+          seen.push(...batch.events);
+          ({ cursor } = batch);
+          if (batch.events.length > 0) break;
+        }
+      }
+      const until = timestampNow();
+      const replayed = await eventsOf(bench, { since, until, filter });
+      expect(seen).to.deep.equal(replayed);
+      expect(seen).to.have.length(6);
+    },
+  },
+  {
+    name: "refuses a cursor that it did not give, one of another engine, and one beside since",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const own = (await nap.engines.streamEvents({ engine }).next()).value?.cursor ?? "";
+      const refused = async (request: Selection): Promise<string> => {
+        const error = await failure(all(nap.engines.streamEvents({ ...request, engine })));
+        expect(error.code).to.equal(Code.INVALID_ARGUMENT);
+        return error.reason;
+      };
+      expect(await refused({ cursor: "garbage" })).to.equal("CURSOR_INVALID");
+      expect(await refused({ cursor: own.slice(0, -9) })).to.equal("CURSOR_INVALID");
+      expect(await refused({ cursor: own, since: timestampNow() })).to.equal("FIELD_INVALID");
+      const { engines } = await nap.engines.listEngines({});
+      for (const { name: other } of engines.filter(({ name }) => name !== engine)) {
+        const foreign = (await nap.engines.streamEvents({ engine: other }).next()).value?.cursor;
+        expect(await refused({ cursor: foreign ?? "" })).to.equal("CURSOR_INVALID");
+      }
     },
   },
   {

@@ -20,6 +20,8 @@ import { optionCases } from "./options.js";
 import { runCases } from "./run.js";
 import { verbCases } from "./verbs.js";
 import { volumeCases } from "./volumes.js";
+import { waitCases } from "./wait.js";
+import { watchCases } from "./watch.js";
 
 const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["containers", containerCases],
@@ -29,6 +31,8 @@ const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["logs", logCases],
   ["exec", execCases],
   ["events", eventCases],
+  ["wait", waitCases],
+  ["watch", watchCases],
   ["images", imageCases],
   ["volumes", volumeCases],
   ["networks", networkCases],

@@ -18,13 +18,19 @@ setpriv --pdeathsig KILL \
     ip link set lo up || exit 1
     docker-registry serve "$D/registry.yml" >"$D/registry.log" 2>&1 &
     docker-registry serve "$D/registry-auth.yml" >"$D/registry-auth.log" 2>&1 &
-    dockerd --config-file "$D/daemon.json" --data-root "$D/data" \
-      --exec-root "$D/exec" --pidfile "$D/dockerd.pid" --cgroup-parent "/$G" --log-level warn \
-      >"$D/dockerd.log" 2>&1 &
-    P=$!
-    trap "kill -TERM $P" TERM
-    wait $P
-    while kill -0 $P 2>/dev/null; do wait $P; done
+    P=
+    trap "kill -TERM \$P" TERM
+    while :; do
+      dockerd --config-file "$D/daemon.json" --data-root "$D/data" \
+        --exec-root "$D/exec" --pidfile "$D/dockerd.pid" --cgroup-parent "/$G" --log-level warn \
+        >>"$D/dockerd.log" 2>&1 &
+      P=$!
+      wait $P
+      while kill -0 $P 2>/dev/null; do wait $P; done
+      # Whoever kills dockerd makes this file before, and has it started again by removing it.
+      [ -e "$D/hold" ] || break
+      while [ -e "$D/hold" ]; do sleep 0.05; done
+    done
   ' init "$D" "$G" </dev/null 3<&- 2>"$D/unshare.log" &
 U=$!
 echo $U >"$D/unshare.pid"

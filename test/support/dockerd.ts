@@ -1,7 +1,7 @@
 /** A private dockerd for tests, with registries beside it, in namespaces of its own. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import Docker from "dockerode";
@@ -27,6 +27,10 @@ export interface TestDockerd {
   readonly cgroup: string;
   /** The process id, seen from outside, of pid 1 in the namespaces. */
   readonly initPid: number;
+  /** Kills dockerd alone, with SIGKILL; its containers' processes stay. */
+  kill(): Promise<void>;
+  /** Starts dockerd again on the same root, after {@link kill}. */
+  again(): Promise<void>;
   /** Ends dockerd and everything that it started, and waits until nothing is left. */
   stop(): Promise<void>;
 }
@@ -71,6 +75,8 @@ export async function startDockerd(): Promise<TestDockerd> {
   }
   const unshare = readFileSync(join(directory, "unshare.pid"), "utf8").trim();
   const children = readFileSync(`/proc/${unshare}/task/${unshare}/children`, "utf8");
+  const initPid = Number(children.trim().split(" ")[0]);
+  const hold = join(directory, "hold");
   return {
     directory,
     socket,
@@ -79,9 +85,28 @@ export async function startDockerd(): Promise<TestDockerd> {
     registry: `127.0.0.1:${registryPort}`,
     authRegistry: `127.0.0.1:${authRegistryPort}`,
     cgroup: `/${basename(directory)}`,
-    initPid: Number(children.trim().split(" ")[0]),
+    initPid,
+    kill: async () => {
+      writeFileSync(hold, "");
+      const pid = childNamed("dockerd", initPid);
+      process.kill(pid, "SIGKILL");
+      while (existsSync(`/proc/${pid}/exe`)) await delay(10);
+    },
+    again: async () => {
+      rmSync(hold);
+      await waitForPing(socket);
+    },
     stop,
   };
+}
+
+/** The child of a process that runs a program of this name. */
+function childNamed(name: string, parent: number): number {
+  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8");
+  const pids = children.trim().split(" ").map(Number);
+  const found = pids.find((pid) => readFileSync(`/proc/${pid}/comm`, "utf8") === `${name}\n`);
+  if (found === undefined) throw new Error(`process ${parent} has no child ${name}`);
+  return found;
 }
 
 function writeRegistryFiles(directory: string): void {

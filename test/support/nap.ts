@@ -37,6 +37,8 @@ export interface TestNap extends Clients {
   output(): readonly string[];
   /** The paths and kinds of its open files. */
   openFiles(): string[];
+  /** Kills it, so that it cleans up nothing. */
+  kill(): Promise<void>;
   /** Stops it by SIGTERM and gives its exit code. */
   stop(): Promise<number>;
 }
@@ -73,6 +75,12 @@ export async function startNap(
     ...clientsOf(channel),
     output: () => output,
     openFiles: () => openFiles(pid),
+    kill: async () => {
+      const exited = once(server, "exit");
+      process.kill(pid, "SIGKILL");
+      await exited;
+      channel.close();
+    },
     stop: async () => {
       if (server.exitCode !== null) return server.exitCode;
       const exited = once(server, "exit");

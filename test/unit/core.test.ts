@@ -1,15 +1,12 @@
-/** The neutral core: pages, queues, waits, labels. */
+/** The neutral core: pages, waits, labels. */
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { CreateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import { LabelFilterSchema } from "../../gen/nap/v1/types_pb.js";
-import type { NapError } from "../../src/engine/error.js";
 import { madeBy, requestLabels } from "../../src/engine/labels.js";
 import { pageOf } from "../../src/engine/page.js";
-import { unblocked } from "../../src/engine/queue.js";
 import { sleep, waitUntil } from "../../src/engine/wait.js";
-import { all } from "../support/client.js";
 
 const listing = {
   key: (key: string) => key,
@@ -43,19 +40,6 @@ describe("core", () => {
     const first = await pageOf(items, { pageSize: 0, pageToken: "" }, listing);
     expect(first.items).to.have.length(1);
     expect(first.nextPageToken).not.to.equal("");
-  });
-
-  it("a queue passes everything on, and fails when too much waits", async () => {
-    async function* source(): AsyncGenerator<string> {
-      for (let n = 0; n < 100; n++) yield "0123456789";
-    }
-    const size = (text: string): number => text.length;
-    expect(await all(unblocked(source(), size, 1000))).to.have.length(100);
-    const slow = unblocked(source(), size, 900);
-    await slow.next();
-    await sleep(10, new AbortController().signal);
-    const error = await all(slow).catch((reason: NapError) => reason);
-    expect(error).to.include({ kind: "SLOW_CONSUMER" });
   });
 
   it("a wait ends with its signal and leaves no listener behind", async () => {

@@ -7,7 +7,7 @@ import { frames } from "../../src/engines/docker/frames.js";
 import { lineBatches } from "../../src/engines/docker/lines.js";
 import { logEntries } from "../../src/engines/docker/logs.js";
 import { parseReference, referenceText } from "../../src/engine/reference.js";
-import { eventOf } from "../../src/engines/docker/events.js";
+import { eventOf } from "../../src/engines/docker/convert/event.js";
 import { cpusetNumbers } from "../../src/engines/docker/convert/resources.js";
 import { all } from "../support/client.js";
 

@@ -8,15 +8,12 @@ import type {
   RunContainerResponse,
   StreamContainerLogsRequest,
   StreamContainerLogsResponse,
-  WaitContainerResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import {
   LogEndReason,
   RunContainerRequestSchema,
   RunContainerResponseSchema,
   StreamContainerLogsResponseSchema,
-  WaitCondition,
-  WaitContainerResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
 import { DisconnectAction, ExitStatusSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
@@ -37,7 +34,6 @@ import { queryTime } from "../../engine/time.js";
 export function containerStreams(docker: DockerConnection) {
   return {
     runContainer: (request, call) => runContainer(docker, request, call),
-    waitContainer: (request, call) => waitContainer(docker, request, call),
     streamContainerLogs: (request, call) => streamLogs(docker, request, call),
   } satisfies Methods<typeof ContainerService>;
 }
@@ -109,32 +105,6 @@ async function inspectIfThere(
   id: string,
 ): Promise<ContainerJson | undefined> {
   return unless("CONTAINER_NOT_FOUND", inspectContainer(docker, id));
-}
-
-const waitWords: Readonly<Record<WaitCondition, string>> = {
-  [WaitCondition.UNSPECIFIED]: "not-running",
-  [WaitCondition.NOT_RUNNING]: "not-running",
-  [WaitCondition.NEXT_EXIT]: "next-exit",
-  [WaitCondition.REMOVED]: "removed",
-  [WaitCondition.HEALTHY]: "",
-};
-
-async function* waitContainer(
-  docker: DockerConnection,
-  { container, condition }: { container: string; condition: WaitCondition },
-  { signal }: Call,
-): AsyncGenerator<WaitContainerResponse> {
-  const { Id } = await inspectContainer(docker, container, signal);
-  const exit = await armWait(docker, Id, waitWords[condition], signal);
-  try {
-    yield create(WaitContainerResponseSchema, {
-      event: { case: "armed", value: { containerId: Id } },
-    });
-    const exited = await exit.status();
-    yield create(WaitContainerResponseSchema, { event: { case: "exited", value: exited } });
-  } finally {
-    exit.cancel();
-  }
 }
 
 /** An exit that is being waited for. */

@@ -5,7 +5,9 @@ import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
 import { containerFileMethods } from "./container_files.js";
 import { containerStreams } from "./container_streams.js";
+import { containerWaits } from "./container_waits.js";
 import { containerMethods } from "./containers.js";
+import { EventFeed } from "./event_feed.js";
 import { execMethods } from "./exec.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
@@ -21,6 +23,7 @@ import { volumeMethods } from "./volumes.js";
  */
 export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): Engine {
   const docker = new DockerConnection(target, bindRoots);
+  const feed = new EventFeed(docker);
   return {
     name: target.name,
     driver: "docker",
@@ -28,6 +31,7 @@ export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): 
       ...containerMethods(docker),
       ...lifecycleMethods(docker),
       ...containerStreams(docker),
+      ...containerWaits(docker, feed),
       ...containerFileMethods(docker),
       ...processMethods(docker),
       ...execMethods(docker),
@@ -35,9 +39,15 @@ export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): 
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),
     images: { ...imageMethods(docker), ...imageTransfers(docker) },
-    system: systemMethods(docker),
-    connect: (signal, fresh) => docker.connect(signal, fresh),
-    // Every call has a connection of its own, which ends with the call.
-    close: async () => undefined,
+    system: systemMethods(docker, feed),
+    connect: async (signal, fresh) => {
+      const connection = await docker.connect(signal, fresh);
+      // From now on, so that exits are remembered whoever asks for them later.
+      feed.start();
+      return connection;
+    },
+    journalEvents: () => feed.journal.end - feed.journal.first,
+    // Every other call has a connection of its own, which ends with the call.
+    close: () => feed.close(),
   };
 }

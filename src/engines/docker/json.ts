@@ -302,6 +302,7 @@ export interface VersionJson {
 
 export interface InfoJson {
   Name: string;
+  SystemTime: string;
   OperatingSystem: string;
   OSType: string;
   Architecture: string;

@@ -24,9 +24,7 @@ const unmapped = [
   "nap.v1.Security.selinux_label",
   "nap.v1.StreamContainerLogsRequest.cursor",
   "nap.v1.StreamContainerLogsRequest.follow_restarts",
-  "nap.v1.StreamEventsRequest.cursor",
   "nap.v1.VolumeMount.subpath",
-  "nap.v1.WAIT_CONDITION_HEALTHY",
 ];
 
 /** What Docker cannot do in any version. */

@@ -7,15 +7,16 @@ import {
   GetEngineResponseSchema,
 } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
+import { streamEvents } from "../../engine/event_stream.js";
 import type { DiskUsageJson } from "./convert/disk_usage.js";
 import { diskUsageFromDocker } from "./convert/disk_usage.js";
 import type { DockerConnection } from "./connection.js";
 import { meaning } from "./errors.js";
-import { streamEvents } from "./events.js";
+import type { EventFeed } from "./event_feed.js";
 import type { InfoJson, VersionJson } from "./json.js";
 
 /** The calls on the engine itself. */
-export function systemMethods(docker: DockerConnection) {
+export function systemMethods(docker: DockerConnection, feed: EventFeed) {
   return {
     getEngine: async (_request, { signal }) => {
       const [version, info] = await Promise.all([
@@ -34,7 +35,9 @@ export function systemMethods(docker: DockerConnection) {
       return create(GetDiskUsageResponseSchema, diskUsageFromDocker(body));
     },
 
-    streamEvents: (request, call) => streamEvents(docker, request, call),
+    streamEvents: async function* events(request, call) {
+      yield* streamEvents(await feed.armed(call.signal), request, call);
+    },
   } satisfies Methods<typeof EngineService>;
 }
 

@@ -9,8 +9,6 @@ import type {
   RunContainerResponse,
   StreamContainerLogsRequest,
   StreamContainerLogsResponse,
-  WaitContainerRequest,
-  WaitContainerResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import {
   ContainerCreatedSchema,
@@ -19,8 +17,6 @@ import {
   RunContainerRequestSchema,
   RunContainerResponseSchema,
   StreamContainerLogsResponseSchema,
-  WaitCondition,
-  WaitContainerResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
 import { DisconnectAction, ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
@@ -36,7 +32,6 @@ import type { Stored } from "./store.js";
 export function containerStreams(host: RuncHost) {
   return {
     runContainer: (request, call) => runContainer(host, request, call),
-    waitContainer: (request, call) => waitContainer(host, request, call),
     streamContainerLogs: (request, call) => streamLogs(host, request, call),
   } satisfies Methods<typeof ContainerService>;
 }
@@ -44,39 +39,6 @@ export function containerStreams(host: RuncHost) {
 /** How a container's last run ended; one that never ran has, as on Docker, the code 0. */
 function exitOf({ exit }: Container): ExitStatus {
   return exit ?? create(ExitStatusSchema, { code: 0 });
-}
-
-async function* waitContainer(
-  host: RuncHost,
-  { container: key, condition }: WaitContainerRequest,
-  { signal }: Call,
-): AsyncGenerator<WaitContainerResponse> {
-  const stored = host.store.find(key);
-  const before = await currentContainer(host, stored);
-  const { id } = stored.container;
-  yield create(WaitContainerResponseSchema, {
-    event: { case: "armed", value: { containerId: id } },
-  });
-  const fulfilled = async (): Promise<Container | undefined> => {
-    const now = await currentContainer(host, stored);
-    if (condition === WaitCondition.REMOVED) return host.store.isGone(id) ? now : undefined;
-    if (now.state === ContainerState.RUNNING) return undefined;
-    if (condition !== WaitCondition.NEXT_EXIT) return now;
-    return newerExit(before, now) ? now : undefined;
-  };
-  for (;;) {
-    const now = await fulfilled();
-    if (now !== undefined) {
-      yield create(WaitContainerResponseSchema, { event: { case: "exited", value: exitOf(now) } });
-      return;
-    }
-    await host.nextChange(signal);
-  }
-}
-
-function newerExit(before: Container, now: Container): boolean {
-  const [then, since] = [before.exit?.finishTime, now.exit?.finishTime];
-  return since !== undefined && (then === undefined || compareTimes(then, since) < 0);
 }
 
 type LogEvent = NonNullable<StreamContainerLogsResponse["event"]>;

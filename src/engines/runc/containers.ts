@@ -238,6 +238,7 @@ export async function removeContainer(
     }
     await settle(host, id);
     const last = await endAfterKill(host, stored);
+    if (last.startTime !== undefined) host.reportExit(last);
     await host.store.remove(last);
     host.report(EventAction.DESTROY, "destroy", stored.container);
   });

@@ -4,6 +4,7 @@ import type { Connection, Engine } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { demand } from "./command.js";
 import { containerStreams } from "./container_streams.js";
+import { containerWaits } from "./container_waits.js";
 import { containerMethods } from "./containers.js";
 import { execMethods } from "./exec.js";
 import type { RuncTarget } from "./host.js";
@@ -28,6 +29,7 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
       ...containerMethods(host),
       ...lifecycleMethods(host),
       ...containerStreams(host),
+      ...containerWaits(host),
       ...execMethods(host),
     },
     images: { ...imageMethods(host), ...imageTransfers(host) },
@@ -41,6 +43,7 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
         throw error;
       }
     },
+    journalEvents: () => host.journal.end - host.journal.first,
     // Containers go on without nap; their shims keep what they say.
     close: async () => host.close(),
   };
@@ -56,7 +59,7 @@ async function open(host: RuncHost): Promise<Connection> {
   await host.own();
   await host.store.load();
   await host.imageLock(() => removeUnfinished(host));
-  const ends = { reported: new Map<string, string>(), settled: new Map<string, string>() };
+  const ends = new Map<string, string>();
   let settling = Promise.resolve();
   const look = (): void => {
     // One look at a time.

@@ -10,6 +10,8 @@ import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { BindRoots } from "../../engine/bind_roots.js";
 import { NapError } from "../../engine/error.js";
+import type { EventSource } from "../../engine/event_stream.js";
+import { Exits } from "../../engine/exits.js";
 import { Journal } from "../../engine/journal.js";
 import { sleep } from "../../engine/wait.js";
 import { Store } from "./store.js";
@@ -29,11 +31,16 @@ const pollMillis = 500;
 const lookMillis = 2000;
 
 /** The state of one engine: its store, its events, and its locks. */
-export class RuncHost {
+export class RuncHost implements EventSource {
   readonly name: string;
   readonly cgroupParent: string;
   readonly store: Store;
   readonly journal = new Journal();
+  readonly exits = new Exits();
+  /** What happens is reported by this process itself. */
+  readonly clockOffsetMillis = 0;
+  /** The ends of runs that have been reported, by container. */
+  readonly #reported = new Map<string, string>();
   readonly #locks = new Map<string, Promise<unknown>>();
   readonly #waiting = new Set<() => void>();
   #watcher: FSWatcher | undefined;
@@ -49,6 +56,14 @@ export class RuncHost {
     this.name = name;
     this.cgroupParent = cgroupParent;
     this.store = new Store(root);
+  }
+
+  get engine(): string {
+    return this.name;
+  }
+
+  async caughtUp(): Promise<void> {
+    // What this process does, it has reported when it is done.
   }
 
   /**
@@ -115,22 +130,31 @@ export class RuncHost {
     return this.lock("images", work);
   }
 
+  /** Reports the end of a container's last run, once. */
+  reportExit(now: Container): void {
+    const time = now.exit?.finishTime ?? now.startTime;
+    const key = `${time?.seconds}.${time?.nanos}`;
+    if (this.#reported.get(now.id) === key) return;
+    this.#reported.set(now.id, key);
+    this.report(EventAction.DIE, "die", now);
+  }
+
   /** Reports what was done to a container. */
   report(action: EventAction, engineAction: string, container: Container): void {
     const { id, name, spec, exit } = container;
     const attributes = { ...spec?.labels, image: spec?.image ?? "", name };
-    this.journal.append(
-      create(EventSchema, {
-        time: timestampNow(),
-        resource: EventResource.CONTAINER,
-        action,
-        engineAction,
-        resourceId: id,
-        resourceName: name,
-        attributes,
-        ...(action === EventAction.DIE && exit && { exit }),
-      }),
-    );
+    const event = create(EventSchema, {
+      time: timestampNow(),
+      resource: EventResource.CONTAINER,
+      action,
+      engineAction,
+      resourceId: id,
+      resourceName: name,
+      attributes,
+      ...(action === EventAction.DIE && exit && { exit }),
+    });
+    this.journal.append(this.exits.note(event));
+    if (action === EventAction.DESTROY) this.#reported.delete(id);
   }
 
   close(): void {

@@ -84,10 +84,12 @@ export async function startContainer(
     if (host.store.isGone(id)) {
       throw new NapError("CONTAINER_NOT_FOUND", `no such container: ${name}`, { resource: name });
     }
-    const { state } = await currentContainer(host, stored);
-    if (state === ContainerState.RUNNING) return false;
+    const before = await currentContainer(host, stored);
+    if (before.state === ContainerState.RUNNING) return false;
     // The runtime resolves the sources of binds anew at each start.
     await recheckRooted(host.bindRoots, name, spec?.mounts ?? [], stored.ownLabels);
+    // The look at exits may come only when this run has begun.
+    if (before.exit !== undefined) host.reportExit(before);
     await mountRootfs(host, stored);
     try {
       await startShim(host.store, id, spec?.tty === true);
@@ -159,10 +161,7 @@ async function exitBefore(
 }
 
 /** The ends of runs that have been looked after, by container. */
-export interface SettledEnds {
-  readonly reported: Map<string, string>;
-  readonly settled: Map<string, string>;
-}
+export type SettledEnds = Map<string, string>;
 
 /**
  * Looks after containers that have exited since the last look: reports it, takes their mounts off, and
@@ -178,22 +177,18 @@ export async function settleExits(host: RuncHost, ends: SettledEnds): Promise<vo
   }
 }
 
-async function settleExit(
-  host: RuncHost,
-  stored: Stored,
-  { reported, settled }: SettledEnds,
-): Promise<void> {
+async function settleExit(host: RuncHost, stored: Stored, settled: SettledEnds): Promise<void> {
   const { id, spec } = stored.container;
   const now = await currentContainer(host, stored);
+  if (now.state === ContainerState.DEAD) host.reportExit(now);
   const end = now.exit?.finishTime;
   if (now.state !== ContainerState.EXITED || end === undefined) return;
+  host.reportExit(now);
   const key = `${end.seconds}.${end.nanos}`;
-  if (reported.get(id) !== key) host.report(EventAction.DIE, "die", now);
-  reported.set(id, key);
   if (settled.get(id) === key) return;
   if (spec?.autoRemove) {
     await removeContainer(host, stored);
-    reported.delete(id);
+    settled.delete(id);
     return;
   }
   await host.lock(`container ${id}`, async () => {

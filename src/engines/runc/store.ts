@@ -168,7 +168,8 @@ export class Store {
   }
 
   /** The container as it is now, or as it was when it was removed. */
-  async current({ container, ownLabels }: Stored): Promise<Container> {
+  async current(stored: Pick<Stored, "container" | "ownLabels">): Promise<Container> {
+    const { container, ownLabels } = stored;
     const gone = this.#gone.get(container.id);
     if (gone !== undefined) return gone;
     const now = clone(ContainerSchema, container);
@@ -178,14 +179,15 @@ export class Store {
     if (text === undefined) return now;
     const run = runFromText(text);
     now.startTime = run.startTime;
-    const code = await readIfThere(exitFile);
+    const [code, finishTime] = await Promise.all([readIfThere(exitFile), changeTime(exitFile)]);
+    // It may have been written, or removed for another run, between the two looks.
+    if ((code === undefined) !== (finishTime === undefined)) return this.current(stored);
     if (code === undefined) {
       now.state = ContainerState.RUNNING;
       now.pid = BigInt(run.pid);
       return now;
     }
     now.state = ContainerState.EXITED;
-    const finishTime = timestampOfNanos((await stat(exitFile, { bigint: true })).mtimeNs);
     const oomKilled = (await readIfThere(join(persist, "oom"))) !== undefined;
     now.exit = { $typeName: "nap.v1.ExitStatus", code: Number(code), oomKilled, finishTime };
     return now;
@@ -215,6 +217,16 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   } catch (error) {
     // A file of a process that ends at this moment is found and cannot be read.
     if (["ENOENT", "ESRCH"].includes((error as { code?: string }).code ?? "")) return undefined;
+    throw error;
+  }
+}
+
+/** When a file was last written. Undefined: it is not there. */
+async function changeTime(path: string): Promise<Timestamp | undefined> {
+  try {
+    return timestampOfNanos((await stat(path, { bigint: true })).mtimeNs);
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -58,7 +58,6 @@ const further: readonly [name: string, reason: Unsupported][] = [
   ["nap.v1.ContainerFilter.healths", { reason: "this engine has no health probes yet" }],
   ["nap.v1.StreamContainerLogsRequest.cursor", { reason: notYet }],
   ["nap.v1.StreamContainerLogsRequest.follow_restarts", { reason: notYet }],
-  ["nap.v1.StreamEventsRequest.cursor", { reason: notYet }],
   ["nap.v1.WAIT_CONDITION_HEALTHY", { reason: "this engine has no health probes yet" }],
   ["nap.v1.ExecSpec.tty", { reason: notYet }],
   ["nap.v1.ExecSpec.privileged", { reason: notYet }],

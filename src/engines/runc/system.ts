@@ -2,19 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { create } from "@bufbuild/protobuf";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type {
-  EngineService,
-  StreamEventsRequest,
-  StreamEventsResponse,
-} from "../../../gen/nap/v1/engine_service_pb.js";
-import {
-  GetEngineResponseSchema,
-  StreamEventsResponseSchema,
-} from "../../../gen/nap/v1/engine_service_pb.js";
-import type { Call, Methods } from "../../engine/engine.js";
-import { compareTimes, eventMatches } from "../../engine/selection.js";
-import { waitUntil } from "../../engine/wait.js";
+import type { EngineService } from "../../../gen/nap/v1/engine_service_pb.js";
+import { GetEngineResponseSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import type { Methods } from "../../engine/engine.js";
+import { streamEvents } from "../../engine/event_stream.js";
 import type { RuncHost } from "./host.js";
 import { readIfThere } from "./store.js";
 
@@ -47,34 +38,4 @@ export function systemMethods(host: RuncHost) {
 
     streamEvents: (request, call) => streamEvents(host, request, call),
   } satisfies Methods<typeof EngineService>;
-}
-
-async function* streamEvents(
-  host: RuncHost,
-  { since, until, filter }: StreamEventsRequest,
-  { signal }: Call,
-): AsyncGenerator<StreamEventsResponse> {
-  yield create(StreamEventsResponseSchema);
-  const over = new AbortController();
-  const end = (): void => over.abort();
-  signal.addEventListener("abort", end, { once: true });
-  const timer = waitUntil(until === undefined ? Infinity : timestampMs(until), over.signal).then(
-    end,
-    () => undefined,
-  );
-  try {
-    for await (const batch of host.journal.read(since, over.signal)) {
-      const events = batch.filter(
-        (event) =>
-          eventMatches(event, filter) &&
-          (until === undefined || !event.time || compareTimes(event.time, until) <= 0),
-      );
-      if (events.length > 0) yield create(StreamEventsResponseSchema, { events });
-    }
-    signal.throwIfAborted();
-  } finally {
-    end();
-    signal.removeEventListener("abort", end);
-    await timer;
-  }
 }

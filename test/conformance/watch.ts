@@ -1,0 +1,149 @@
+/** WatchContainers: what there is, and each change. */
+import { expect } from "chai";
+import type { WatchContainersResponse } from "../../gen/nap/v1/container_service_pb.js";
+import { ContainerState, HealthStatus } from "../../gen/nap/v1/container_service_pb.js";
+import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { listAll, Watcher } from "../support/watcher.js";
+import type { Bench, Case } from "./bench.js";
+import { eventually } from "./bench.js";
+
+export const watchCases: readonly Case[] = [
+  {
+    name: "sends what there is, synced, and then each change with the whole container",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { filter, labels } = marked(bench);
+      const old = await bench.create({ labels });
+      const watch = nap.containers.watchContainers({ engine, filter });
+      expect(await next(watch)).to.deep.equal({
+        case: "container",
+        value: await bench.get(old.id),
+      });
+      expect((await next(watch)).case).to.equal("synced");
+      const { id } = await bench.create({ labels });
+      const created = await until(watch, id, ContainerState.CREATED);
+      expect(created).to.deep.equal(await bench.get(id));
+      await nap.containers.startContainer({ engine, container: id });
+      expect(await until(watch, id, ContainerState.RUNNING)).to.deep.equal(await bench.get(id));
+      await nap.containers.killContainer({ engine, container: id });
+      const exited = await until(watch, id, ContainerState.EXITED);
+      expect(exited.exit?.code).to.equal(137);
+      await nap.containers.removeContainer({ engine, container: id });
+      for (;;) {
+        const event = await next(watch);
+        if (event.case !== "removedContainerId") continue;
+        expect(event.value).to.equal(id);
+        break;
+      }
+      await watch.return(undefined);
+    },
+  },
+  {
+    name: "sends what the filter comes to select, and takes back what it no longer selects",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { filter, labels } = marked(bench);
+      const running = { ...filter, states: [ContainerState.RUNNING] };
+      const { id: container } = await bench.create({ labels });
+      const watch = nap.containers.watchContainers({ engine, filter: running });
+      expect((await next(watch)).case).to.equal("synced");
+      await nap.containers.startContainer({ engine, container });
+      await until(watch, container, ContainerState.RUNNING);
+      await nap.containers.killContainer({ engine, container });
+      let event = await next(watch);
+      // It may have been seen between its exit and the list.
+      while (event.case === "container") event = await next(watch);
+      expect(event).to.deep.equal({ case: "removedContainerId", value: container });
+      await watch.return(undefined);
+    },
+  },
+  {
+    name: "equals the engine's list at every quiet point under churn from three clients at once",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { filter, labels } = marked(bench);
+      const early = new Watcher(nap, { engine, filter });
+      await eventually(() => early.synced || undefined);
+      const churn = async (client: number): Promise<void> => {
+        const { id: container } = await bench.create({ labels });
+        const kept = await bench.start({ labels }, ["sh", "-c", `exit ${client}`]);
+        await nap.containers.startContainer({ engine, container });
+        await nap.containers.killContainer({ engine, container });
+        await nap.containers.removeContainer({ engine, container, force: true });
+        if (client === 0) await nap.containers.startContainer({ engine, container: kept.id });
+      };
+      for (let round = 0; round < 3; round++) {
+        const busy = [0, 1, 2].map(churn);
+        const late = new Watcher(nap, { engine, filter });
+        await Promise.all(busy);
+        for (const watcher of [early, late]) {
+          await eventually(async () => {
+            const list = await listAll(nap, { engine, filter });
+            const still = [...list.values()].every(({ exit }) => exit !== undefined);
+            return (still && watcher.synced && same(watcher.containers, list)) || undefined;
+          });
+          expect(watcher.containers.size).to.equal(3 * (round + 1));
+        }
+        await late.stop();
+      }
+      await early.stop();
+    },
+  },
+  {
+    name: "shows that a health probe changed its mind, and how often a container was restarted",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { filter, labels } = marked(bench);
+      const watch = nap.containers.watchContainers({ engine, filter });
+      expect((await next(watch)).case).to.equal("synced");
+      const probe = { case: "shellCommand" as const, value: "test -e /tmp/well" };
+      const interval = { seconds: 0n, nanos: 100_000_000 };
+      const restartPolicy = { mode: RestartMode.ON_FAILURE };
+      const healthProbe = { probe, interval, retries: 1 };
+      const command = ["sh", "-c", "test -e /tmp/again || { touch /tmp/again; exit 1; }; sleep 60"];
+      const { id } = await bench.start({ labels, healthProbe, restartPolicy }, command);
+      let seen = await until(watch, id, ContainerState.RUNNING);
+      while (seen.restartCount !== 1) seen = await until(watch, id, ContainerState.RUNNING);
+      while (seen.health !== HealthStatus.UNHEALTHY) {
+        seen = await until(watch, id, ContainerState.RUNNING);
+      }
+      await bench.exec(id, "touch /tmp/well");
+      while (seen.health !== HealthStatus.HEALTHY) {
+        seen = await until(watch, id, ContainerState.RUNNING);
+      }
+      expect(seen.restartCount).to.equal(1);
+      await watch.return(undefined);
+    },
+  },
+];
+
+/** A label that selects what one case makes. */
+function marked(bench: Bench) {
+  const mark = bench.name("mark");
+  return { filter: { labels: [{ key: "mark", value: mark }] }, labels: { mark } };
+}
+
+function same(one: ReadonlyMap<string, unknown>, other: ReadonlyMap<string, unknown>): boolean {
+  try {
+    expect(new Map(one)).to.deep.equal(new Map(other));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+type Watch = AsyncGenerator<WatchContainersResponse>;
+
+async function next(watch: Watch): Promise<WatchContainersResponse["event"]> {
+  const { value, done } = await watch.next();
+  if (done) throw new Error("the watch ended");
+  return value.event;
+}
+
+/** Reads on until the container is shown in a state. */
+async function until(watch: Watch, id: string, state: ContainerState) {
+  for (;;) {
+    const { case: kind, value } = await next(watch);
+    if (kind === "container" && value.id === id && value.state === state) return value;
+  }
+}
