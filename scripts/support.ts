@@ -19,7 +19,8 @@ const host = {
   MemoryLimit: true,
   SwapLimit: true,
   PidsLimit: true,
-  SecurityOptions: ["name=apparmor", "name=seccomp,profile=default"],
+  KernelMemoryTCP: true,
+  SecurityOptions: ["name=apparmor", "name=selinux", "name=seccomp,profile=default"],
 };
 
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
@@ -27,6 +28,11 @@ const engines: readonly { title: string; engine: Engine; support: Support }[] = 
     title: "Docker (API 1.41)",
     engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }),
     support: dockerSupport("1.41", host),
+  },
+  {
+    title: "Docker (API 1.48)",
+    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }),
+    support: dockerSupport("1.48", host),
   },
   {
     title: "runC",

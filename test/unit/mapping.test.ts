@@ -12,19 +12,27 @@ import { specToDocker } from "../../src/engines/docker/convert/container_spec.js
 import { platformText } from "../../src/engines/docker/image_transfers.js";
 import { dockerSupport } from "../../src/engines/docker/support.js";
 
-const host = { CgroupVersion: "1", MemoryLimit: true, SwapLimit: true, PidsLimit: true };
-const support = dockerSupport("1.41", { ...host, SecurityOptions: ["name=apparmor"] });
+/** A host that lacks nothing. */
+const host = {
+  CgroupVersion: "1",
+  MemoryLimit: true,
+  SwapLimit: true,
+  PidsLimit: true,
+  KernelMemoryTCP: true,
+  SecurityOptions: ["name=apparmor", "name=selinux"],
+};
 
 /** What a message needs beside the leaf, so that the conversion has something to work on. */
 const skeletons: Readonly<Record<string, object>> = {
   "nap.v1.ContainerSpec": { image: "i" },
   "nap.v1.Mount": { target: "/t", source: { case: "tmpfs", value: {} } },
-  "nap.v1.BindMount": { origin: { case: "hostPath", value: "/h" } },
+  "nap.v1.BindMount": { origin: { case: "hostPath", value: "/h" }, createHostPath: false },
   "nap.v1.HostEntry": { hostname: "h", target: { case: "address", value: "::1" } },
   "nap.v1.PortBinding": { containerPort: 1, hostPort: 1 },
   "nap.v1.NetworkAttachment": { network: "n" },
   "nap.v1.DevicePermissions": { read: true },
   "nap.v1.DeviceCgroupRule": { kind: 1, permissions: { read: true } },
+  "nap.v1.DeviceRequest": { selection: { case: "count", value: 1 } },
   "nap.v1.Ulimit": { name: "nofile", soft: { limit: { case: "amount", value: 1n } } },
   "nap.v1.UlimitValue": { limit: { case: "amount", value: 1n } },
   "nap.v1.PidNamespace": { mode: { case: "container", value: "c" } },
@@ -94,26 +102,42 @@ function setLeaf(parent: ReflectMessage, field: DescField): void {
 }
 
 /** What dockerd would be sent. A refusal of the conversion itself counts as something of its own. */
-function sent(spec: ContainerSpec): string {
+function sent(spec: ContainerSpec, apiVersion: string): string {
   try {
-    return JSON.stringify([specToDocker(spec, {}), platformText(spec)]);
+    return JSON.stringify([specToDocker(spec, {}, apiVersion), platformText(spec)]);
   } catch (error) {
     if (error instanceof NapError) return `refused: ${error.message}`;
     throw error;
   }
 }
 
+for (const apiVersion of ["1.41", "1.48"]) {
+  const support = dockerSupport(apiVersion, host);
+  describe(`mapping to Docker API ${apiVersion}`, () => {
+    const root = (spec: ContainerSpec): ReflectMessage => reflect(ContainerSpecSchema, spec);
+    for (const [path, field, enter] of leaves(ContainerSpecSchema, root, "spec")) {
+      it(`${path} reaches Docker or is refused`, () => {
+        const without = create(ContainerSpecSchema, skeletons["nap.v1.ContainerSpec"]);
+        const parent = enter(without);
+        const plain = clone(ContainerSpecSchema, without);
+        setLeaf(parent, field);
+        const refused = unsupportedFields(support, ContainerSpecSchema, without);
+        if (refused.length > 0) return;
+        expect(sent(without, apiVersion), fieldName(field)).not.to.equal(sent(plain, apiVersion));
+      });
+    }
+  });
+}
+
 describe("mapping to Docker", () => {
-  const root = (spec: ContainerSpec): ReflectMessage => reflect(ContainerSpecSchema, spec);
-  for (const [path, field, enter] of leaves(ContainerSpecSchema, root, "spec")) {
-    it(`${path} reaches Docker or is refused`, () => {
-      const without = create(ContainerSpecSchema, skeletons["nap.v1.ContainerSpec"]);
-      const parent = enter(without);
-      const plain = clone(ContainerSpecSchema, without);
-      setLeaf(parent, field);
-      const refused = unsupportedFields(support, ContainerSpecSchema, without);
-      if (refused.length > 0) return;
-      expect(sent(without), fieldName(field)).not.to.equal(sent(plain));
-    });
-  }
+  it("is missing only what other engines have, on a host that lacks nothing", () => {
+    const names = (version: string) => [...dockerSupport(version, host)].map(([name]) => name);
+    const specOf = (name: string) => /^nap\.v1\.(?!Stream|Exec|Stop|Restart|WAIT|BindMount.rooted)/.test(name);
+    expect(names("1.48").filter(specOf).toSorted()).to.deep.equal([
+      "nap.v1.ContainerSpec.lxc_config",
+      "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
+      "nap.v1.NetworkSpec.ingress",
+      "nap.v1.Resources.kernel_memory_limit_bytes",
+    ]);
+  });
 });

@@ -30,7 +30,7 @@ import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import { containerFromDocker, containerFromSummary } from "./convert/container.js";
 import { specToDocker } from "./convert/container_spec.js";
-import { endpointToDocker } from "./convert/network.js";
+import { endpointToDocker } from "./convert/endpoints.js";
 import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
@@ -157,7 +157,7 @@ async function createAnew(
 ): Promise<CreatedContainer> {
   const { name, spec: given = create(ContainerSpecSchema) } = request;
   const spec = await withNetworkNames(docker, await withResetCommand(docker, given));
-  const { body, further } = specToDocker(spec, requestLabels(schema, request));
+  const { body, further } = specToDocker(spec, requestLabels(schema, request), docker.apiVersion);
   const created = await meaning(
     docker.api.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",

@@ -22,25 +22,25 @@ import type {
   StringMap,
 } from "../json.js";
 import { wholeSeconds } from "../../../engine/time.js";
+import {
+  deviceRequestsFromDocker,
+  deviceRulesFromDocker,
+  devicesFromDocker,
+  devicesToDocker,
+} from "./devices.js";
 import { healthProbeFromDocker, healthProbeToDocker } from "./health_probe.js";
-import { mountsFromDocker, mountsToDocker, volumesFromDocker } from "./mounts.js";
+import { mountsToDocker } from "./mounts.js";
+import { mountsFromDocker, volumesFromDocker } from "./mounts_read.js";
+import { namespacesFromDocker, namespacesToDocker } from "./namespaces.js";
 import type { DockerNetwork } from "./network.js";
-import { endpointToDocker, networkFromDocker, networkToDocker } from "./network.js";
+import { networkFromDocker, networkToDocker } from "./network.js";
 import {
   resourcesFromDocker,
   resourcesToDocker,
   ulimitsFromDocker,
   ulimitsToDocker,
 } from "./resources.js";
-import {
-  deviceRulesFromDocker,
-  devicesFromDocker,
-  devicesToDocker,
-  namespacesFromDocker,
-  namespacesToDocker,
-  securityFromDocker,
-  securityToDocker,
-} from "./security.js";
+import { securityFromDocker, securityToDocker } from "./security.js";
 
 const restartModes: readonly [RestartMode, string][] = [
   [RestartMode.NO, "no"],
@@ -55,22 +55,19 @@ export interface DockerCreate {
   readonly further: DockerNetwork["further"];
 }
 
-/** A spec as dockerd takes it. `ownLabels` are nap's. */
-export function specToDocker(spec: ContainerSpec, ownLabels: StringMap): DockerCreate {
-  const network = networkToDocker(spec.network);
-  const { first } = network;
+/** A spec as dockerd takes it in this version of its API. `ownLabels` are nap's. */
+export function specToDocker(
+  spec: ContainerSpec,
+  ownLabels: StringMap,
+  apiVersion: string,
+): DockerCreate {
+  const network = networkToDocker(spec.network, apiVersion);
   return {
     body: {
       ...configToDocker(spec, ownLabels),
       ...network.config,
-      // dockerd before 25 reads the container's MAC address, and later ones the endpoint's.
-      ...(first?.endpoint?.macAddress && { MacAddress: first.endpoint.macAddress }),
-      HostConfig: { ...hostConfigToDocker(spec), ...network.host },
-      ...(first && {
-        NetworkingConfig: {
-          EndpointsConfig: { [first.network]: endpointToDocker(first.endpoint) },
-        },
-      }),
+      HostConfig: { ...hostConfigToDocker(spec, apiVersion), ...network.host },
+      ...(network.endpoints && { NetworkingConfig: { EndpointsConfig: network.endpoints } }),
     },
     further: network.further,
   };
@@ -101,17 +98,19 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
   };
 }
 
-function hostConfigToDocker(spec: ContainerSpec): HostConfigJson {
+function hostConfigToDocker(spec: ContainerSpec, apiVersion: string): HostConfigJson {
   const { restartPolicy, logConfig } = spec;
   return {
     ...resourcesToDocker(spec.resources),
-    ...mountsToDocker(spec.mounts, spec.volumesFrom),
+    ...mountsToDocker(spec.mounts, spec.volumesFrom, apiVersion),
     ...securityToDocker(spec.security),
     ...namespacesToDocker(spec.namespaces),
     ...devicesToDocker(spec),
     Ulimits: ulimitsToDocker(spec.ulimits),
     GroupAdd: spec.additionalGroups,
     Sysctls: spec.sysctls,
+    Annotations: spec.annotations,
+    StorageOpt: spec.storageOptions,
     ...(spec.autoRemove !== undefined && { AutoRemove: spec.autoRemove }),
     ...(spec.init !== undefined && { Init: spec.init }),
     ...(spec.oomScoreAdj !== undefined && { OomScoreAdj: spec.oomScoreAdj }),
@@ -169,13 +168,16 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     logConfig: logConfigFromDocker(host),
     resources: resourcesFromDocker(host),
     ulimits: ulimitsFromDocker(host.Ulimits),
-    network: networkFromDocker(json.Id, config, host, json.NetworkSettings.Networks),
+    network: networkFromDocker(json),
     mounts: mountsFromDocker(host, config.Volumes),
     volumesFrom: volumesFromDocker(host.VolumesFrom),
     additionalGroups: host.GroupAdd ?? [],
     sysctls: host.Sysctls ?? {},
+    annotations: host.Annotations ?? {},
+    storageOptions: host.StorageOpt ?? {},
     devices: devicesFromDocker(host.Devices),
     deviceCgroupRules: deviceRulesFromDocker(host.DeviceCgroupRules),
+    deviceRequests: deviceRequestsFromDocker(host.DeviceRequests),
     security: securityFromDocker(host),
     namespaces: namespacesFromDocker(host),
   });
