@@ -22,6 +22,7 @@ import type { TestDockerd } from "../support/dockerd.js";
 import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
+import { droppedFieldCases } from "./dropped_fields.js";
 
 const run = promisify(execFile);
 const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");
@@ -40,6 +41,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("transports", () => transportCases(open));
   describe("registries", () => registryCases(open));
   describe("server", () => serverCases(open));
+  describe("dropped fields", () => droppedFieldCases(open));
 }
 
 function errorCases(open: () => DockerBench): void {

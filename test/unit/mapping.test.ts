@@ -132,7 +132,8 @@ for (const apiVersion of ["1.41", "1.48"]) {
 describe("mapping to Docker", () => {
   it("is missing only what other engines have, on a host that lacks nothing", () => {
     const names = (version: string) => [...dockerSupport(version, host)].map(([name]) => name);
-    const specOf = (name: string) => /^nap\.v1\.(?!Stream|Exec|Stop|Restart|WAIT|BindMount.rooted)/.test(name);
+    const specOf = (name: string) =>
+      /^nap\.v1\.(?!Stream|Exec|Stop|Restart|WAIT|BindMount.rooted)/.test(name);
     expect(names("1.48").filter(specOf).toSorted()).to.deep.equal([
       "nap.v1.ContainerSpec.lxc_config",
       "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",

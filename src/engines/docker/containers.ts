@@ -23,13 +23,13 @@ import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
-import { fieldError, NapError, unless } from "../../engine/error.js";
+import { fieldError, unless } from "../../engine/error.js";
 import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import { containerFromDocker, containerFromSummary } from "./convert/container.js";
-import { specToDocker } from "./convert/container_spec.js";
+import { specFromDocker, specToDocker } from "./convert/container_spec.js";
 import { endpointToDocker } from "./convert/endpoints.js";
 import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
@@ -37,6 +37,7 @@ import { containerFilters } from "./filters.js";
 import { platformText, pullImage } from "./image_transfers.js";
 import { inspectImage } from "./images.js";
 import type { ContainerJson, ContainerSummaryJson, ImageJson, NetworkJson } from "./json.js";
+import { refuseDropped } from "./read_back.js";
 
 /** What the errors of a call that names a container mean. */
 export const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
@@ -47,12 +48,12 @@ export function containerMethods(docker: DockerConnection) {
     createContainer: async (request, call) => {
       const { signal } = call;
       for await (const _progress of pullFirst(docker, request, call));
-      const { id, warnings, existed } = await createContainer(docker, request, createSchema);
+      const { json, warnings, existed } = await createContainer(docker, request, createSchema);
       if (signal.aborted && request.requestId === "" && !existed) {
-        await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
+        await removeAnew(docker, json.Id);
         throw signal.reason;
       }
-      const container = containerFromDocker(docker.name, await inspectContainer(docker, id));
+      const container = containerFromDocker(docker.name, json);
       return create(CreateContainerResponseSchema, { container, warnings });
     },
 
@@ -110,7 +111,7 @@ export async function inspectContainer(
 
 /** A container just made, or made before by a request with the same request_id. */
 export interface CreatedContainer {
-  readonly id: string;
+  readonly json: ContainerJson;
   readonly warnings: string[];
   readonly existed: boolean;
 }
@@ -127,7 +128,9 @@ export async function createContainer(
     const query = { all: true, filters: { label: [requestIdFilter(requestId)] } };
     const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
     const made = list.body.find(({ Labels }) => madeBy(schema, request, Labels ?? {}));
-    if (made !== undefined) return { id: made.Id, warnings: [], existed: true };
+    if (made !== undefined) {
+      return { json: await inspectContainer(docker, made.Id), warnings: [], existed: true };
+    }
     return createAnew(docker, request, schema);
   });
 }
@@ -156,8 +159,12 @@ async function createAnew(
   schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
 ): Promise<CreatedContainer> {
   const { name, spec: given = create(ContainerSpecSchema) } = request;
-  const spec = await withNetworkNames(docker, await withResetCommand(docker, given));
-  const { body, further } = specToDocker(spec, requestLabels(schema, request), docker.apiVersion);
+  const spec = await withNetworkNames(docker, given);
+  const { body, further } = specToDocker(
+    await withResetCommand(docker, spec),
+    requestLabels(schema, request),
+    docker.apiVersion,
+  );
   const created = await meaning(
     docker.api.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",
@@ -175,17 +182,27 @@ async function createAnew(
   const id = created.body.Id;
   const warnings = created.body.Warnings ?? [];
   try {
-    // dockerd goes on without what it cannot do, and says that it "discarded" it.
-    const dropped = warnings.find((warning) => /discarded/i.test(warning));
-    if (dropped !== undefined) throw new NapError("ENGINE_DROPPED_FIELD", dropped);
     for (const { network, endpoint } of further) {
       await connectNetwork(docker, network, id, endpointToDocker(endpoint));
     }
+    const json = await inspectContainer(docker, id);
+    // dockerd goes on without what it cannot do, and what its API does not know it drops unseen.
+    refuseDropped({
+      resource: json.Name.replace(/^\//, ""),
+      warnings,
+      root: "spec",
+      parts: [{ path: "spec", desc: ContainerSpecSchema, wanted: spec, got: specFromDocker(json) }],
+    });
+    return { json, warnings, existed: false };
   } catch (error) {
-    await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
+    await removeAnew(docker, id);
     throw error;
   }
-  return { id, warnings, existed: false };
+}
+
+/** Removes a container that was just made, with its anonymous volumes. */
+async function removeAnew(docker: DockerConnection, id: string): Promise<void> {
+  await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
 }
 
 /**

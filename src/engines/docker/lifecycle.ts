@@ -12,6 +12,7 @@ import {
   UnpauseContainerResponseSchema,
   UpdateContainerResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
+import { ResourcesSchema, RestartPolicySchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
@@ -20,6 +21,7 @@ import { containerFromDocker } from "./convert/container.js";
 import { updateToDocker } from "./convert/update.js";
 import { dockerError, hasStatus, meaning } from "./errors.js";
 import { pruneFilters } from "./filters.js";
+import { refuseDropped } from "./read_back.js";
 import { wholeSeconds } from "../../engine/time.js";
 
 /** The calls that change a container. */
@@ -88,6 +90,22 @@ export function lifecycleMethods(docker: DockerConnection) {
       });
       const container = containerFromDocker(docker.name, await inspectContainer(docker, before.Id));
       const warnings = update.body.Warnings ?? [];
+      const { resources, restartPolicy } = request;
+      const got = container.spec;
+      refuseDropped({
+        resource: container.name,
+        warnings,
+        root: "",
+        parts: [
+          { path: "resources", desc: ResourcesSchema, wanted: resources, got: got?.resources },
+          {
+            path: "restart_policy",
+            desc: RestartPolicySchema,
+            wanted: restartPolicy,
+            got: got?.restartPolicy,
+          },
+        ],
+      });
       return create(UpdateContainerResponseSchema, { container, warnings });
     },
 

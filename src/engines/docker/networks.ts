@@ -14,6 +14,7 @@ import {
   GetNetworkResponseSchema,
   ListNetworksResponseSchema,
   NetworkSchema,
+  NetworkSpecSchema,
   PruneNetworksResponseSchema,
   RemoveNetworkResponseSchema,
 } from "../../../gen/nap/v1/network_service_pb.js";
@@ -32,6 +33,7 @@ import { dockerError, hasStatus, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "./json.js";
+import { refuseDropped } from "./read_back.js";
 import { usersOf } from "./users.js";
 
 const named = { kinds: { 404: "NETWORK_NOT_FOUND" } } as const;
@@ -68,6 +70,14 @@ export function networkMethods(docker: DockerConnection) {
         }
         const network = networkFromDocker(docker.name, await getNetwork(docker, Id));
         const warnings = Warning === "" ? [] : [Warning];
+        try {
+          const { spec: wanted } = request;
+          const part = { path: "spec", desc: NetworkSpecSchema, wanted, got: network.spec };
+          refuseDropped({ resource: request.name, warnings, root: "spec", parts: [part] });
+        } catch (error) {
+          await docker.api.json({ method: "DELETE", path: `/networks/${Id}` });
+          throw error;
+        }
         return create(CreateNetworkResponseSchema, { network, warnings });
       }),
 
