@@ -1,8 +1,10 @@
 /** What dockerd is asked for and does not do is no success, and leaves nothing behind. */
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
+import type { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import type { SpecInit } from "../conformance/bench.js";
 import { all, failure } from "../support/client.js";
@@ -102,23 +104,24 @@ export function droppedFieldCases(open: () => DockerBench): void {
     return containers.map(({ id }) => id);
   };
 
-  for (const [spec, edit, ...fields] of table) {
+  for (const [given, edit, ...fields] of table) {
     it(`refuses a container without ${fields.join(" and ")}, and leaves none`, async () => {
       const { bench } = open();
-      const request = {
-        engine,
-        spec: { image: bench.image, command: { arguments: ["true"] }, ...spec },
-      };
+      const command = { arguments: ["true"] };
+      const spec = { image: bench.image, command, ...given } as MessageInitShape<
+        typeof ContainerSpecSchema
+      >;
+      const request = { engine, spec };
       const made = await nap.containers.createContainer(request);
       bench.forget(made.container?.id ?? "");
       const before = await ids();
       proxy.change = { path: /\/containers\/create/, edit };
       const count = proxy.changed.length;
       for (const call of [
-        nap.containers.createContainer(request),
-        all(nap.containers.runContainer(request)),
+        () => nap.containers.createContainer(request),
+        () => all(nap.containers.runContainer(request)),
       ]) {
-        const error = await failure(call);
+        const error = await failure(call());
         expect(error).to.include({
           code: Code.FAILED_PRECONDITION,
           reason: "ENGINE_DROPPED_FIELD",
@@ -136,7 +139,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     const before = await ids();
     const portBindings = [{ containerPort: 80, hostPort: 8080 }];
     const network = { mode: { case: "host" as const, value: {} }, portBindings };
-    const spec = { image: bench.image, network };
+    const spec = { image: bench.image, command: { arguments: ["true"] }, network };
     const error = await failure(nap.containers.createContainer({ engine, spec }));
     expect(error.reason).to.equal("ENGINE_DROPPED_FIELD");
     expect(error.fields).to.deep.equal(["spec.network.port_bindings"]);
