@@ -18,7 +18,7 @@ export interface Difference {
   /** The value of a scalar, or the message where it is compared as a whole or has no fields set. */
   readonly wanted: unknown;
   readonly got: unknown;
-  /** It is the choice of a oneof, which says something whatever its value. */
+  /** It is the choice of a oneof or an entry of a collection: it says something whatever its value. */
   readonly chosen: boolean;
 }
 
@@ -69,7 +69,7 @@ function* lostField(
       name: fieldName(field),
       wanted: value,
       got: found,
-      chosen: field.oneof !== undefined,
+      chosen: field.oneof !== undefined || field.fieldKind === "list" || field.fieldKind === "map",
     });
   switch (field.fieldKind) {
     case "message": {

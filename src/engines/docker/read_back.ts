@@ -94,6 +94,16 @@ const zeroMatters = new Set([
   "nap.v1.VolumesFrom.read_only",
 ]);
 
+/** Texts that dockerd takes for unset where they are empty, and reports its own or the image's. */
+const emptyIsUnset = new Set([
+  "nap.v1.ContainerSpec.hostname",
+  "nap.v1.ContainerSpec.runtime",
+  "nap.v1.ContainerSpec.stop_signal",
+  "nap.v1.ContainerSpec.user",
+  "nap.v1.ContainerSpec.working_dir",
+  "nap.v1.LogConfig.driver",
+]);
+
 /** Messages that say something also where no field of them is set. */
 const saysSomething = new Set(["nap.v1.ArgumentList", "nap.v1.PathList"]);
 
@@ -170,7 +180,7 @@ function isSame({ name, wanted, got, chosen }: Difference): boolean {
     return defaults.some(([field, isDefault]) => field === name && isDefault(wanted));
   }
   if (typeof wanted !== "string" || typeof got !== "string") return false;
-  if (containers.has(name)) return true;
+  if (containers.has(name) || (wanted === "" && emptyIsUnset.has(name))) return true;
   const write = canonical[name];
   return write !== undefined && write(wanted) === write(got);
 }

@@ -34,6 +34,7 @@ import { mountsFromDocker, volumesFromDocker } from "./mounts_read.js";
 import { namespacesFromDocker, namespacesToDocker } from "./namespaces.js";
 import type { DockerNetwork } from "./network.js";
 import { networkFromDocker, networkToDocker } from "./network.js";
+import { platformFromLabels, platformLabels } from "./platform.js";
 import {
   resourcesFromDocker,
   resourcesToDocker,
@@ -84,7 +85,7 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
       Entrypoint: entrypoint.arguments.length > 0 ? entrypoint.arguments : [""],
     }),
     Env: environmentList(spec.environment),
-    Labels: { ...spec.labels, ...ownLabels },
+    Labels: { ...spec.labels, ...ownLabels, ...platformLabels(spec.platform) },
     ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
     ...(spec.user !== undefined && { User: spec.user }),
     ...(spec.hostname !== undefined && { Hostname: spec.hostname }),
@@ -139,6 +140,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
   const { Config: config, HostConfig: host } = json;
   return create(ContainerSpecSchema, {
     image: config.Image ?? "",
+    platform: platformFromLabels(config.Labels),
     ...(config.Cmd && { command: { arguments: config.Cmd } }),
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
     environment: environmentMap(config.Env),
@@ -146,7 +148,8 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...text({
       workingDir: config.WorkingDir,
       user: config.User,
-      hostname: config.Hostname,
+      // Unset it is the short id.
+      hostname: config.Hostname === json.Id.slice(0, 12) ? "" : config.Hostname,
       domainname: config.Domainname,
       stopSignal: config.StopSignal,
       cgroupParent: host.CgroupParent,
@@ -155,7 +158,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...(config.Tty && { tty: true }),
     ...(config.OpenStdin && { stdinOpen: true }),
     ...(config.StdinOnce && { stdinOnce: true }),
-    ...(config.StopTimeout !== undefined && {
+    ...(config.StopTimeout != null && {
       stopTimeout: create(DurationSchema, { seconds: BigInt(config.StopTimeout) }),
     }),
     ...(host.Init != null && { init: host.Init }),

@@ -135,7 +135,7 @@ function tmpfsFromDocker([target, text]: [string, string]): MountInit {
   const size = words.find((word) => /^size=\d+[kmg]?$/i.test(word));
   const mode = words.find((word) => /^mode=[0-7]+$/.test(word));
   const value = {
-    options: words.filter((word) => word !== size && word !== mode && word !== "ro"),
+    options: words.filter((word) => word !== size && word !== mode && !/^r[ow]$/.test(word)),
     ...(size && { sizeBytes: bytesOf(size.slice("size=".length)) }),
     ...(mode && { permissions: parseInt(mode.slice("mode=".length), 8) }),
   };

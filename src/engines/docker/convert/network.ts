@@ -161,9 +161,11 @@ function modeFromDocker(
 }
 
 function hostEntryFromDocker(entry: string): MessageInitShape<typeof HostEntrySchema> {
-  // Newer clients write `name=address`, and an address of IPv6 in brackets.
-  const [, hostname = "", written = ""] = /^([^:=]*)[:=](.*)$/.exec(entry) ?? [];
-  const address = written.replace(/^\[(.*)\]$/, "$1");
+  // Some clients write `name=address`, an address of IPv6 in brackets.
+  const [, hostname = "", address = ""] =
+    /^([^:=]+)=\[?((?<=\[)[^\]]+(?=\]$)|[\d.]+|host-gateway)\]?$/.exec(entry) ??
+    /^([^:]*):(.*)$/s.exec(entry) ??
+    [];
   return address === "host-gateway"
     ? { hostname, target: { case: "hostGateway", value: {} } }
     : { hostname, target: { case: "address", value: address } };

@@ -55,7 +55,8 @@ export function securityFromDocker(host: HostConfigJson): Security | undefined {
     const [, name, value = ""] = /^([a-z-]+)(?:[=:](.*))?$/s.exec(option) ?? [];
     if (name === "no-new-privileges") init.noNewPrivileges = value !== "false";
     if (name === "apparmor" && value) init.apparmorProfile = value;
-    if (name === "seccomp") init.seccomp = seccompOption(value) ?? init.seccomp;
+    const seccomp = name === "seccomp" && seccompOption(value);
+    if (seccomp) init.seccomp = seccomp;
     if (name === "label" && value === "disable" && !labelledByDocker(host)) {
       init.selinux = { case: "selinuxDisabled", value: {} };
     }
@@ -79,7 +80,7 @@ function seccompOption(value: string): MessageInitShape<typeof SecuritySchema>["
   return profile && { case: "seccompProfile", value: profile };
 }
 
-/** dockerd reports capabilities with their prefix, whatever its client wrote. */
+/** dockerd reports capabilities as its client wrote them (20.10), or with their prefix (later). */
 function capability(name: string): string {
-  return name.replace(/^CAP_/, "");
+  return name.toUpperCase().replace(/^CAP_/, "");
 }
