@@ -1,7 +1,7 @@
 /** Messages for property tests, made after the descriptors and the rules of the contract. */
 import type { DescField, DescMessage, DescOneof, Message } from "@bufbuild/protobuf";
 import { create, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 import { fieldName } from "../../src/engine/support.js";
@@ -127,7 +127,7 @@ function text(bounds: FieldRules | undefined): fc.Arbitrary<string> {
   return any.filter(
     (value) =>
       !/\p{Surrogate}/u.test(value) &&
-      [...value].length <= (bounds?.maxLength ?? Infinity) &&
+      Array.from(value).length <= (bounds?.maxLength ?? Infinity) &&
       !(bounds?.required && value === ""),
   );
 }

@@ -2,7 +2,7 @@
 import { create, toJson } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type {
   BindMount,
   ContainerNetwork,
