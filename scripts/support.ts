@@ -19,7 +19,6 @@ const host = {
   MemoryLimit: true,
   SwapLimit: true,
   PidsLimit: true,
-  KernelMemoryTCP: true,
   SecurityOptions: ["name=apparmor", "name=selinux", "name=seccomp,profile=default"],
 };
 

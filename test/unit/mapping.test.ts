@@ -22,7 +22,6 @@ const host = {
   MemoryLimit: true,
   SwapLimit: true,
   PidsLimit: true,
-  KernelMemoryTCP: true,
   SecurityOptions: ["name=apparmor", "name=selinux"],
 };
 
@@ -161,6 +160,7 @@ describe("mapping to Docker", () => {
       "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
       "nap.v1.NetworkSpec.ingress",
       "nap.v1.Resources.kernel_memory_limit_bytes",
+      "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
     ]);
   });
 });

@@ -44,7 +44,6 @@ const host = {
   MemoryLimit: true,
   SwapLimit: true,
   PidsLimit: true,
-  KernelMemoryTCP: true,
   SecurityOptions: ["name=apparmor", "name=selinux"],
 };
 

@@ -367,8 +367,6 @@ export interface InfoJson {
   MemoryLimit: boolean;
   SwapLimit: boolean;
   PidsLimit: boolean;
-  /** Left out where it is false since API 1.42. */
-  KernelMemoryTCP?: boolean;
   OomKillDisable?: boolean;
   CPUShares?: boolean;
   CPUSet?: boolean;
