@@ -22,7 +22,7 @@ const host = {
   MemoryLimit: true,
   SwapLimit: true,
   PidsLimit: true,
-  SecurityOptions: ["name=apparmor", "name=seccomp,profile=default"],
+  SecurityOptions: ["name=apparmor", "name=selinux", "name=seccomp,profile=default"],
 };
 
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
@@ -30,6 +30,11 @@ const engines: readonly { title: string; engine: Engine; support: Support }[] = 
     title: "Docker (API 1.41)",
     engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none),
     support: dockerSupport("1.41", host, true),
+  },
+  {
+    title: "Docker (API 1.48)",
+    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none),
+    support: dockerSupport("1.48", host, true),
   },
   {
     title: "runC",

@@ -66,7 +66,7 @@ export interface FieldViolation {
   /** The path from the request's root, for example `spec.mounts[0].target`. */
   readonly field: string;
   readonly description: string;
-  readonly kind: Extract<ErrorKind, `FIELD_${string}`>;
+  readonly kind: Extract<ErrorKind, `FIELD_${string}` | "ENGINE_DROPPED_FIELD">;
 }
 
 /** What a {@link NapError} tells beside its kind and its message. */

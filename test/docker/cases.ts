@@ -28,6 +28,7 @@ import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import { bindRootCases } from "./bind_roots.js";
+import { droppedFieldCases } from "./dropped_fields.js";
 
 const run = promisify(execFile);
 const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");
@@ -52,6 +53,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("operations", () => operationCases(open));
   describe("deployment", () => deploymentCases(open));
   describe("bind roots", () => bindRootCases(open));
+  describe("dropped fields", () => droppedFieldCases(open));
 }
 
 function errorCases(open: () => DockerBench): void {

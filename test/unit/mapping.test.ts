@@ -1,32 +1,41 @@
-/** Every leaf of a container's spec reaches Docker, comes back, or is refused: none is dropped unseen. */
+/** Every leaf of a spec reaches Docker, comes back, or is refused: none is dropped unseen. */
 import type { DescField, DescMessage, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { clone, create, ScalarType } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { expect } from "chai";
-import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
-import { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
+import type { ContainerSpec, VolumeSpec } from "../../gen/nap/v1/container_spec_pb.js";
+import { ContainerSpecSchema, VolumeSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
+import type { NetworkSpec } from "../../gen/nap/v1/network_service_pb.js";
+import { NetworkSpecSchema } from "../../gen/nap/v1/network_service_pb.js";
 import { NapError } from "../../src/engine/error.js";
 import { fieldName, unsupportedFields } from "../../src/engine/support.js";
 import { specToDocker } from "../../src/engines/docker/convert/container_spec.js";
+import { networkSpecToDocker } from "../../src/engines/docker/convert/network_spec.js";
+import { volumeSpecToDocker } from "../../src/engines/docker/convert/volume.js";
 import { platformText } from "../../src/engines/docker/image_transfers.js";
 import { dockerSupport } from "../../src/engines/docker/support.js";
 
-const host = { CgroupVersion: "1", MemoryLimit: true, SwapLimit: true, PidsLimit: true };
-const info = { ...host, SecurityOptions: ["name=apparmor"] };
-// As on another host: rooted paths have become host paths before they are converted.
-const support = dockerSupport("1.41", info, false);
+/** A host that lacks nothing. */
+const host = {
+  CgroupVersion: "1",
+  MemoryLimit: true,
+  SwapLimit: true,
+  PidsLimit: true,
+  SecurityOptions: ["name=apparmor", "name=selinux"],
+};
 
 /** What a message needs beside the leaf, so that the conversion has something to work on. */
 const skeletons: Readonly<Record<string, object>> = {
   "nap.v1.ContainerSpec": { image: "i" },
   "nap.v1.Mount": { target: "/t", source: { case: "tmpfs", value: {} } },
-  "nap.v1.BindMount": { origin: { case: "hostPath", value: "/h" } },
+  "nap.v1.BindMount": { origin: { case: "hostPath", value: "/h" }, createHostPath: false },
   "nap.v1.HostEntry": { hostname: "h", target: { case: "address", value: "::1" } },
   "nap.v1.PortBinding": { containerPort: 1, hostPort: 1 },
   "nap.v1.NetworkAttachment": { network: "n" },
   "nap.v1.DevicePermissions": { read: true },
   "nap.v1.DeviceCgroupRule": { kind: 1, permissions: { read: true } },
+  "nap.v1.DeviceRequest": { selection: { case: "count", value: 1 } },
   "nap.v1.Ulimit": { name: "nofile", soft: { limit: { case: "amount", value: 1n } } },
   "nap.v1.UlimitValue": { limit: { case: "amount", value: 1n } },
   "nap.v1.PidNamespace": { mode: { case: "container", value: "c" } },
@@ -55,7 +64,7 @@ function sample(field: DescField): unknown {
   }
 }
 
-type Editor = (root: ContainerSpec) => ReflectMessage;
+type Editor = (root: Message) => ReflectMessage;
 
 /** Every leaf below a message, with the way to the message that holds it. */
 function* leaves(
@@ -96,26 +105,63 @@ function setLeaf(parent: ReflectMessage, field: DescField): void {
 }
 
 /** What dockerd would be sent. A refusal of the conversion itself counts as something of its own. */
-function sent(spec: ContainerSpec): string {
+function sent(body: () => unknown): string {
   try {
-    return JSON.stringify([specToDocker(spec, {}), platformText(spec)]);
+    return JSON.stringify(body());
   } catch (error) {
     if (error instanceof NapError) return `refused: ${error.message}`;
     throw error;
   }
 }
 
+/** The specs of the contract, and how each is written for Docker. */
+const specs: readonly [desc: DescMessage, write: (spec: Message, apiVersion: string) => unknown][] =
+  [
+    [
+      ContainerSpecSchema,
+      (spec, apiVersion) => [
+        specToDocker(spec as ContainerSpec, {}, apiVersion),
+        platformText(spec as ContainerSpec),
+      ],
+    ],
+    [NetworkSpecSchema, (spec) => networkSpecToDocker(spec as NetworkSpec, {})],
+    [VolumeSpecSchema, (spec) => volumeSpecToDocker(spec as VolumeSpec, {})],
+  ];
+
+for (const apiVersion of ["1.41", "1.48"]) {
+  // As on another host: rooted paths have become host paths before they are converted.
+  const support = dockerSupport(apiVersion, host, false);
+  describe(`mapping to Docker API ${apiVersion}`, () => {
+    for (const [desc, write] of specs) {
+      const root = (spec: Message): ReflectMessage => reflect(desc, spec);
+      for (const [path, field, enter] of leaves(desc, root, desc.name)) {
+        it(`${path} reaches Docker or is refused`, () => {
+          const skeleton = (skeletons[desc.typeName] ?? {}) as MessageInitShape<DescMessage>;
+          const spec = create(desc, skeleton) as Message;
+          const parent = enter(spec);
+          const plain = clone(desc, spec) as Message;
+          setLeaf(parent, field);
+          const refused = unsupportedFields(support, desc, spec);
+          if (refused.length > 0) return;
+          const [without, withIt] = [plain, spec].map((one) => sent(() => write(one, apiVersion)));
+          expect(withIt, fieldName(field)).not.to.equal(without);
+        });
+      }
+    }
+  });
+}
+
 describe("mapping to Docker", () => {
-  const root = (spec: ContainerSpec): ReflectMessage => reflect(ContainerSpecSchema, spec);
-  for (const [path, field, enter] of leaves(ContainerSpecSchema, root, "spec")) {
-    it(`${path} reaches Docker or is refused`, () => {
-      const without = create(ContainerSpecSchema, skeletons["nap.v1.ContainerSpec"]);
-      const parent = enter(without);
-      const plain = clone(ContainerSpecSchema, without);
-      setLeaf(parent, field);
-      const refused = unsupportedFields(support, ContainerSpecSchema, without);
-      if (refused.length > 0) return;
-      expect(sent(without), fieldName(field)).not.to.equal(sent(plain));
-    });
-  }
+  it("is missing only what other engines have, on a host that lacks nothing", () => {
+    const names = (version: string) =>
+      [...dockerSupport(version, host, true)].map(([name]) => name);
+    const specOf = (name: string) => /^nap\.v1\.(?!Stream|Exec|Stop|Restart)/.test(name);
+    expect(names("1.48").filter(specOf).toSorted()).to.deep.equal([
+      "nap.v1.ContainerSpec.lxc_config",
+      "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
+      "nap.v1.NetworkSpec.ingress",
+      "nap.v1.Resources.kernel_memory_limit_bytes",
+      "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
+    ]);
+  });
 });

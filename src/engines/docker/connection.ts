@@ -4,6 +4,7 @@ import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Connection } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { DockerApi, unreachable } from "./api.js";
+import { olderOf } from "./api_version.js";
 import type { InfoJson, VersionJson } from "./json.js";
 import { dockerSupport } from "./support.js";
 
@@ -130,11 +131,4 @@ function hostAndPort(address: string): { host: string; port: string } {
   // Node wants an IPv6 address without the brackets that a URL has around it.
   const host = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
   return { host, port: address.slice(colon + 1) };
-}
-
-/** The lower of two versions such as "1.41". */
-function olderOf(a: string, b: string): string {
-  const [aMajor = 0, aMinor = 0] = a.split(".").map(Number);
-  const [bMajor = 0, bMinor = 0] = b.split(".").map(Number);
-  return aMajor < bMajor || (aMajor === bMajor && aMinor <= bMinor) ? a : b;
 }

@@ -150,16 +150,16 @@ async function* runContainer(
   for await (const { event } of pullFirst(docker, request, call)) {
     if (event.case === "progress") yield runEvent({ case: "pullProgress", value: event.value });
   }
-  const { id, warnings, existed } = await createContainer(
+  const { json, warnings, existed } = await createContainer(
     docker,
     request,
     RunContainerRequestSchema,
     call,
   );
+  const id = json.Id;
   let started = false;
   let ended = false;
   try {
-    const json = await inspectContainer(docker, id);
     const created = { containerId: id, name: json.Name.replace(/^\//, ""), warnings };
     yield runEvent({ case: "created", value: created } as RunEvent);
     const run = await armRun(docker, json, signal);

@@ -23,21 +23,22 @@ import { ContainerSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
-import { fieldError, NapError, unless } from "../../engine/error.js";
+import { fieldError, unless } from "../../engine/error.js";
 import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { placeRooted } from "../../engine/rooted_mounts.js";
 import { pathPart } from "./api.js";
 import { containerFromDocker, containerFromSummary } from "./convert/container.js";
-import { specToDocker } from "./convert/container_spec.js";
-import { endpointToDocker } from "./convert/network.js";
+import { specFromDocker, specToDocker } from "./convert/container_spec.js";
+import { endpointToDocker } from "./convert/endpoints.js";
 import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
 import { platformText, pullImage } from "./image_transfers.js";
 import { inspectImage } from "./images.js";
 import type { ContainerJson, ContainerSummaryJson, ImageJson, NetworkJson } from "./json.js";
+import { refuseDropped } from "./read_back.js";
 
 /** What the errors of a call that names a container mean. */
 export const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
@@ -48,12 +49,13 @@ export function containerMethods(docker: DockerConnection) {
     createContainer: async (request, call) => {
       const { signal } = call;
       for await (const _progress of pullFirst(docker, request, call));
-      const { id, warnings, existed } = await createContainer(docker, request, createSchema, call);
+      const made = await createContainer(docker, request, createSchema, call);
+      const { json, warnings, existed } = made;
       if (signal.aborted && request.requestId === "" && !existed) {
-        await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
+        await removeAnew(docker, json.Id);
         throw signal.reason;
       }
-      const container = containerFromDocker(docker.name, await inspectContainer(docker, id));
+      const container = containerFromDocker(docker.name, json);
       return create(CreateContainerResponseSchema, { container, warnings });
     },
 
@@ -111,7 +113,7 @@ export async function inspectContainer(
 
 /** A container just made, or made before by a request with the same request_id. */
 export interface CreatedContainer {
-  readonly id: string;
+  readonly json: ContainerJson;
   readonly warnings: string[];
   readonly existed: boolean;
 }
@@ -129,7 +131,9 @@ export async function createContainer(
     const query = { all: true, filters: { label: [requestIdFilter(requestId)] } };
     const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
     const made = list.body.find(({ Labels }) => madeBy(schema, request, Labels ?? {}));
-    if (made !== undefined) return { id: made.Id, warnings: [], existed: true };
+    if (made !== undefined) {
+      return { json: await inspectContainer(docker, made.Id), warnings: [], existed: true };
+    }
     return createAnew(docker, request, schema, call);
   });
 }
@@ -159,10 +163,13 @@ async function createAnew(
   { identity }: Call,
 ): Promise<CreatedContainer> {
   const { name, spec: given = create(ContainerSpecSchema) } = request;
-  const whole = await withNetworkNames(docker, await withResetCommand(docker, given));
-  const { spec, ownLabels } = await placeRooted(docker.bindRoots, whole, identity.name);
-  const labels = { ...ownLabels, ...requestLabels(schema, request) };
-  const { body, further } = specToDocker(spec, labels);
+  const spec = await withNetworkNames(docker, given);
+  const placed = await placeRooted(docker.bindRoots, spec, identity.name);
+  const { body, further } = specToDocker(
+    await withResetCommand(docker, placed.spec),
+    { ...placed.ownLabels, ...requestLabels(schema, request) },
+    docker.apiVersion,
+  );
   const created = await meaning(
     docker.api.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",
@@ -180,17 +187,29 @@ async function createAnew(
   const id = created.body.Id;
   const warnings = created.body.Warnings ?? [];
   try {
-    // dockerd goes on without what it cannot do, and says that it "discarded" it.
-    const dropped = warnings.find((warning) => /discarded/i.test(warning));
-    if (dropped !== undefined) throw new NapError("ENGINE_DROPPED_FIELD", dropped);
     for (const { network, endpoint } of further) {
       await connectNetwork(docker, network, id, endpointToDocker(endpoint));
     }
+    const json = await inspectContainer(docker, id);
+    // dockerd goes on without what it cannot do, and what its API does not know it drops unseen.
+    refuseDropped({
+      resource: json.Name.replace(/^\//, ""),
+      warnings,
+      root: "spec",
+      parts: [
+        { path: "spec", desc: ContainerSpecSchema, wanted: placed.spec, got: specFromDocker(json) },
+      ],
+    });
+    return { json, warnings, existed: false };
   } catch (error) {
-    await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
+    await removeAnew(docker, id);
     throw error;
   }
-  return { id, warnings, existed: false };
+}
+
+/** Removes a container that was just made, with its anonymous volumes. */
+async function removeAnew(docker: DockerConnection, id: string): Promise<void> {
+  await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
 }
 
 /**

@@ -63,6 +63,8 @@ const fields: readonly [words: RegExp, field: string][] = [
   [/invalid CapAdd/, "spec.security.capabilities_add"],
   [/invalid CapDrop/, "spec.security.capabilities_drop"],
   [/logging plugin|log opt|logging driver/, "spec.log_config"],
+  [/[sS]torage.?opt/, "spec.storage_options"],
+  [/could not select device driver/, "spec.device_requests"],
   [/mount config|mount point|invalid mode|volume name/, "spec.mounts"],
   [/Unknown runtime/, "spec.runtime"],
   [/working directory/, "spec.working_dir"],

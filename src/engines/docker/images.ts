@@ -24,7 +24,7 @@ import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { healthProbeFromDocker } from "./convert/health_probe.js";
-import { portFromKey } from "./convert/network.js";
+import { portFromKey } from "./convert/ports.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "./json.js";

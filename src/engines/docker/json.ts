@@ -49,6 +49,20 @@ export interface BlkioRateJson {
   Rate: number;
 }
 
+export interface BlkioWeightJson {
+  Path: string;
+  Weight: number;
+}
+
+export interface DeviceRequestJson {
+  Driver?: string;
+  /** -1 is all. */
+  Count?: number;
+  DeviceIDs?: string[] | null;
+  Capabilities?: string[][] | null;
+  Options?: StringMap | null;
+}
+
 export interface DeviceJson {
   PathOnHost: string;
   PathInContainer: string;
@@ -58,12 +72,14 @@ export interface DeviceJson {
 /** A container's configuration that depends on the host. */
 export interface HostConfigJson {
   Binds?: string[] | null;
-  Mounts?: MountJson[];
-  Tmpfs?: StringMap;
+  Mounts?: MountJson[] | null;
+  Tmpfs?: StringMap | null;
   VolumesFrom?: string[] | null;
   NetworkMode?: string;
   PortBindings?: Record<string, PortBindingJson[] | null> | null;
   PublishAllPorts?: boolean;
+  Annotations?: StringMap | null;
+  VolumeDriver?: string;
   Dns?: string[] | null;
   DnsSearch?: string[] | null;
   DnsOptions?: string[] | null;
@@ -87,10 +103,12 @@ export interface HostConfigJson {
   CgroupParent?: string;
   Runtime?: string;
   ShmSize?: number;
-  Sysctls?: StringMap;
-  StorageOpt?: StringMap;
+  Sysctls?: StringMap | null;
+  StorageOpt?: StringMap | null;
   MaskedPaths?: string[] | null;
   ReadonlyPaths?: string[] | null;
+  BlkioWeight?: number;
+  BlkioWeightDevice?: BlkioWeightJson[] | null;
   BlkioDeviceReadBps?: BlkioRateJson[] | null;
   BlkioDeviceWriteBps?: BlkioRateJson[] | null;
   BlkioDeviceReadIOps?: BlkioRateJson[] | null;
@@ -99,6 +117,7 @@ export interface HostConfigJson {
   Ulimits?: UlimitJson[] | null;
   Devices?: DeviceJson[] | null;
   DeviceCgroupRules?: string[] | null;
+  DeviceRequests?: DeviceRequestJson[] | null;
   Memory?: number;
   MemorySwap?: number;
   MemoryReservation?: number;
@@ -118,17 +137,26 @@ export interface HostConfigJson {
 }
 
 export interface MountJson {
-  Type: "bind" | "volume" | "tmpfs";
+  Type: "bind" | "volume" | "tmpfs" | "image";
   Source?: string;
   Target: string;
   ReadOnly?: boolean;
-  BindOptions?: { Propagation?: string; NonRecursive?: boolean };
+  BindOptions?: {
+    Propagation?: string;
+    NonRecursive?: boolean;
+    CreateMountpoint?: boolean;
+    ReadOnlyNonRecursive?: boolean;
+    ReadOnlyForceRecursive?: boolean;
+  };
   VolumeOptions?: {
     NoCopy?: boolean;
+    Subpath?: string;
     Labels?: StringMap | null;
     DriverConfig?: { Name?: string; Options?: StringMap | null };
   };
-  TmpfsOptions?: { SizeBytes?: number; Mode?: number };
+  /** Each of the options is a name, or a name and a value. */
+  TmpfsOptions?: { SizeBytes?: number; Mode?: number; Options?: string[][] | null };
+  ImageOptions?: { Subpath?: string };
 }
 
 export interface EndpointJson {
@@ -137,6 +165,7 @@ export interface EndpointJson {
   Aliases?: string[] | null;
   DriverOpts?: StringMap | null;
   MacAddress?: string;
+  GwPriority?: number;
   NetworkID?: string;
   IPAddress?: string;
   IPPrefixLen?: number;
@@ -207,6 +236,13 @@ export interface ContainerSummaryJson {
   NetworkSettings: { Networks: Record<string, EndpointJson> } | null;
 }
 
+/** What a volume is created with. */
+export interface VolumeSpecJson {
+  Driver: string;
+  DriverOpts: StringMap;
+  Labels: StringMap;
+}
+
 export interface VolumeJson {
   Name: string;
   Driver: string;
@@ -218,22 +254,32 @@ export interface VolumeJson {
   Status?: Record<string, unknown>;
 }
 
-export interface NetworkJson {
-  Id: string;
-  Name: string;
-  Created: string;
-  Scope: string;
+/** What a network is created with. */
+export interface NetworkSpecJson {
   Driver: string;
+  Scope?: string;
   EnableIPv6: boolean;
   EnableIPv4?: boolean;
   Internal: boolean;
   Attachable: boolean;
-  Ingress: boolean;
-  ConfigOnly: boolean;
-  ConfigFrom: { Network: string };
+  Ingress?: boolean;
+  ConfigOnly?: boolean;
+  ConfigFrom?: { Network: string };
   Options: StringMap | null;
   Labels: StringMap | null;
-  IPAM: { Driver: string; Options: StringMap | null; Config: IpamPoolJson[] | null };
+  IPAM?: IpamJson;
+}
+
+export interface IpamJson {
+  Driver: string;
+  Options: StringMap | null;
+  Config: IpamPoolJson[] | null;
+}
+
+export interface NetworkJson extends NetworkSpecJson {
+  Id: string;
+  Name: string;
+  Created: string;
   Containers?: Record<
     string,
     {
@@ -322,4 +368,11 @@ export interface InfoJson {
   MemoryLimit: boolean;
   SwapLimit: boolean;
   PidsLimit: boolean;
+  OomKillDisable?: boolean;
+  CPUShares?: boolean;
+  CPUSet?: boolean;
+  CpuCfsPeriod?: boolean;
+  CpuCfsQuota?: boolean;
+  /** Pairs, such as ["Backing Filesystem", "xfs"]. */
+  DriverStatus?: string[][] | null;
 }

@@ -12,6 +12,7 @@ import {
   UnpauseContainerResponseSchema,
   UpdateContainerResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
+import { ResourcesSchema, RestartPolicySchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { prune } from "./prune.js";
 import { recheckRooted } from "../../engine/rooted_mounts.js";
@@ -19,11 +20,12 @@ import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { inspectContainer, named } from "./containers.js";
 import { containerFromDocker } from "./convert/container.js";
-import { mountsFromDocker } from "./convert/mounts.js";
+import { mountsFromDocker } from "./convert/mounts_read.js";
 import { updateToDocker } from "./convert/update.js";
 import { dockerError, hasStatus, meaning } from "./errors.js";
 import { pruneFilters } from "./filters.js";
 import type { ContainerJson } from "./json.js";
+import { refuseDropped } from "./read_back.js";
 import { wholeSeconds } from "../../engine/time.js";
 
 /** The calls that change a container. */
@@ -93,6 +95,22 @@ export function lifecycleMethods(docker: DockerConnection) {
       });
       const container = containerFromDocker(docker.name, await inspectContainer(docker, before.Id));
       const warnings = update.body.Warnings ?? [];
+      const { resources, restartPolicy } = request;
+      const got = container.spec;
+      refuseDropped({
+        resource: container.name,
+        warnings,
+        root: "",
+        parts: [
+          { path: "resources", desc: ResourcesSchema, wanted: resources, got: got?.resources },
+          {
+            path: "restart_policy",
+            desc: RestartPolicySchema,
+            wanted: restartPolicy,
+            got: got?.restartPolicy,
+          },
+        ],
+      });
       return create(UpdateContainerResponseSchema, { container, warnings });
     },
 

@@ -1,30 +1,14 @@
 /** What Docker cannot do, for the API version and the host of one connection. */
 import type { Support, Unsupported } from "../../engine/support.js";
+import { isAtLeast } from "./api_version.js";
 import type { InfoJson } from "./json.js";
 
 const notYet = "nap does not map this to Docker yet";
 
 /** Fields that nap does not map yet, whatever the daemon could do. */
 const unmapped = [
-  "nap.v1.BindMount.recursive_read_only",
-  "nap.v1.BindMount.selinux_relabel",
-  "nap.v1.ContainerSpec.annotations",
-  "nap.v1.ContainerSpec.device_requests",
-  "nap.v1.ContainerSpec.storage_options",
-  "nap.v1.EndpointSettings.gateway_priority",
-  "nap.v1.HealthProbe.start_interval",
-  "nap.v1.ImageMount.image",
-  "nap.v1.Mount.image",
-  "nap.v1.NetworkSpec.enable_ipv4",
-  "nap.v1.BlockIo.device_weights",
-  "nap.v1.BlockIo.weight",
-  "nap.v1.Resources.kernel_memory_limit_bytes",
-  "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
-  "nap.v1.Security.selinux_disabled",
-  "nap.v1.Security.selinux_label",
   "nap.v1.StreamContainerLogsRequest.cursor",
   "nap.v1.StreamContainerLogsRequest.follow_restarts",
-  "nap.v1.VolumeMount.subpath",
 ];
 
 /** What Docker cannot do in any version. */
@@ -45,19 +29,63 @@ const never: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.NetworkSpec.ingress",
     { reason: "nap does not make Docker a swarm, which alone has such a network" },
   ],
+  [
+    // Measured: dockerd 20.10 takes it, runc 1.1 does nothing with it; API 1.42 has it no more.
+    "nap.v1.Resources.kernel_memory_limit_bytes",
+    {
+      reason: "Docker's runtime ignores limits of kernel memory",
+      alternative: "memory_limit_bytes counts kernel memory too",
+    },
+  ],
+  [
+    // Measured: /info says KernelMemoryTCP, dockerd 20.10 takes it, and the cgroup has no limit.
+    "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
+    { reason: "Docker's runtime ignores limits of TCP buffers" },
+  ],
 ];
 
-/** Fields by the version of the API that brought them. */
+/** Fields and values by the version of the API that brought them: an older one drops them unseen. */
 const since: readonly [name: string, apiVersion: string][] = [
   ["nap.v1.StopContainerRequest.stop_signal", "1.42"],
   ["nap.v1.RestartContainerRequest.stop_signal", "1.42"],
+  ["nap.v1.ContainerSpec.annotations", "1.43"],
+  ["nap.v1.BindMount.recursive_read_only=RECURSIVE_READ_ONLY_REQUIRED", "1.44"],
+  ["nap.v1.HealthProbe.start_interval", "1.44"],
+  ["nap.v1.VolumeMount.subpath", "1.45"],
+  ["nap.v1.EndpointSettings.gateway_priority", "1.48"],
+  ["nap.v1.ImageMount.image", "1.48"],
+  ["nap.v1.Mount.image", "1.48"],
+  ["nap.v1.NetworkSpec.enable_ipv4", "1.48"],
 ];
 
-/** What dockerd says of its host that decides what it can do. */
-type HostFacts = Pick<
+/** What dockerd says of its host that decides what it can do. What is left out is taken for there. */
+export type HostFacts = Pick<
   InfoJson,
   "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit" | "SecurityOptions"
->;
+> &
+  Partial<InfoJson>;
+
+/** Limits by what dockerd says of its kernel. */
+const limits: readonly [fact: keyof HostFacts, what: string, ...fields: string[]][] = [
+  ["MemoryLimit", "memory limits", "memory_limit_bytes", "memory_reservation_bytes"],
+  ["SwapLimit", "swap limits", "swap_limit_bytes", "swap_unlimited"],
+  ["PidsLimit", "process limits", "pids_limit_count", "pids_unlimited"],
+  ["CPUShares", "shares of processor time", "cpu_shares"],
+  ["CpuCfsQuota", "quotas of processor time", "cpu_quota_micros", "cpu_quota_unlimited"],
+  ["CpuCfsPeriod", "quotas of processor time", "cpu_period_micros"],
+  ["CPUSet", "sets of processors", "cpuset_cpus", "cpuset_mems"],
+  ["OomKillDisable", "way to put off the killing", "oom_kill_disabled"],
+];
+
+/** Limits of block devices by the words of a warning of /info, which alone tells of them. */
+const blockIo: readonly [words: RegExp, field: string][] = [
+  [/^WARNING: No io\.weight support/, "weight"],
+  [/^WARNING: No io\.weight \(per device\) support/, "device_weights"],
+  [/^WARNING: No (io\.max \(rbps\)|blkio throttle\.read_bps)/, "read_bytes_per_second"],
+  [/^WARNING: No (io\.max \(wbps\)|blkio throttle\.write_bps)/, "write_bytes_per_second"],
+  [/^WARNING: No (io\.max \(riops\)|blkio throttle\.read_iops)/, "reads_per_second"],
+  [/^WARNING: No (io\.max \(wiops\)|blkio throttle\.write_iops)/, "writes_per_second"],
+];
 
 /**
  * The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host,
@@ -67,9 +95,8 @@ export function dockerSupport(apiVersion: string, info: HostFacts, sameHost: boo
   const table = new Map<string, Unsupported>(never);
   for (const name of unmapped) table.set(name, { reason: notYet });
   for (const [name, needed] of since) {
-    if (minor(apiVersion) < minor(needed)) {
-      table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
-    }
+    if (isAtLeast(apiVersion, needed)) continue;
+    table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
   }
   if (!sameHost) {
     table.set("nap.v1.BindMount.rooted", {
@@ -77,28 +104,53 @@ export function dockerSupport(apiVersion: string, info: HostFacts, sameHost: boo
       alternative: "run a nap on the engine's host, which reaches it by its unix socket",
     });
   }
-  if (info.CgroupVersion === "2") {
-    const reason = "control groups of version 2 do not have it";
-    table.set("nap.v1.Resources.memory_swappiness", { reason });
-    table.set("nap.v1.Resources.oom_kill_disabled", { reason });
+  for (const [name, reason] of [...cgroupGaps(info), ...confinementGaps(info)]) {
+    table.set(`nap.v1.${name}`, { reason });
   }
-  if (!info.SecurityOptions?.some((option) => option.startsWith("name=apparmor"))) {
-    const reason = "the host has no AppArmor, and Docker would not confine the container";
-    table.set("nap.v1.Security.apparmor_profile", { reason });
-  }
-  if (!info.MemoryLimit)
-    limitless(table, "memory", "memory_limit_bytes", "memory_reservation_bytes");
-  if (!info.SwapLimit) limitless(table, "swap", "swap_limit_bytes", "swap_unlimited");
-  if (!info.PidsLimit) limitless(table, "process", "pids_limit_count", "pids_unlimited");
+  const storage = storageGap(info);
+  if (storage !== undefined) table.set("nap.v1.ContainerSpec.storage_options", { reason: storage });
   return table;
 }
 
-function limitless(table: Map<string, Unsupported>, what: string, ...fields: string[]): void {
-  for (const field of fields) {
-    table.set(`nap.v1.Resources.${field}`, { reason: `the host's kernel has no ${what} limits` });
+function* cgroupGaps(info: HostFacts): Generator<[name: string, reason: string]> {
+  for (const [fact, what, ...fields] of limits) {
+    if (info[fact] !== false) continue;
+    for (const field of fields) yield [`Resources.${field}`, `the host's kernel has no ${what}`];
+  }
+  for (const [words, field] of blockIo) {
+    const warned = info.Warnings?.some((warning) => words.test(warning));
+    if (warned) yield [`BlockIo.${field}`, "the host's kernel does not limit block devices so"];
+  }
+  if (info.CgroupVersion === "2") {
+    const reason = "control groups of version 2 do not have it";
+    yield ["Resources.memory_swappiness", reason];
+    yield ["Resources.oom_kill_disabled", reason];
   }
 }
 
-function minor(apiVersion: string): number {
-  return Number(apiVersion.split(".")[1]);
+function* confinementGaps(info: HostFacts): Generator<[name: string, reason: string]> {
+  const has = (name: string): boolean =>
+    info.SecurityOptions?.some((option) => option.split(",")[0] === `name=${name}`) === true;
+  if (!has("apparmor")) {
+    const reason = "the host has no AppArmor, and Docker would not confine the container";
+    yield ["Security.apparmor_profile", reason];
+  }
+  if (!has("selinux")) {
+    const reason = "the host has no SELinux, or its Docker does not use it";
+    yield ["Security.selinux_disabled", reason];
+    yield ["Security.selinux_label", reason];
+    yield ["BindMount.selinux_relabel", reason];
+  }
+}
+
+/** The storage drivers that take options of a container; overlay2 does so on one file system. */
+const sizedDrivers = new Set(["btrfs", "devicemapper", "windowsfilter", "zfs"]);
+
+function storageGap({ Driver, DriverStatus }: HostFacts): string | undefined {
+  if (Driver === undefined || sizedDrivers.has(Driver)) return undefined;
+  const backing = DriverStatus?.find(([name]) => name === "Backing Filesystem")?.[1];
+  if (Driver === "overlay2" && backing === "xfs") return undefined;
+  return Driver === "overlay2"
+    ? `the storage driver overlay2 takes options on xfs alone, and this is ${backing ?? "not"}`
+    : `the storage driver ${Driver} takes no options of a container`;
 }

@@ -14,30 +14,22 @@ import {
   RemoveVolumeResponseSchema,
   VolumeSchema,
 } from "../../../gen/nap/v1/volume_service_pb.js";
-import type { VolumeSpec } from "../../../gen/nap/v1/container_spec_pb.js";
-import { ListView, ResourceScope } from "../../../gen/nap/v1/types_pb.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { fieldError, NapError, unless } from "../../engine/error.js";
-import {
-  clientLabels,
-  madeBy,
-  requestIdFilter,
-  requestIdOf,
-  requestLabels,
-} from "../../engine/labels.js";
+import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
+import { sameSpec, volumeFromDocker, volumeSpecToDocker } from "./convert/volume.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
-import type { StringMap, VolumeJson } from "./json.js";
+import type { VolumeJson } from "./json.js";
 import { prune } from "./prune.js";
-import { timestampOf } from "../../engine/time.js";
 import { usersOf } from "./users.js";
 
 const named = { kinds: { 404: "VOLUME_NOT_FOUND" } } as const;
-const defaultDriver = "local";
 
 /** The calls on volumes. */
 export function volumeMethods(docker: DockerConnection) {
@@ -57,12 +49,7 @@ export function volumeMethods(docker: DockerConnection) {
           return create(CreateVolumeResponseSchema, { volume, changed: false });
         }
         const own = requestLabels(CreateVolumeRequestSchema, request);
-        const body = {
-          Name: name,
-          Driver: spec?.driver ?? defaultDriver,
-          DriverOpts: spec?.driverOptions ?? {},
-          Labels: { ...spec?.labels, ...own },
-        };
+        const body = { Name: name, ...volumeSpecToDocker(spec, own) };
         const call = docker.api.json<VolumeJson>({ method: "POST", path: "/volumes/create", body });
         const kinds = { 404: "VOLUME_DRIVER_NOT_FOUND" } as const;
         const made = (await meaning(call, name || "a volume", { kinds, field: "spec" })).body;
@@ -174,46 +161,7 @@ async function loadVolume(
   return whole && volumeFromDocker(docker.name, whole);
 }
 
-function sameSpec({ Driver, Options, Labels }: VolumeJson, spec: VolumeSpec | undefined): boolean {
-  return (
-    Driver === (spec?.driver ?? defaultDriver) &&
-    sameMap(Options ?? {}, spec?.driverOptions ?? {}) &&
-    sameMap(clientLabels(Labels ?? {}), spec?.labels ?? {})
-  );
-}
-
-function sameMap(a: StringMap, b: StringMap): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
-}
-
 function otherSpec(name: string): NapError {
   const message = `there is a volume ${name} already, with another spec`;
   return new NapError("NAME_IN_USE", message, { resource: name });
-}
-
-/** Scopes and dockerd's words for them. */
-export const scopes: Readonly<Record<string, ResourceScope>> = {
-  local: ResourceScope.LOCAL,
-  global: ResourceScope.GLOBAL,
-  swarm: ResourceScope.GLOBAL,
-};
-
-function volumeFromDocker(engine: string, json: VolumeJson): Volume {
-  return create(VolumeSchema, {
-    engine,
-    name: json.Name,
-    spec: {
-      driver: json.Driver,
-      driverOptions: json.Options ?? {},
-      labels: clientLabels(json.Labels ?? {}),
-    },
-    hostPath: json.Mountpoint,
-    scope: scopes[json.Scope] ?? ResourceScope.UNSPECIFIED,
-    createTime: timestampOf(json.CreatedAt),
-    driverStatus: Object.fromEntries(
-      Object.entries(json.Status ?? {}).map(([key, value]) => [key, String(value)]),
-    ),
-    requestId: requestIdOf(json.Labels),
-  });
 }

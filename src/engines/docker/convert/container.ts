@@ -13,8 +13,9 @@ import { reportRooted } from "../../../engine/rooted_mounts.js";
 import type { ContainerJson, ContainerSummaryJson, StateJson } from "../json.js";
 import { timestampOf, timestampOfNanos } from "../../../engine/time.js";
 import { specFromDocker } from "./container_spec.js";
-import { mountPoints } from "./mounts.js";
-import { endpoints, publishedPorts, publishedPortsOfSummary } from "./network.js";
+import { mountPoints } from "./mounts_read.js";
+import { endpoints } from "./endpoints.js";
+import { publishedPorts, publishedPortsOfSummary } from "./ports.js";
 
 /** Container states and dockerd's words for them. */
 export const stateWords: readonly [ContainerState, string][] = [

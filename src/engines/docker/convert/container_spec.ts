@@ -22,25 +22,26 @@ import type {
   StringMap,
 } from "../json.js";
 import { wholeSeconds } from "../../../engine/time.js";
+import {
+  deviceRequestsFromDocker,
+  deviceRulesFromDocker,
+  devicesFromDocker,
+  devicesToDocker,
+} from "./devices.js";
 import { healthProbeFromDocker, healthProbeToDocker } from "./health_probe.js";
-import { mountsFromDocker, mountsToDocker, volumesFromDocker } from "./mounts.js";
+import { mountsToDocker } from "./mounts.js";
+import { mountsFromDocker, volumesFromDocker } from "./mounts_read.js";
+import { namespacesFromDocker, namespacesToDocker } from "./namespaces.js";
 import type { DockerNetwork } from "./network.js";
-import { endpointToDocker, networkFromDocker, networkToDocker } from "./network.js";
+import { networkFromDocker, networkToDocker } from "./network.js";
+import { platformFromLabels, platformLabels } from "./platform.js";
 import {
   resourcesFromDocker,
   resourcesToDocker,
   ulimitsFromDocker,
   ulimitsToDocker,
 } from "./resources.js";
-import {
-  deviceRulesFromDocker,
-  devicesFromDocker,
-  devicesToDocker,
-  namespacesFromDocker,
-  namespacesToDocker,
-  securityFromDocker,
-  securityToDocker,
-} from "./security.js";
+import { securityFromDocker, securityToDocker } from "./security.js";
 
 const restartModes: readonly [RestartMode, string][] = [
   [RestartMode.NO, "no"],
@@ -55,22 +56,19 @@ export interface DockerCreate {
   readonly further: DockerNetwork["further"];
 }
 
-/** A spec as dockerd takes it. `ownLabels` are nap's. */
-export function specToDocker(spec: ContainerSpec, ownLabels: StringMap): DockerCreate {
-  const network = networkToDocker(spec.network);
-  const { first } = network;
+/** A spec as dockerd takes it in this version of its API. `ownLabels` are nap's. */
+export function specToDocker(
+  spec: ContainerSpec,
+  ownLabels: StringMap,
+  apiVersion: string,
+): DockerCreate {
+  const network = networkToDocker(spec.network, apiVersion);
   return {
     body: {
       ...configToDocker(spec, ownLabels),
       ...network.config,
-      // dockerd before 25 reads the container's MAC address, and later ones the endpoint's.
-      ...(first?.endpoint?.macAddress && { MacAddress: first.endpoint.macAddress }),
-      HostConfig: { ...hostConfigToDocker(spec), ...network.host },
-      ...(first && {
-        NetworkingConfig: {
-          EndpointsConfig: { [first.network]: endpointToDocker(first.endpoint) },
-        },
-      }),
+      HostConfig: { ...hostConfigToDocker(spec, apiVersion), ...network.host },
+      ...(network.endpoints && { NetworkingConfig: { EndpointsConfig: network.endpoints } }),
     },
     further: network.further,
   };
@@ -87,7 +85,7 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
       Entrypoint: entrypoint.arguments.length > 0 ? entrypoint.arguments : [""],
     }),
     Env: environmentList(spec.environment),
-    Labels: { ...spec.labels, ...ownLabels },
+    Labels: { ...spec.labels, ...ownLabels, ...platformLabels(spec.platform) },
     ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
     ...(spec.user !== undefined && { User: spec.user }),
     ...(spec.hostname !== undefined && { Hostname: spec.hostname }),
@@ -101,17 +99,19 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
   };
 }
 
-function hostConfigToDocker(spec: ContainerSpec): HostConfigJson {
+function hostConfigToDocker(spec: ContainerSpec, apiVersion: string): HostConfigJson {
   const { restartPolicy, logConfig } = spec;
   return {
     ...resourcesToDocker(spec.resources),
-    ...mountsToDocker(spec.mounts, spec.volumesFrom),
+    ...mountsToDocker(spec.mounts, spec.volumesFrom, apiVersion),
     ...securityToDocker(spec.security),
     ...namespacesToDocker(spec.namespaces),
     ...devicesToDocker(spec),
     Ulimits: ulimitsToDocker(spec.ulimits),
     GroupAdd: spec.additionalGroups,
     Sysctls: spec.sysctls,
+    Annotations: spec.annotations,
+    StorageOpt: spec.storageOptions,
     ...(spec.autoRemove !== undefined && { AutoRemove: spec.autoRemove }),
     ...(spec.init !== undefined && { Init: spec.init }),
     ...(spec.oomScoreAdj !== undefined && { OomScoreAdj: spec.oomScoreAdj }),
@@ -140,6 +140,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
   const { Config: config, HostConfig: host } = json;
   return create(ContainerSpecSchema, {
     image: config.Image ?? "",
+    platform: platformFromLabels(config.Labels),
     ...(config.Cmd && { command: { arguments: config.Cmd } }),
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
     environment: environmentMap(config.Env),
@@ -147,7 +148,8 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...text({
       workingDir: config.WorkingDir,
       user: config.User,
-      hostname: config.Hostname,
+      // Unset it is the short id.
+      hostname: config.Hostname === json.Id.slice(0, 12) ? "" : config.Hostname,
       domainname: config.Domainname,
       stopSignal: config.StopSignal,
       cgroupParent: host.CgroupParent,
@@ -156,7 +158,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...(config.Tty && { tty: true }),
     ...(config.OpenStdin && { stdinOpen: true }),
     ...(config.StdinOnce && { stdinOnce: true }),
-    ...(config.StopTimeout !== undefined && {
+    ...(config.StopTimeout != null && {
       stopTimeout: create(DurationSchema, { seconds: BigInt(config.StopTimeout) }),
     }),
     ...(host.Init != null && { init: host.Init }),
@@ -169,13 +171,16 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     logConfig: logConfigFromDocker(host),
     resources: resourcesFromDocker(host),
     ulimits: ulimitsFromDocker(host.Ulimits),
-    network: networkFromDocker(json.Id, config, host, json.NetworkSettings.Networks),
+    network: networkFromDocker(json),
     mounts: mountsFromDocker(host, config.Volumes),
     volumesFrom: volumesFromDocker(host.VolumesFrom),
     additionalGroups: host.GroupAdd ?? [],
     sysctls: host.Sysctls ?? {},
+    annotations: host.Annotations ?? {},
+    storageOptions: host.StorageOpt ?? {},
     devices: devicesFromDocker(host.Devices),
     deviceCgroupRules: deviceRulesFromDocker(host.DeviceCgroupRules),
+    deviceRequests: deviceRequestsFromDocker(host.DeviceRequests),
     security: securityFromDocker(host),
     namespaces: namespacesFromDocker(host),
   });

@@ -1,22 +1,17 @@
-/** Converts mounts between messages and dockerd's HostConfig. */
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import { create } from "@bufbuild/protobuf";
+/** Converts mounts from messages to dockerd's HostConfig; mounts_read.ts goes the other way. */
 import type { Mount, TmpfsMount, VolumesFrom } from "../../../../gen/nap/v1/container_spec_pb.js";
 import {
   MountPropagation,
-  MountSchema,
-  VolumesFromSchema,
+  RecursiveReadOnly,
+  SelinuxRelabel,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
-import type { ContainerMount } from "../../../../gen/nap/v1/container_service_pb.js";
-import {
-  ContainerMountKind,
-  ContainerMountSchema,
-} from "../../../../gen/nap/v1/container_service_pb.js";
 import { fieldError } from "../../../engine/error.js";
 import { refuseTargetTwice } from "../../../engine/mount_targets.js";
-import type { HostConfigJson, MountJson, MountPointJson } from "../json.js";
+import { isAtLeast } from "../api_version.js";
+import type { HostConfigJson, MountJson } from "../json.js";
 
-const propagations: readonly [MountPropagation, string][] = [
+/** How mounts spread, and dockerd's words for it. */
+export const propagations: readonly [MountPropagation, string][] = [
   [MountPropagation.PRIVATE, "private"],
   [MountPropagation.RPRIVATE, "rprivate"],
   [MountPropagation.SHARED, "shared"],
@@ -25,28 +20,50 @@ const propagations: readonly [MountPropagation, string][] = [
   [MountPropagation.RSLAVE, "rslave"],
 ];
 
+/** How sources are labelled, and dockerd's words for it. */
+export const relabels: readonly [SelinuxRelabel, string][] = [
+  [SelinuxRelabel.SHARED, "z"],
+  [SelinuxRelabel.EXCLUSIVE, "Z"],
+];
+
 type MountHostConfig = Pick<HostConfigJson, "Binds" | "Mounts" | "Tmpfs" | "VolumesFrom">;
 
 /** Mounts as dockerd takes them. Fails where two have one target: dockerd does not see all such. */
 export function mountsToDocker(
   mounts: readonly Mount[],
   volumesFrom: readonly VolumesFrom[],
+  apiVersion: string,
 ): MountHostConfig {
   refuseTargetTwice(mounts);
-  // Only the older forms take options of a tmpfs, and make a source that is missing.
+  for (const [index, mount] of mounts.entries()) refuseLost(`spec.mounts[${index}]`, mount);
+  // Only the older forms take options of a tmpfs, relabel, and in old daemons make a missing source.
   const tmpfs = mounts.filter(({ source }) => hasOptions(source));
-  const binds = mounts.filter(
-    ({ source }) => source.case === "bind" && source.value.createHostPath,
-  );
+  const binds = mounts.filter((mount) => isOlderBind(mount, apiVersion));
   const older = new Set([...tmpfs, ...binds]);
   return {
-    Mounts: mounts.filter((mount) => !older.has(mount)).map(mountToDocker),
-    Binds: binds.map(bindToDocker),
+    Mounts: mounts
+      .filter((mount) => !older.has(mount))
+      .map((mount) => mountToDocker(mount, apiVersion)),
+    Binds: binds.map((mount) => bindToDocker(`spec.mounts[${mounts.indexOf(mount)}].bind`, mount)),
     Tmpfs: Object.fromEntries(tmpfs.map((mount) => [mount.target, tmpfsOptions(mount)])),
     VolumesFrom: volumesFrom.map(({ container, readOnly }) =>
       readOnly === undefined ? container : `${container}:${readOnly ? "ro" : "rw"}`,
     ),
   };
+}
+
+/** What dockerd would take and do otherwise. */
+function refuseLost(at: string, { readOnly, source }: Mount): void {
+  if (source.case === "image" && readOnly === false) {
+    const description = "the file system of an image cannot be written";
+    const field = `${at}.read_only`;
+    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+  }
+  if (source.case === "bind" && source.value.selinuxRelabel && !source.value.createHostPath) {
+    const description = "Docker relabels only what it may make: set create_host_path";
+    const field = `${at}.bind.selinux_relabel`;
+    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+  }
 }
 
 function hasOptions(source: Mount["source"]): boolean {
@@ -56,24 +73,33 @@ function hasOptions(source: Mount["source"]): boolean {
   );
 }
 
-function mountToDocker({ target, readOnly, source }: Mount): MountJson {
+function isOlderBind({ source }: Mount, apiVersion: string): boolean {
+  if (source.case !== "bind") return false;
+  const { createHostPath, selinuxRelabel } = source.value;
+  return Boolean(selinuxRelabel || (createHostPath && !isAtLeast(apiVersion, "1.42")));
+}
+
+function mountToDocker({ target, readOnly, source }: Mount, apiVersion: string): MountJson {
   const common = { Target: target, ...(readOnly !== undefined && { ReadOnly: readOnly }) };
   switch (source.case) {
     case "bind": {
-      const { origin, propagation, nonRecursive } = source.value;
+      const { origin, propagation, nonRecursive, createHostPath } = source.value;
       if (origin.case !== "hostPath")
         throw new RangeError("a rooted path passed the support check");
       const word = propagations.find(([value]) => value === propagation)?.[1];
       const BindOptions = {
         ...(word !== undefined && { Propagation: word }),
         ...(nonRecursive !== undefined && { NonRecursive: nonRecursive }),
+        ...(createHostPath && { CreateMountpoint: true }),
+        ...recursion(source.value.recursiveReadOnly, apiVersion),
       };
       return { Type: "bind", Source: origin.value, ...common, BindOptions };
     }
     case "volume": {
-      const { volume, noCopy, createSpec } = source.value;
+      const { volume, noCopy, subpath, createSpec } = source.value;
       const VolumeOptions = {
         ...(noCopy !== undefined && { NoCopy: noCopy }),
+        ...(subpath !== undefined && { Subpath: subpath }),
         ...(createSpec && {
           Labels: createSpec.labels,
           DriverConfig: {
@@ -86,25 +112,46 @@ function mountToDocker({ target, readOnly, source }: Mount): MountJson {
     }
     case "tmpfs":
       return { Type: "tmpfs", ...common, TmpfsOptions: tmpfsJson(source.value) };
+    case "image": {
+      const { image, subpath } = source.value;
+      const ImageOptions = subpath === undefined ? {} : { Subpath: subpath };
+      return { Type: "image", Source: image, ...common, ImageOptions };
+    }
     default:
-      throw new RangeError(`a mount of kind ${source.case} passed the support check`);
+      throw new RangeError("a mount without a source passed the check of the contract");
   }
 }
 
+/** Until API 1.44 a read-only mount never holds for the mounts below it, as DISABLED says. */
+function recursion(wanted: RecursiveReadOnly, apiVersion: string): MountJson["BindOptions"] {
+  if (!isAtLeast(apiVersion, "1.44")) return {};
+  if (wanted === RecursiveReadOnly.DISABLED) return { ReadOnlyNonRecursive: true };
+  return wanted === RecursiveReadOnly.REQUIRED ? { ReadOnlyForceRecursive: true } : {};
+}
+
 /** A bind in the older form, which has colons between its parts and no way to write one inside. */
-function bindToDocker({ target, readOnly, source }: Mount): string {
+function bindToDocker(at: string, { target, readOnly, source }: Mount): string {
   if (source.case !== "bind") throw new RangeError("it is no bind");
-  const { origin, propagation, nonRecursive } = source.value;
+  const { origin, propagation, nonRecursive, recursiveReadOnly, selinuxRelabel } = source.value;
   const path = origin.case === "hostPath" ? origin.value : "";
-  if (/:/.test(path + target) || nonRecursive) {
+  const lost = /:/.test(path + target)
+    ? "host_path"
+    : nonRecursive
+      ? "non_recursive"
+      : recursiveReadOnly === RecursiveReadOnly.REQUIRED
+        ? "recursive_read_only"
+        : undefined;
+  if (lost !== undefined) {
     const description =
-      "Docker makes no source for a path with a colon, nor for a non-recursive mount";
-    const field = "spec.mounts";
-    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+      "Docker neither makes nor relabels a source with a colon in its path, nor with this option";
+    throw fieldError([
+      { field: `${at}.${lost}`, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" },
+    ]);
   }
   const word = propagations.find(([value]) => value === propagation)?.[1];
-  const options = [readOnly ? "ro" : "rw", ...(word === undefined ? [] : [word])];
-  return `${path}:${target}:${options.join(",")}`;
+  const relabel = relabels.find(([value]) => value === selinuxRelabel)?.[1];
+  const words = [readOnly ? "ro" : "rw", word, relabel].filter((part) => part !== undefined);
+  return `${path}:${target}:${words.join(",")}`;
 }
 
 function tmpfsJson({ sizeBytes, permissions }: TmpfsMount): MountJson["TmpfsOptions"] & object {
@@ -117,8 +164,8 @@ function tmpfsJson({ sizeBytes, permissions }: TmpfsMount): MountJson["TmpfsOpti
 function tmpfsOptions({ readOnly, source }: Mount): string {
   if (source.case !== "tmpfs") return "";
   const { sizeBytes, permissions, options } = source.value;
-  if (options.some((option) => /^(size|mode)=/.test(option))) {
-    const description = "size and permissions of a tmpfs have fields of their own";
+  if (options.some((option) => /^((size|mode)=|r[ow]$)/.test(option))) {
+    const description = "size, permissions and read_only of a tmpfs have fields of their own";
     throw fieldError([{ field: "spec.mounts", description, kind: "FIELD_INVALID" }]);
   }
   return [
@@ -127,134 +174,4 @@ function tmpfsOptions({ readOnly, source }: Mount): string {
     ...(sizeBytes === undefined ? [] : [`size=${sizeBytes}`]),
     ...(permissions === undefined ? [] : [`mode=${permissions.toString(8)}`]),
   ].join(",");
-}
-
-type MountInit = MessageInitShape<typeof MountSchema>;
-
-/** Mounts as dockerd reports them, in whatever form their maker gave them. */
-export function mountsFromDocker(
-  host: HostConfigJson,
-  volumes: Record<string, object> | null | undefined,
-): Mount[] {
-  const inits: MountInit[] = [
-    ...(host.Mounts ?? []).map(mountFromDocker),
-    ...(host.Binds ?? []).map(bindFromDocker),
-    ...Object.entries(host.Tmpfs ?? {}).map(tmpfsFromDocker),
-  ];
-  const known = new Set(inits.map(({ target }) => target));
-  for (const target of Object.keys(volumes ?? {})) {
-    if (!known.has(target)) inits.push({ target, source: { case: "volume", value: {} } });
-  }
-  return inits.map((init) => create(MountSchema, init));
-}
-
-function mountFromDocker(mount: MountJson): MountInit {
-  const { Type, Source, Target: target, ReadOnly: readOnly } = mount;
-  const common = { target, ...(readOnly && { readOnly }) };
-  switch (Type) {
-    case "bind": {
-      const { Propagation, NonRecursive: nonRecursive } = mount.BindOptions ?? {};
-      const propagation = propagations.find(([, word]) => word === Propagation)?.[0];
-      const origin = { case: "hostPath" as const, value: Source ?? "" };
-      const value = {
-        origin,
-        ...(propagation && { propagation }),
-        ...(nonRecursive && { nonRecursive }),
-      };
-      return { ...common, source: { case: "bind", value } };
-    }
-    case "volume": {
-      const { NoCopy: noCopy, Labels, DriverConfig } = mount.VolumeOptions ?? {};
-      const { Name: driver, Options } = DriverConfig ?? {};
-      const createSpec = {
-        ...(driver && { driver }),
-        labels: Labels ?? {},
-        driverOptions: Options ?? {},
-      };
-      const made = driver || Object.keys({ ...Labels, ...Options }).length > 0;
-      const value = {
-        ...(Source && { volume: Source }),
-        ...(noCopy && { noCopy }),
-        ...(made && { createSpec }),
-      };
-      return { ...common, source: { case: "volume", value } };
-    }
-    case "tmpfs": {
-      const { SizeBytes, Mode: permissions } = mount.TmpfsOptions ?? {};
-      const value = {
-        ...(SizeBytes && { sizeBytes: BigInt(SizeBytes) }),
-        ...(permissions && { permissions }),
-      };
-      return { ...common, source: { case: "tmpfs", value } };
-    }
-    default:
-      return common;
-  }
-}
-
-/** One entry of Binds: `source:target[:options]`, the source a host path or a volume's name. */
-function bindFromDocker(bind: string): MountInit {
-  const [source = "", target = "", options = ""] = bind.split(":");
-  const words = options.split(",");
-  const common = { target, ...(words.includes("ro") && { readOnly: true }) };
-  if (!source.startsWith("/")) {
-    const noCopy = words.includes("nocopy");
-    const value = { volume: source, ...(noCopy && { noCopy }) };
-    return { ...common, source: { case: "volume", value } };
-  }
-  const propagation = propagations.find(([, word]) => words.includes(word))?.[0];
-  // A daemon makes the missing source of this form, and of this form alone.
-  const origin = { case: "hostPath" as const, value: source };
-  const value = { origin, createHostPath: true, ...(propagation && { propagation }) };
-  return { ...common, source: { case: "bind", value } };
-}
-
-function tmpfsFromDocker([target, text]: [string, string]): MountInit {
-  const words = text.split(",").filter((word) => word !== "");
-  const size = words.find((word) => /^size=\d+$/.test(word));
-  const mode = words.find((word) => word.startsWith("mode="));
-  const value = {
-    options: words.filter((word) => word !== size && word !== mode && word !== "ro"),
-    ...(size && { sizeBytes: BigInt(size.slice("size=".length)) }),
-    ...(mode && { permissions: parseInt(mode.slice("mode=".length), 8) }),
-  };
-  return {
-    target,
-    ...(words.includes("ro") && { readOnly: true }),
-    source: { case: "tmpfs", value },
-  };
-}
-
-/** Containers whose volumes are shared, as dockerd reports them. */
-export function volumesFromDocker(entries: readonly string[] | null | undefined): VolumesFrom[] {
-  return (entries ?? []).map((entry) => {
-    const [container = "", mode] = entry.split(":");
-    return create(VolumesFromSchema, { container, ...(mode && { readOnly: mode === "ro" }) });
-  });
-}
-
-const kinds: Readonly<Record<string, ContainerMountKind>> = {
-  bind: ContainerMountKind.BIND,
-  volume: ContainerMountKind.VOLUME,
-  tmpfs: ContainerMountKind.TMPFS,
-  image: ContainerMountKind.IMAGE,
-};
-
-/** What is mounted now, as dockerd reports it. */
-export function mountPoints(
-  points: readonly MountPointJson[] | null | undefined,
-): ContainerMount[] {
-  return (points ?? []).map((point) =>
-    create(ContainerMountSchema, {
-      kind: kinds[point.Type] ?? ContainerMountKind.UNSPECIFIED,
-      target: point.Destination,
-      hostPath: point.Source,
-      volume: point.Name ?? "",
-      driver: point.Driver ?? "",
-      readOnly: !point.RW,
-      propagation:
-        propagations.find(([, word]) => word === point.Propagation)?.[0] ??
-        MountPropagation.UNSPECIFIED,
-    }),
-  );
 }

@@ -2,75 +2,70 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type {
-  ContainerEndpoint,
-  PublishedPort,
-} from "../../../../gen/nap/v1/container_service_pb.js";
-import {
-  ContainerEndpointSchema,
-  PublishedPortSchema,
-} from "../../../../gen/nap/v1/container_service_pb.js";
-import type {
   ContainerNetwork,
   HostEntry,
   HostEntrySchema,
   NetworkAttachment,
-  PortBindingSchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { ContainerNetworkSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
-import type { EndpointSettings, EndpointSettingsSchema } from "../../../../gen/nap/v1/types_pb.js";
-import { PortProtocol } from "../../../../gen/nap/v1/types_pb.js";
 import { fieldError } from "../../../engine/error.js";
-import type { ConfigJson, EndpointJson, HostConfigJson, PortBindingJson } from "../json.js";
-
-const protocols: readonly [PortProtocol, string][] = [
-  [PortProtocol.TCP, "tcp"],
-  [PortProtocol.UDP, "udp"],
-  [PortProtocol.SCTP, "sctp"],
-];
+import { isAtLeast } from "../api_version.js";
+import type { ConfigJson, ContainerJson, EndpointJson, HostConfigJson } from "../json.js";
+import { endpointFromDocker, endpointToDocker, linksToDocker } from "./endpoints.js";
+import { bindingFromDocker, bindingsToDocker, portFromKey, portKey } from "./ports.js";
 
 /** A container's networks as dockerd takes them. */
 export interface DockerNetwork {
-  readonly config: Pick<ConfigJson, "ExposedPorts">;
+  readonly config: Pick<ConfigJson, "ExposedPorts" | "MacAddress">;
   readonly host: HostConfigJson;
-  /** The network that the container is created on; further ones are connected afterwards. */
-  readonly first: NetworkAttachment | undefined;
+  /** The networks that the container is created on; until API 1.44 there is at most one. */
+  readonly endpoints: Record<string, EndpointJson> | undefined;
+  /** The networks that are connected after that. */
   readonly further: readonly NetworkAttachment[];
 }
 
 /** Networks, ports and name resolution as dockerd takes them. */
-export function networkToDocker(network: ContainerNetwork | undefined): DockerNetwork {
+export function networkToDocker(
+  network: ContainerNetwork | undefined,
+  apiVersion: string,
+): DockerNetwork {
   const { mode, portBindings = [], exposedPorts = [], publishAllPorts } = network ?? {};
   const attachments = mode?.case === "attachments" ? mode.value.items : [];
-  const [first, ...further] = attachments;
+  const [first] = attachments;
+  const takesAll = isAtLeast(apiVersion, "1.44");
+  const here = attachments.slice(0, takesAll ? attachments.length : 1);
+  const further = attachments.slice(here.length);
   const unplaced = further.findIndex(({ endpoint }) => endpoint?.macAddress !== undefined);
   if (unplaced >= 0) {
     // Until API 1.44 a MAC address belongs to the container, not to its endpoint.
     const field = `spec.network.attachments.items[${unplaced + 1}].endpoint.mac_address`;
-    const description = "Docker takes a MAC address for the first network alone";
+    const description = `Docker API ${apiVersion} takes a MAC address for the first network alone`;
     throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
   }
   refuseLostPorts(network);
   const ports = new Set([...exposedPorts, ...portBindings].map(portKey));
-  const bindings: Record<string, PortBindingJson[]> = {};
-  for (const binding of portBindings) {
-    (bindings[portKey(binding)] ??= []).push({
-      HostIp: binding.hostAddress ?? "",
-      HostPort: hostPort(binding.hostPort, binding.hostPortRangeEnd),
-    });
-  }
+  const macAddress = first?.endpoint?.macAddress;
   return {
-    config: { ExposedPorts: Object.fromEntries([...ports].map((key) => [key, {}])) },
+    config: {
+      ExposedPorts: Object.fromEntries([...ports].map((key) => [key, {}])),
+      ...(macAddress !== undefined && !takesAll && { MacAddress: macAddress }),
+    },
     host: {
       NetworkMode: networkMode(mode, first),
-      PortBindings: bindings,
+      PortBindings: bindingsToDocker(portBindings),
       ...(publishAllPorts !== undefined && { PublishAllPorts: publishAllPorts }),
       Dns: network?.dnsServers ?? [],
       DnsSearch: network?.dnsSearches ?? [],
       DnsOptions: network?.dnsOptions ?? [],
       ExtraHosts: (network?.extraHosts ?? []).map(hostEntry),
-      ...(first?.network === "bridge" && { Links: links(first.endpoint) }),
+      ...(first?.network === "bridge" && { Links: linksToDocker(first.endpoint) }),
     },
-    first,
+    endpoints:
+      here.length === 0
+        ? undefined
+        : Object.fromEntries(
+            here.map(({ network: name, endpoint }) => [name, endpointToDocker(endpoint)]),
+          ),
     further,
   };
 }
@@ -110,58 +105,15 @@ function networkMode(
   }
 }
 
-/** A port as dockerd names it, for example "80/tcp". */
-export function portKey({
-  containerPort,
-  protocol,
-}: {
-  containerPort: number;
-  protocol: PortProtocol;
-}): string {
-  return `${containerPort}/${protocols.find(([value]) => value === protocol)?.[1] ?? "tcp"}`;
-}
-
-function hostPort(first: number | undefined, last: number | undefined): string {
-  if (first === undefined) return "";
-  return last === undefined ? String(first) : `${first}-${last}`;
-}
-
 function hostEntry({ hostname, target }: HostEntry): string {
   return `${hostname}:${target.case === "address" ? target.value : "host-gateway"}`;
 }
 
-function links(endpoint: EndpointSettings | undefined): string[] {
-  return (endpoint?.links ?? []).map(({ container, alias }) =>
-    alias === undefined ? container : `${container}:${alias}`,
-  );
-}
-
-/** A container's place on a network as dockerd takes it. */
-export function endpointToDocker(endpoint: EndpointSettings | undefined): EndpointJson {
-  if (endpoint === undefined) return {};
-  const { ipv4Address, ipv6Address, linkLocalAddresses, macAddress } = endpoint;
-  return {
-    IPAMConfig: {
-      ...(ipv4Address !== undefined && { IPv4Address: ipv4Address }),
-      ...(ipv6Address !== undefined && { IPv6Address: ipv6Address }),
-      ...(linkLocalAddresses.length > 0 && { LinkLocalIPs: linkLocalAddresses }),
-    },
-    Aliases: endpoint.aliases,
-    Links: links(endpoint),
-    DriverOpts: endpoint.driverOptions,
-    ...(macAddress !== undefined && { MacAddress: macAddress }),
-  };
-}
-
 /** Networks, ports and name resolution as dockerd reports them. */
-export function networkFromDocker(
-  id: string,
-  config: ConfigJson,
-  host: HostConfigJson,
-  networks: Readonly<Record<string, EndpointJson>>,
-): ContainerNetwork {
+export function networkFromDocker(json: ContainerJson): ContainerNetwork {
+  const { Config: config, HostConfig: host } = json;
   return create(ContainerNetworkSchema, {
-    mode: modeFromDocker(id, config, host, networks),
+    mode: modeFromDocker(json),
     exposedPorts: Object.keys(config.ExposedPorts ?? {}).map(portFromKey),
     portBindings: Object.entries(host.PortBindings ?? {}).flatMap(([key, bindings]) =>
       (bindings ?? []).map((binding) => bindingFromDocker(key, binding)),
@@ -175,11 +127,10 @@ export function networkFromDocker(
 }
 
 function modeFromDocker(
-  id: string,
-  config: ConfigJson,
-  host: HostConfigJson,
-  networks: Readonly<Record<string, EndpointJson>>,
+  json: ContainerJson,
 ): NonNullable<MessageInitShape<typeof ContainerNetworkSchema>["mode"]> {
+  const { Id: id, Config: config, HostConfig: host, State: state } = json;
+  const networks = json.NetworkSettings.Networks ?? {};
   const { NetworkMode = "default" } = host;
   if (NetworkMode === "none" || NetworkMode === "host") return { case: NetworkMode, value: {} };
   const container = /^container:(.+)$/.exec(NetworkMode)?.[1];
@@ -191,120 +142,31 @@ function modeFromDocker(
       : names.find((name) => name === NetworkMode || networks[name]?.NetworkID === NetworkMode);
   const items = names
     .toSorted((a, b) => Number(b === first) - Number(a === first))
-    .map((network, index) => ({
-      network,
-      endpoint: endpointFromDocker(networks[network] ?? {}, {
-        ...(index === 0 && config.MacAddress && { macAddress: config.MacAddress }),
-        // dockerd keeps the links of its default bridge apart from all others'.
-        links: network === "bridge" ? (host.Links ?? []) : (networks[network]?.Links ?? []),
-        ownAlias: id.slice(0, 12),
-      }),
-    }));
+    .map((network, index) => {
+      const endpoint = networks[network] ?? {};
+      // Once it has run, an endpoint has the address that it got, not what it was told.
+      const told = state.Status === "created" ? endpoint.MacAddress : undefined;
+      const macAddress = (index === 0 && config.MacAddress) || told;
+      return {
+        network,
+        endpoint: endpointFromDocker(endpoint, {
+          ...(macAddress && { macAddress }),
+          // dockerd keeps the links of its default bridge apart from all others'.
+          links: (network === "bridge" ? host.Links : endpoint.Links) ?? [],
+          ownAlias: id.slice(0, 12),
+        }),
+      };
+    });
   return { case: "attachments", value: { items } };
 }
 
-function endpointFromDocker(
-  endpoint: EndpointJson,
-  known: { macAddress?: string; links: readonly string[]; ownAlias: string },
-): MessageInitShape<typeof EndpointSettingsSchema> {
-  const { IPv4Address, IPv6Address, LinkLocalIPs } = endpoint.IPAMConfig ?? {};
-  return {
-    // dockerd adds the container's short id.
-    aliases: (endpoint.Aliases ?? []).filter((alias) => alias !== known.ownAlias),
-    ...(IPv4Address && { ipv4Address: IPv4Address }),
-    ...(IPv6Address && { ipv6Address: IPv6Address }),
-    linkLocalAddresses: LinkLocalIPs ?? [],
-    ...(known.macAddress && { macAddress: known.macAddress }),
-    links: known.links.map(linkFromDocker),
-    driverOptions: endpoint.DriverOpts ?? {},
-  };
-}
-
-/** A link as set (`name:alias`) or as HostConfig reports it (`/name:/self/alias`). */
-function linkFromDocker(link: string): { container: string; alias?: string } {
-  const [container = "", alias] = link.split(":");
-  const name = alias?.slice(alias.lastIndexOf("/") + 1);
-  return { container: container.replace(/^\//, ""), ...(name && { alias: name }) };
-}
-
-/** The port that dockerd names so. */
-export function portFromKey(key: string): { containerPort: number; protocol: PortProtocol } {
-  const [port = "", word = "tcp"] = key.split("/");
-  return { containerPort: Number(port), protocol: protocolOf(word) };
-}
-
-function protocolOf(word: string): PortProtocol {
-  return protocols.find(([, name]) => name === word)?.[0] ?? PortProtocol.UNSPECIFIED;
-}
-
-function bindingFromDocker(
-  key: string,
-  { HostIp, HostPort }: PortBindingJson,
-): MessageInitShape<typeof PortBindingSchema> {
-  const [first, last] = (HostPort ?? "").split("-").map(Number);
-  return {
-    ...portFromKey(key),
-    ...(HostIp && { hostAddress: HostIp }),
-    ...(first && { hostPort: first }),
-    ...(last && { hostPortRangeEnd: last }),
-  };
-}
-
 function hostEntryFromDocker(entry: string): MessageInitShape<typeof HostEntrySchema> {
-  const colon = entry.indexOf(":");
-  const [hostname, address] = [entry.slice(0, colon), entry.slice(colon + 1)];
+  // Some clients write `name=address`, an address of IPv6 in brackets.
+  const [, hostname = "", address = ""] =
+    /^([^:=]+)=\[?((?<=\[)[^\]]+(?=\]$)|[\d.]+|host-gateway)\]?$/.exec(entry) ??
+    /^([^:]*):(.*)$/s.exec(entry) ??
+    [];
   return address === "host-gateway"
     ? { hostname, target: { case: "hostGateway", value: {} } }
     : { hostname, target: { case: "address", value: address } };
-}
-
-/** The host's ports that lead in now, from inspect. */
-export function publishedPorts(
-  ports: Readonly<Record<string, PortBindingJson[] | null>> | null,
-): PublishedPort[] {
-  return Object.entries(ports ?? {}).flatMap(([key, bindings]) =>
-    (bindings ?? []).map(({ HostIp, HostPort }) =>
-      create(PublishedPortSchema, {
-        ...portFromKey(key),
-        hostAddress: HostIp ?? "",
-        hostPort: Number(HostPort),
-      }),
-    ),
-  );
-}
-
-/** The host's ports that lead in now, from a list. */
-export function publishedPortsOfSummary(
-  ports: readonly { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[],
-): PublishedPort[] {
-  return ports
-    .filter(({ PublicPort }) => PublicPort !== undefined)
-    .map(({ IP = "", PrivatePort, PublicPort = 0, Type }) =>
-      create(PublishedPortSchema, {
-        containerPort: PrivatePort,
-        protocol: protocolOf(Type),
-        hostAddress: IP,
-        hostPort: PublicPort,
-      }),
-    );
-}
-
-/** The networks that a container is attached to now. */
-export function endpoints(
-  networks: Readonly<Record<string, EndpointJson>> | undefined,
-): ContainerEndpoint[] {
-  return Object.entries(networks ?? {}).map(([network, endpoint]) =>
-    create(ContainerEndpointSchema, {
-      network,
-      networkId: endpoint.NetworkID ?? "",
-      ipv4Address: endpoint.IPAddress ?? "",
-      ipv4PrefixLength: endpoint.IPPrefixLen ?? 0,
-      ipv4Gateway: endpoint.Gateway ?? "",
-      ipv6Address: endpoint.GlobalIPv6Address ?? "",
-      ipv6PrefixLength: endpoint.GlobalIPv6PrefixLen ?? 0,
-      ipv6Gateway: endpoint.IPv6Gateway ?? "",
-      macAddress: endpoint.MacAddress ?? "",
-      aliases: endpoint.Aliases ?? [],
-    }),
-  );
 }

@@ -2,8 +2,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type {
-  BlockIoRate,
-  BlockIoSchema,
   Resources,
   Ulimit,
   UlimitValue,
@@ -11,7 +9,8 @@ import type {
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { ResourcesSchema, UlimitSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { fieldError } from "../../../engine/error.js";
-import type { BlkioRateJson, HostConfigJson, UlimitJson } from "../json.js";
+import type { HostConfigJson, UlimitJson } from "../json.js";
+import { blockIoFromDocker, blockIoToDocker } from "./block_io.js";
 
 /** dockerd turns `--cpus` into a quota over this period. */
 const defaultPeriodMicros = 100_000;
@@ -26,6 +25,7 @@ export function resourcesToDocker(resources: Resources | undefined): HostConfigJ
       MemorySwap: memoryAndSwap(resources),
       MemoryReservation: resources.memoryReservationBytes,
       MemorySwappiness: resources.memorySwappiness,
+      KernelMemoryTCP: resources.kernelMemoryTcpLimitBytes,
       CpuShares: resources.cpuShares,
       CpuPeriod: resources.cpuPeriodMicros,
       CpuQuota: limit(cpuQuota),
@@ -35,33 +35,9 @@ export function resourcesToDocker(resources: Resources | undefined): HostConfigJ
     }),
     ...(resources.oomKillDisabled !== undefined && { OomKillDisable: resources.oomKillDisabled }),
     ...(resources.cpusetCpus.length > 0 && { CpusetCpus: resources.cpusetCpus.join(",") }),
-    ...(resources.blockIo && {
-      BlkioDeviceReadBps: resources.blockIo.readBytesPerSecond.map(rateToDocker),
-      BlkioDeviceWriteBps: resources.blockIo.writeBytesPerSecond.map(rateToDocker),
-      BlkioDeviceReadIOps: resources.blockIo.readsPerSecond.map(rateToDocker),
-      BlkioDeviceWriteIOps: resources.blockIo.writesPerSecond.map(rateToDocker),
-    }),
+    ...blockIoToDocker(resources.blockIo),
     ...(resources.cpusetMems.length > 0 && { CpusetMems: resources.cpusetMems.join(",") }),
   };
-}
-
-function rateToDocker({ devicePath, rate }: BlockIoRate): BlkioRateJson {
-  return { Path: devicePath, Rate: Number(rate) };
-}
-
-/** Rates of block devices as dockerd reports them. Undefined: there are none. */
-function blockIoFromDocker(
-  host: HostConfigJson,
-): MessageInitShape<typeof BlockIoSchema> | undefined {
-  const rates = (list: readonly BlkioRateJson[] | null | undefined) =>
-    (list ?? []).map(({ Path, Rate }) => ({ devicePath: Path, rate: BigInt(Rate) }));
-  const init = {
-    readBytesPerSecond: rates(host.BlkioDeviceReadBps),
-    writeBytesPerSecond: rates(host.BlkioDeviceWriteBps),
-    readsPerSecond: rates(host.BlkioDeviceReadIOps),
-    writesPerSecond: rates(host.BlkioDeviceWriteIOps),
-  };
-  return Object.values(init).some((list) => list.length > 0) ? init : undefined;
 }
 
 function memoryAndSwap({ memoryLimit, swapLimit }: Resources): bigint | undefined {
@@ -110,6 +86,8 @@ export function resourcesFromDocker(host: HostConfigJson): Resources | undefined
   // dockerd before 23 reports an unset swappiness as -1 or null.
   const swappiness = host.MemorySwappiness ?? -1;
   if (swappiness >= 0) init.memorySwappiness = BigInt(swappiness);
+  if (host.KernelMemory) init.kernelMemoryLimitBytes = BigInt(host.KernelMemory);
+  if (host.KernelMemoryTCP) init.kernelMemoryTcpLimitBytes = BigInt(host.KernelMemoryTCP);
   if (host.CpuShares) init.cpuShares = BigInt(host.CpuShares);
   if (host.CpuRealtimePeriod) init.cpuRealtimePeriodMicros = BigInt(host.CpuRealtimePeriod);
   if (host.CpuRealtimeRuntime) init.cpuRealtimeRuntimeMicros = BigInt(host.CpuRealtimeRuntime);
