@@ -25,7 +25,10 @@ const host = {
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
   {
     title: "Docker (API 1.41)",
-    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }),
+    engine: createDockerEngine(
+      { name: "docker", url: "unix:///var/run/docker.sock" },
+      { directory: "/var/tmp", maxUploadBytes: 0 },
+    ),
     support: dockerSupport("1.41", host),
   },
   {

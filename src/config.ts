@@ -3,7 +3,7 @@
  *
  * This is the only reader of the environment.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
@@ -38,11 +38,20 @@ export interface RuncConfig {
   readonly cgroupParent: string;
 }
 
+/** Where uploads are kept, and how large one may be. */
+export interface SpoolConfig {
+  /** A directory that exists. */
+  readonly directory: string;
+  readonly maxUploadBytes: number;
+}
+
 /** Everything that the server is told. */
 export interface Config {
   readonly listen: readonly ListenAddress[];
   readonly engines: readonly EngineConfig[];
   readonly defaultEngine: string | undefined;
+  /** Where uploads are kept until they are whole. */
+  readonly spool: SpoolConfig;
 }
 
 /** What `nap serve` says on the command line. */
@@ -81,13 +90,18 @@ const fileSchema = z.strictObject({
   listen: z.array(z.string()).min(1).optional(),
   default_engine: engineName.optional(),
   engines: z.record(engineName, engineSchema).optional(),
+  spool_directory: z.string().startsWith("/").default("/var/tmp"),
+  max_upload_bytes: z
+    .int()
+    .positive()
+    .default(4 * 1024 ** 3),
 });
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Puts the configuration together. Fails with a {@link ConfigError}. */
 export function loadConfig(flags: ServeFlags, env: Environment = process.env): Config {
-  const file = flags.config === undefined ? {} : readConfigFile(flags.config);
+  const file: ConfigFile = flags.config === undefined ? noFile : readConfigFile(flags.config);
   const engines = file.engines ?? discoverEngines(env);
   // Of what was found, the first is meant by requests that name none.
   const defaultEngine = file.engines === undefined ? engines[0]?.name : file.default_engine;
@@ -100,10 +114,23 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
     listen: listen.map((address) => listenAddress(address, flags.insecure ?? false)),
     engines,
     defaultEngine,
+    spool: {
+      directory: spoolDirectory(file.spool_directory),
+      maxUploadBytes: file.max_upload_bytes,
+    },
   };
 }
 
+/** A directory for uploads. It is not made here: whoever names one means one that there is. */
+function spoolDirectory(path: string): string {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return path;
+  throw new ConfigError(`spool_directory: ${path} is no directory`);
+}
+
 type ConfigFile = Omit<z.infer<typeof fileSchema>, "engines"> & { engines?: EngineConfig[] };
+
+/** What holds where there is no file. */
+const noFile: ConfigFile = fileSchema.omit({ engines: true }).parse({});
 
 function readConfigFile(path: string): ConfigFile {
   const text = readText(path);

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
-import type { Config, EngineConfig, ServeFlags } from "./config.js";
+import type { Config, EngineConfig, ServeFlags, SpoolConfig } from "./config.js";
 import { ConfigError, loadConfig } from "./config.js";
 import type { Engine } from "./engine/engine.js";
 import { Registry } from "./engine/registry.js";
@@ -33,8 +33,8 @@ Without a configuration file Docker is found by DOCKER_HOST, the docker context,
 `;
 
 /** Makes an engine from its configuration. */
-function createEngine(config: EngineConfig): Engine {
-  return config.driver === "docker" ? createDockerEngine(config) : createRuncEngine(config);
+function createEngine(config: EngineConfig, spool: SpoolConfig): Engine {
+  return config.driver === "docker" ? createDockerEngine(config, spool) : createRuncEngine(config);
 }
 
 async function main(): Promise<void> {
@@ -88,7 +88,7 @@ async function check(flags: ServeFlags): Promise<void> {
 }
 
 function registryOf(config: Config): Registry {
-  const engines = config.engines.map(createEngine);
+  const engines = config.engines.map((engine) => createEngine(engine, config.spool));
   return new Registry(engines, config.defaultEngine);
 }
 

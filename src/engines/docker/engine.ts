@@ -1,7 +1,9 @@
 /** Docker as an engine. */
 import type { Engine } from "../../engine/engine.js";
+import type { SpoolConfig } from "../../engine/spool.js";
 import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
+import { archiveMethods } from "./container_archives.js";
 import { containerFileMethods } from "./container_files.js";
 import { containerStreams } from "./container_streams.js";
 import { containerMethods } from "./containers.js";
@@ -15,7 +17,7 @@ import { systemMethods } from "./system.js";
 import { volumeMethods } from "./volumes.js";
 
 /** The engine for one dockerd. It is reached at its first use, not before. */
-export function createDockerEngine(target: DockerTarget): Engine {
+export function createDockerEngine(target: DockerTarget, spool: SpoolConfig): Engine {
   const docker = new DockerConnection(target);
   return {
     name: target.name,
@@ -25,6 +27,7 @@ export function createDockerEngine(target: DockerTarget): Engine {
       ...lifecycleMethods(docker),
       ...containerStreams(docker),
       ...containerFileMethods(docker),
+      ...archiveMethods(docker, spool),
       ...processMethods(docker),
       ...execMethods(docker),
     },
