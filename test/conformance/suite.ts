@@ -9,6 +9,7 @@ import { expect } from "chai";
 import type { Context } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { RpcError } from "../support/client.js";
+import { archiveCases } from "./archives.js";
 import type { Bench, Case } from "./bench.js";
 import { containerCases } from "./containers.js";
 import { eventCases } from "./events.js";
@@ -32,6 +33,7 @@ const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["images", imageCases],
   ["volumes", volumeCases],
   ["networks", networkCases],
+  ["archives", archiveCases],
 ];
 
 /** The names of all cases. */

@@ -1862,7 +1862,8 @@ export declare type StreamContainerStatsRequest = Message<"nap.v1.StreamContaine
   filter?: ContainerFilter | undefined;
 
   /**
-   * The time from one measurement to the next. Default: 1 s.
+   * The time from one measurement to the next. Default: 1 s. Docker measures once a second: less is
+   * refused.
    *
    * @generated from field: google.protobuf.Duration interval = 3;
    */
@@ -2014,7 +2015,7 @@ export declare type CpuStats = Message<"nap.v1.CpuStats"> & {
 
   /**
    * Processors used on average since the measurement before: 1.5 is one and a half. Unset in the
-   * first measurement.
+   * first measurement, and in the first after the container was started again.
    *
    * @generated from field: optional double cpu_usage_cores = 4;
    */
@@ -4023,7 +4024,8 @@ export declare const ContainerService: GenService<{
     output: typeof StreamContainerLogsResponseSchema;
   },
   /**
-   * Streams measurements of one or several containers.
+   * Streams measurements of one or several containers, until the call is cancelled. A container that is
+   * gone or stops meanwhile is left out.
    *
    * @generated from rpc nap.v1.ContainerService.StreamContainerStats
    */
@@ -4133,7 +4135,8 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Reads a file or a directory out of a container, whether that runs or not, as a tar archive. The
-   * names in it begin with the last part of the path.
+   * names in it begin with the last part of the path. Docker answers no other call on the container
+   * until the archive has been read or the call has ended.
    *
    * Fails as StatContainerPath does.
    *

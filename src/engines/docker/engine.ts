@@ -5,6 +5,7 @@ import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
 import { archiveMethods } from "./container_archives.js";
 import { containerFileMethods } from "./container_files.js";
+import { statsMethods } from "./container_stats.js";
 import { containerStreams } from "./container_streams.js";
 import { containerMethods } from "./containers.js";
 import { execMethods } from "./exec.js";
@@ -28,6 +29,7 @@ export function createDockerEngine(target: DockerTarget, spool: SpoolConfig): En
       ...containerStreams(docker),
       ...containerFileMethods(docker),
       ...archiveMethods(docker, spool),
+      ...statsMethods(docker),
       ...processMethods(docker),
       ...execMethods(docker),
     },
