@@ -13,7 +13,7 @@ import { mapInParallel } from "../../engine/parallel.js";
 import { ticks } from "../../engine/ticks.js";
 import { nanosOf } from "../../engine/time.js";
 import type { DockerConnection } from "./connection.js";
-import { named } from "./containers.js";
+import { inspectContainer, named } from "./containers.js";
 import type { StatsJson } from "./convert/stats.js";
 import { setCpuUsageCores, statsFromDocker } from "./convert/stats.js";
 import { meaning } from "./errors.js";
@@ -36,6 +36,12 @@ export function statsMethods(docker: DockerConnection) {
   } satisfies Methods<typeof ContainerService>;
 }
 
+/** A measurement, and when the run of the container that it is of was started. */
+interface Sample {
+  readonly stats: ContainerStats;
+  readonly run: string;
+}
+
 async function* streamStats(
   docker: DockerConnection,
   { filter, interval, oneShot }: StreamContainerStatsRequest,
@@ -48,7 +54,7 @@ async function* streamStats(
   }
   const { body: info } = await docker.api.json<InfoJson>({ path: "/info" }, signal);
   const query = { filters: containerFilters(filter) };
-  let before = new Map<string, ContainerStats>();
+  let before = new Map<string, Sample>();
   const measure = async (): Promise<ContainerStats[]> => {
     const list = await meaning(
       docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query }, signal),
@@ -62,10 +68,13 @@ async function* streamStats(
       ({ Id }) => unless("CONTAINER_NOT_FOUND", measured(docker, Id, info.MemTotal, signal)),
       measuredAtOnce,
     );
-    const now = samples.filter((stats) => stats !== undefined);
-    for (const stats of now) setCpuUsageCores(stats, before.get(stats.containerId));
-    before = new Map(now.map((stats) => [stats.containerId, stats]));
-    return now;
+    const now = samples.filter((sample) => sample !== undefined);
+    for (const { stats, run } of now) {
+      const last = before.get(stats.containerId);
+      if (last?.run === run) setCpuUsageCores(stats, last.stats);
+    }
+    before = new Map(now.map((sample) => [sample.stats.containerId, sample]));
+    return now.map(({ stats }) => stats);
   };
   if (oneShot) {
     yield create(StreamContainerStatsResponseSchema, { stats: await measure() });
@@ -81,9 +90,12 @@ async function measured(
   id: string,
   hostMemoryBytes: number,
   signal: AbortSignal,
-): Promise<ContainerStats | undefined> {
+): Promise<Sample | undefined> {
   const path = `/containers/${id}/stats`;
   const query = { stream: false, "one-shot": true };
   const { body } = await meaning(docker.api.json<StatsJson>({ path, query }, signal), id, named);
-  return statsFromDocker(body, hostMemoryBytes);
+  const stats = statsFromDocker(body, hostMemoryBytes);
+  if (stats === undefined) return undefined;
+  const { State } = await inspectContainer(docker, id, signal);
+  return { stats, run: State.StartedAt };
 }
