@@ -8,6 +8,7 @@ import { importMessages } from "./conformance/images.js";
 import { conformance, printTable } from "./conformance/suite.js";
 import { dockerArchiveCases } from "./docker/archives.js";
 import { dockerCases } from "./docker/cases.js";
+import { dockerStatsCases } from "./docker/stats.js";
 import { runcCases } from "./runc/cases.js";
 import type { TestDockerd } from "./support/dockerd.js";
 import { startDockerd } from "./support/dockerd.js";
@@ -54,6 +55,8 @@ describe("engines", () => {
   conformance("docker", open("docker"), dockerFloor);
   conformance("runc", open("runc"), runcFloor);
   describe("docker alone", () => dockerCases(() => ({ dockerd, nap, bench: open("docker")() })));
+  describe("docker's stats", () =>
+    dockerStatsCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("docker's archives", () =>
     dockerArchiveCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("runc alone", () => runcCases(() => ({ dockerd, nap, bench: open("runc")() })));

@@ -19,6 +19,7 @@ import { logCases } from "./logs.js";
 import { networkCases } from "./networks.js";
 import { optionCases } from "./options.js";
 import { runCases } from "./run.js";
+import { statsCases } from "./stats.js";
 import { verbCases } from "./verbs.js";
 import { volumeCases } from "./volumes.js";
 
@@ -34,6 +35,7 @@ const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["volumes", volumeCases],
   ["networks", networkCases],
   ["archives", archiveCases],
+  ["stats", statsCases],
 ];
 
 /** The names of all cases. */
