@@ -32,7 +32,7 @@ export async function archiveOf(entries: readonly Entry[]): Promise<Buffer> {
     tar.entry({ mtime, ...header }, content ?? Buffer.alloc(0));
   }
   tar.finalize();
-  return buffer(tar as unknown as NodeJS.ReadableStream);
+  return buffer(tar);
 }
 
 /** The messages that write an archive. */
@@ -86,7 +86,7 @@ async function entriesOf(archive: Buffer): Promise<Entry[]> {
   tar.end(archive);
   for await (const entry of tar) {
     const { name, type, mode, uid, gid, linkname } = entry.header;
-    const content = await buffer(entry as unknown as NodeJS.ReadableStream);
+    const content = await buffer(entry);
     entries.push({
       name,
       type: type as "file",
