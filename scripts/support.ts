@@ -25,15 +25,17 @@ const host = {
   SecurityOptions: ["name=apparmor", "name=selinux", "name=seccomp,profile=default"],
 };
 
+const spool = { directory: "/var/tmp", maxUploadBytes: 0 };
+
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
   {
     title: "Docker (API 1.41)",
-    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none),
+    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none, spool),
     support: dockerSupport("1.41", host, true),
   },
   {
     title: "Docker (API 1.48)",
-    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none),
+    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none, spool),
     support: dockerSupport("1.48", host, true),
   },
   {

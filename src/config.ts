@@ -3,7 +3,7 @@
  *
  * This is the only reader of the environment.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
@@ -37,6 +37,13 @@ export interface RuncConfig {
   readonly cgroupParent: string;
 }
 
+/** Where uploads are kept, and how large one may be. */
+export interface SpoolConfig {
+  /** A directory that exists. */
+  readonly directory: string;
+  readonly maxUploadBytes: number;
+}
+
 /** Everything that the server is told. */
 export interface Config {
   readonly listen: readonly ListenAddress[];
@@ -51,6 +58,8 @@ export interface Config {
   readonly drainMillis: number;
   /** Directories of the host that bind mounts may name, by their names. */
   readonly bindRoots: ReadonlyMap<string, BindRootConfig>;
+  /** Where uploads are kept until they are whole. */
+  readonly spool: SpoolConfig;
 }
 
 /** What `nap serve` says on the command line. */
@@ -103,6 +112,11 @@ const fileSchema = z.strictObject({
   default_engine: engineName.optional(),
   engines: z.record(engineName, engineSchema).optional(),
   bind_roots: bindRootsSchema.optional(),
+  spool_directory: z.string().startsWith("/").default("/var/tmp"),
+  max_upload_bytes: z
+    .int()
+    .positive()
+    .default(4 * 1024 ** 3),
 });
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -132,8 +146,18 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
       logLevel: file.log_level,
       drainMillis: file.drain_seconds * 1000,
       bindRoots: checkedRoots(file.bind_roots ?? {}),
+      spool: {
+        directory: spoolDirectory(file.spool_directory),
+        maxUploadBytes: file.max_upload_bytes,
+      },
     };
   });
+}
+
+/** A directory for uploads. It is not made here: whoever names one means one that there is. */
+function spoolDirectory(path: string): string {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return path;
+  throw new ConfigError(`spool_directory: ${path} is no directory`);
 }
 
 type ConfigFile = Omit<z.infer<typeof fileSchema>, "engines"> & { engines?: EngineConfig[] };

@@ -5,7 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { callLog, newLogger, standardOutput } from "./call_log.js";
-import type { Config, EngineConfig, ServeFlags } from "./config.js";
+import type { Config, EngineConfig, ServeFlags, SpoolConfig } from "./config.js";
 import { ConfigError, loadConfig } from "./config.js";
 import type { BindRoots } from "./engine/bind_roots.js";
 import type { Engine } from "./engine/engine.js";
@@ -38,9 +38,9 @@ Without a configuration file Docker is found by DOCKER_HOST, the docker context,
 `;
 
 /** Makes an engine from its configuration. */
-function createEngine(config: EngineConfig, bindRoots: BindRoots): Engine {
+function createEngine(config: EngineConfig, bindRoots: BindRoots, spool: SpoolConfig): Engine {
   return config.driver === "docker"
-    ? createDockerEngine(config, bindRoots)
+    ? createDockerEngine(config, bindRoots, spool)
     : createRuncEngine(config, bindRoots);
 }
 
@@ -122,7 +122,8 @@ async function check(flags: ServeFlags): Promise<void> {
 }
 
 function registryOf(config: Config): Registry {
-  const engines = config.engines.map((engine) => createEngine(engine, config.bindRoots));
+  const { bindRoots, spool } = config;
+  const engines = config.engines.map((engine) => createEngine(engine, bindRoots, spool));
   return new Registry(engines, config.defaultEngine);
 }
 

@@ -6,8 +6,10 @@ import { Bench } from "./conformance/bench.js";
 import { dockerFloor, runcFloor } from "./conformance/floors.js";
 import { importMessages } from "./conformance/images.js";
 import { conformance, printTable } from "./conformance/suite.js";
+import { dockerArchiveCases } from "./docker/archives.js";
 import { dockerCases } from "./docker/cases.js";
 import { dockerEventCases } from "./docker/events.js";
+import { dockerStatsCases } from "./docker/stats.js";
 import { runcCases } from "./runc/cases.js";
 import type { TestDockerd } from "./support/dockerd.js";
 import { startDockerd } from "./support/dockerd.js";
@@ -31,7 +33,9 @@ describe("engines", () => {
     const docker = { driver: "docker", url: `unix://${dockerd.socket}` };
     const runc = { driver: "runc", root: runcRoot, cgroup_parent: dockerd.cgroup };
     const engines = { docker, runc };
-    const config = { engines, default_engine: "docker" };
+    const spool = join(dockerd.directory, "spool");
+    mkdirSync(spool);
+    const config = { engines, default_engine: "docker", spool_directory: spool };
     nap = await startNap(dockerd.directory, config, dockerd.initPid);
     rootfs = await rootfsArchive();
     for (const engine of Object.keys(engines)) {
@@ -53,5 +57,9 @@ describe("engines", () => {
   conformance("runc", open("runc"), runcFloor);
   describe("docker alone", () => dockerCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("docker's events", () => dockerEventCases(() => ({ dockerd, bench: open("docker")() })));
+  describe("docker's stats", () =>
+    dockerStatsCases(() => ({ dockerd, nap, bench: open("docker")() })));
+  describe("docker's archives", () =>
+    dockerArchiveCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("runc alone", () => runcCases(() => ({ dockerd, nap, bench: open("runc")() })));
 });

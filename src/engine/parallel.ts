@@ -7,10 +7,11 @@ const atOnce = 8;
 export async function mapInParallel<T, R>(
   items: readonly T[],
   map: (item: T) => Promise<R>,
+  most = atOnce,
 ): Promise<R[]> {
   const results: R[] = [];
-  for (let at = 0; at < items.length; at += atOnce) {
-    results.push(...(await Promise.all(items.slice(at, at + atOnce).map(map))));
+  for (let at = 0; at < items.length; at += most) {
+    results.push(...(await Promise.all(items.slice(at, at + most).map(map))));
   }
   return results;
 }

@@ -1,6 +1,12 @@
-/** Reads the uploads of the contract: a message that opens, then bytes. */
+/** Reads the uploads of the contract: a message that opens, then bytes, and for some one that closes. */
 import type { ImportImageOpen, ImportImageRequest } from "../../gen/nap/v1/image_service_pb.js";
+import type {
+  WriteArchiveClose,
+  WriteArchiveOpen,
+  WriteContainerArchiveRequest,
+} from "../../gen/nap/v1/container_service_pb.js";
 import { fieldError, NapError } from "./error.js";
+import type { SpoolFile } from "./spool.js";
 
 /** The message that opens an import. Fails with FIELD_INVALID where it is another one. */
 export async function importOpen(
@@ -8,8 +14,7 @@ export async function importOpen(
 ): Promise<ImportImageOpen> {
   const { value } = (await incoming.next()) as { value?: ImportImageRequest };
   if (value?.action.case === "open") return value.action.value;
-  const description = "stands in the first message";
-  throw fieldError([{ field: "open", description, kind: "FIELD_INVALID" }]);
+  throw misplaced("open", "stands in the first message");
 }
 
 /** The bytes of an import. Fails with ARCHIVE_INVALID where there are none. */
@@ -21,13 +26,52 @@ export async function* importBytes(
     const { value, done } = await incoming.next();
     if (done) break;
     const { action } = value;
-    if (action.case !== "data") {
-      const description = "stands in the first message alone";
-      throw fieldError([{ field: "open", description, kind: "FIELD_INVALID" }]);
-    }
+    if (action.case !== "data") throw misplaced("open", "stands in the first message alone");
     if (action.value.length === 0) continue;
     empty = false;
     yield action.value;
   }
   if (empty) throw new NapError("ARCHIVE_INVALID", "the archive is empty");
+}
+
+/** What the first message of an archive's upload says. Fails with FIELD_INVALID. */
+export async function archiveOpen(
+  incoming: AsyncIterator<WriteContainerArchiveRequest>,
+): Promise<{ readonly container: string; readonly open: WriteArchiveOpen }> {
+  const { value } = (await incoming.next()) as { value?: WriteContainerArchiveRequest };
+  if (value?.action.case !== "open") throw misplaced("open", "stands in the first message");
+  if (value.container === "") throw misplaced("container", "is required in the first message");
+  return { container: value.container, open: value.action.value };
+}
+
+/**
+ * Takes the rest of an archive's upload into a file, to the end of the client's side. Fails with
+ * FIELD_INVALID where the upload does not end with a close, or is not what that says.
+ */
+export async function takeArchive(
+  incoming: AsyncIterator<WriteContainerArchiveRequest>,
+  file: SpoolFile,
+): Promise<void> {
+  let close: WriteArchiveClose | undefined;
+  for (;;) {
+    const { value, done } = await incoming.next();
+    if (done) break;
+    const { action } = value;
+    if (close !== undefined) throw misplaced("close", "stands in the last message alone");
+    if (action.case === "close") close = action.value;
+    else if (action.case === "data") await file.append(action.value);
+    else throw misplaced("open", "stands in the first message alone");
+  }
+  if (close === undefined) throw misplaced("close", "is missing: the upload broke off");
+  const { sizeBytes, sha256 } = close;
+  if (sizeBytes !== BigInt(file.sizeBytes)) {
+    throw misplaced("close.size_bytes", `is ${sizeBytes}, and ${file.sizeBytes} bytes came`);
+  }
+  if (sha256.length > 0 && !file.sha256().equals(sha256)) {
+    throw misplaced("close.sha256", "is not the SHA-256 digest of the bytes that came");
+  }
+}
+
+function misplaced(field: string, description: string): NapError {
+  return fieldError([{ field, description, kind: "FIELD_INVALID" }]);
 }

@@ -9,6 +9,7 @@ import { expect } from "chai";
 import type { Context } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { RpcError } from "../support/client.js";
+import { archiveCases } from "./archives.js";
 import type { Bench, Case } from "./bench.js";
 import { containerCases } from "./containers.js";
 import { eventCases } from "./events.js";
@@ -18,6 +19,7 @@ import { logCases } from "./logs.js";
 import { networkCases } from "./networks.js";
 import { optionCases } from "./options.js";
 import { runCases } from "./run.js";
+import { statsCases } from "./stats.js";
 import { verbCases } from "./verbs.js";
 import { volumeCases } from "./volumes.js";
 import { waitCases } from "./wait.js";
@@ -36,6 +38,8 @@ const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["images", imageCases],
   ["volumes", volumeCases],
   ["networks", networkCases],
+  ["archives", archiveCases],
+  ["stats", statsCases],
 ];
 
 /** The names of all cases. */

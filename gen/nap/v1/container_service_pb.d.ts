@@ -1862,7 +1862,8 @@ export declare type StreamContainerStatsRequest = Message<"nap.v1.StreamContaine
   filter?: ContainerFilter | undefined;
 
   /**
-   * The time from one measurement to the next. Default: 1 s.
+   * The time from one measurement to the next. Default: 1 s. Docker measures once a second: less is
+   * refused.
    *
    * @generated from field: google.protobuf.Duration interval = 3;
    */
@@ -2014,7 +2015,7 @@ export declare type CpuStats = Message<"nap.v1.CpuStats"> & {
 
   /**
    * Processors used on average since the measurement before: 1.5 is one and a half. Unset in the
-   * first measurement.
+   * first measurement, and in the first after the container was started again.
    *
    * @generated from field: optional double cpu_usage_cores = 4;
    */
@@ -3299,7 +3300,8 @@ export declare type WriteContainerArchiveRequest = Message<"nap.v1.WriteContaine
     case: "open";
   } | {
     /**
-     * The next bytes of the archive: tar, plain or compressed with gzip, bzip2 or xz.
+     * The next bytes of the archive: tar, plain or compressed with gzip. Any other compression is
+     * refused, since the server could not check what is in it.
      *
      * @generated from field: bytes data = 4;
      */
@@ -3323,27 +3325,22 @@ export declare type WriteContainerArchiveRequest = Message<"nap.v1.WriteContaine
 export declare const WriteContainerArchiveRequestSchema: GenMessage<WriteContainerArchiveRequest>;
 
 /**
- * WriteArchiveOpen says where to unpack an archive.
+ * WriteArchiveOpen says where to unpack an archive. Files keep the numeric owners and the permissions
+ * that the archive says.
  *
  * @generated from message nap.v1.WriteArchiveOpen
  */
 export declare type WriteArchiveOpen = Message<"nap.v1.WriteArchiveOpen"> & {
   /**
-   * The absolute path of a directory that exists.
+   * The absolute path of a directory that exists, or of a link to one.
    *
    * @generated from field: string path = 1;
    */
   path: string;
 
   /**
-   * Files keep the numeric owners that the archive says. Default: they belong to root.
-   *
-   * @generated from field: bool keep_ownership = 2;
-   */
-  keepOwnership: boolean;
-
-  /**
-   * A directory may replace a file, and a file a directory. Default: that is refused.
+   * A directory may replace a file, and a file an empty directory. Default: that is refused
+   * (FILE_KIND_CONFLICT).
    *
    * @generated from field: bool overwrite_kind = 3;
    */
@@ -4027,7 +4024,8 @@ export declare const ContainerService: GenService<{
     output: typeof StreamContainerLogsResponseSchema;
   },
   /**
-   * Streams measurements of one or several containers.
+   * Streams measurements of one or several containers, until the call is cancelled. A container that is
+   * gone or stops meanwhile is left out.
    *
    * @generated from rpc nap.v1.ContainerService.StreamContainerStats
    */
@@ -4122,9 +4120,11 @@ export declare const ContainerService: GenService<{
     output: typeof ResizeContainerTerminalResponseSchema;
   },
   /**
-   * Describes a file in a container. A symbolic link itself is described, not what it points to.
+   * Describes a file in a container, whether that runs or not. A symbolic link itself is described,
+   * not what it points to.
    *
-   * Fails with NOT_FOUND (PATH_NOT_FOUND).
+   * Fails with NOT_FOUND (PATH_NOT_FOUND), and FAILED_PRECONDITION (PATH_NOT_REACHABLE) where the
+   * engine cannot look: Docker sees nothing of /proc, /sys, /dev and mounts of memory.
    *
    * @generated from rpc nap.v1.ContainerService.StatContainerPath
    */
@@ -4134,9 +4134,11 @@ export declare const ContainerService: GenService<{
     output: typeof StatContainerPathResponseSchema;
   },
   /**
-   * Reads a file or a directory out of a container as a tar archive.
+   * Reads a file or a directory out of a container, whether that runs or not, as a tar archive. The
+   * names in it begin with the last part of the path. Docker answers no other call on the container
+   * until the archive has been read or the call has ended.
    *
-   * Fails with NOT_FOUND (PATH_NOT_FOUND).
+   * Fails as StatContainerPath does.
    *
    * @generated from rpc nap.v1.ContainerService.ReadContainerArchive
    */
@@ -4148,8 +4150,15 @@ export declare const ContainerService: GenService<{
   /**
    * Unpacks a tar archive into a directory of a container.
    *
-   * The first message has engine, container and open, the following ones data, the last one close.
-   * Fails with NOT_FOUND (PATH_NOT_FOUND). An upload that breaks off changes nothing.
+   * The first message has engine, container and open, the following ones data, the last one close;
+   * then the client ends its side. The container may be stopped. The engine gets the archive when it
+   * has come whole and has been checked: an upload that breaks off, is not what close says, or is no
+   * archive changes nothing. What fails later, as FILE_KIND_CONFLICT, leaves what was unpacked so far.
+   *
+   * Fails with NOT_FOUND (PATH_NOT_FOUND), INVALID_ARGUMENT (ARCHIVE_INVALID), FAILED_PRECONDITION
+   * (PATH_NOT_DIRECTORY, PATH_READ_ONLY, FILE_KIND_CONFLICT, and PATH_NOT_REACHABLE as
+   * StatContainerPath), and RESOURCE_EXHAUSTED (UPLOAD_TOO_LARGE) where it exceeds what the server is
+   * configured to take.
    *
    * @generated from rpc nap.v1.ContainerService.WriteContainerArchive
    */

@@ -630,14 +630,14 @@ export declare type PathStat = Message<"nap.v1.PathStat"> & {
   kind: FileKind;
 
   /**
-   * The permission bits as in chmod: 0644 is 420.
+   * The permission bits as in chmod, with setuid, setgid and sticky: 0644 is 420, 04755 is 2541.
    *
    * @generated from field: uint32 permissions = 3;
    */
   permissions: number;
 
   /**
-   * The size of a regular file in bytes.
+   * The size of a regular file in bytes. 0 for what is none.
    *
    * @generated from field: int64 size_bytes = 4;
    */
@@ -651,7 +651,7 @@ export declare type PathStat = Message<"nap.v1.PathStat"> & {
   modifyTime?: Timestamp | undefined;
 
   /**
-   * Where a symbolic link points. Empty: not a link.
+   * Where a symbolic link leads in the end, as an absolute path in the container. Empty: not a link.
    *
    * @generated from field: string link_target = 6;
    */

@@ -9,7 +9,7 @@ import { destroyOnAbort } from "../../engine/wait.js";
 /** A request to dockerd's HTTP API. */
 export interface DockerRequest {
   /** Default: GET. */
-  readonly method?: "GET" | "POST" | "DELETE";
+  readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Below the API version, its parts already encoded. */
   readonly path: string;
   /** What is undefined is left out; a list is repeated; an object is sent as JSON. */

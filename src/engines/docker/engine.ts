@@ -1,9 +1,12 @@
 /** Docker as an engine. */
 import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Engine } from "../../engine/engine.js";
+import type { SpoolConfig } from "../../engine/spool.js";
 import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
+import { archiveMethods } from "./container_archives.js";
 import { containerFileMethods } from "./container_files.js";
+import { statsMethods } from "./container_stats.js";
 import { containerStreams } from "./container_streams.js";
 import { containerWaits } from "./container_waits.js";
 import { containerMethods } from "./containers.js";
@@ -19,9 +22,13 @@ import { volumeMethods } from "./volumes.js";
 
 /**
  * The engine for one dockerd. It is reached at its first use, not before. `bindRoots` are the
- * directories of the host that bind mounts may name.
+ * directories of the host that bind mounts may name, and `spool` is where uploads become whole.
  */
-export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): Engine {
+export function createDockerEngine(
+  target: DockerTarget,
+  bindRoots: BindRoots,
+  spool: SpoolConfig,
+): Engine {
   const docker = new DockerConnection(target, bindRoots);
   const feed = new EventFeed(docker);
   return {
@@ -33,6 +40,8 @@ export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): 
       ...containerStreams(docker),
       ...containerWaits(docker, feed),
       ...containerFileMethods(docker),
+      ...archiveMethods(docker, spool),
+      ...statsMethods(docker),
       ...processMethods(docker),
       ...execMethods(docker),
     },

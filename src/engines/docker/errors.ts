@@ -41,6 +41,12 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   [/no such exec/i, "EXEC_NOT_FOUND"],
   [/is a pre-defined network|predefined .* network/, "NETWORK_PREDEFINED"],
   [/operation is already running$/, "RESOURCE_BUSY"],
+  [/^Could not find the file |^lstat .*: not a directory$/, "PATH_NOT_FOUND"],
+  [/extraction point is not a directory/, "PATH_NOT_DIRECTORY"],
+  [/(rootfs|volume) is marked read-only/, "PATH_READ_ONLY"],
+  [/cannot overwrite (non-)?directory/, "FILE_KIND_CONFLICT"],
+  // Otherwise said of the archive.
+  [/no space left on device/, "ENGINE_ERROR"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
 ];
 

@@ -1,0 +1,145 @@
+/** StreamContainerStats: what containers use. */
+import { status as Code } from "@grpc/grpc-js";
+import { expect } from "chai";
+import type {
+  ContainerStats,
+  StreamContainerStatsResponse,
+} from "../../gen/nap/v1/container_service_pb.js";
+import { all } from "../support/client.js";
+import type { Bench, Case } from "./bench.js";
+import { failure } from "./bench.js";
+
+/** Reads ticks until one has a measurement of the container that fits. The test's time bounds it. */
+async function tickWith(
+  { nap, engine }: Bench,
+  container: string,
+  fits: (stats: ContainerStats) => unknown,
+): Promise<ContainerStats> {
+  const filter = { ids: [container] };
+  for await (const { stats } of nap.containers.streamContainerStats({ engine, filter })) {
+    const [first] = stats;
+    if (first !== undefined && fits(first)) return first;
+  }
+  throw new Error("the stream ended");
+}
+
+export const statsCases: readonly Case[] = [
+  {
+    name: "tells of a busy loop limited to half a processor that it uses half of one, and waits",
+    run: async (bench) => {
+      const resources = {
+        cpuQuota: { case: "cpuQuotaMicros" as const, value: 50_000n },
+        cpuPeriodMicros: 100_000n,
+      };
+      const { id } = await bench.start({ resources }, ["sh", "-c", "while :; do :; done"]);
+      const stats = await tickWith(bench, id, ({ cpu }) => {
+        const cores = cpu?.cpuUsageCores ?? 0;
+        return cores > 0.2 && cores < 0.8 && (cpu?.throttledPeriods ?? 0n) > 0n;
+      });
+      expect(stats.containerId).to.equal(id);
+      expect(stats.name).to.equal((await bench.get(id)).name);
+      expect(Number(stats.cpu?.usage?.seconds)).to.be.at.least(0);
+      expect(stats.cpu?.throttlingPeriods ?? 0n).to.satisfy((n: bigint) => n > 0n);
+      expect(stats.cpu?.onlineCpus).to.be.at.least(1);
+      expect(Math.abs(Number(stats.sampleTime?.seconds) - Date.now() / 1000)).to.be.below(60);
+    },
+  },
+  {
+    name: "measures memory, its limit, processes and network, and leaves the first tick's cores unset",
+    run: async (bench) => {
+      const memoryLimit = { case: "memoryLimitBytes" as const, value: 96n * 1024n * 1024n };
+      const { id } = await bench.start({ resources: { memoryLimit } });
+      const { nap, engine } = bench;
+      const filter = { ids: [id] };
+      const first = await all(
+        nap.containers.streamContainerStats({ engine, filter, oneShot: true }),
+      );
+      expect(first).to.have.length(1);
+      expect(first[0]?.skippedTicks).to.equal(0);
+      const before = first[0]?.stats[0];
+      expect(before?.cpu?.cpuUsageCores).to.equal(undefined);
+      expect(before?.memory?.limitBytes).to.equal(memoryLimit.value);
+      expect(before?.pidsCount).to.equal(1n);
+      // A variable of 16 MiB, three more processes, and packets to nobody.
+      await bench.exec(
+        id,
+        "(x=$(head -c 16777216 /dev/zero | tr '\\0' x); sleep 60 & sleep 60 & sleep 60; :) >/dev/null 2>&1 & " +
+          "ping -c 1 -W 1 $(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p') >/dev/null; true",
+      );
+      const stats = await tickWith(
+        bench,
+        id,
+        ({ memory, pidsCount }) =>
+          (memory?.anonymousBytes ?? 0n) > 16_000_000n && (pidsCount ?? 0n) >= 4n,
+      );
+      expect(Number(stats.memory?.usageBytes)).to.be.above(16_000_000);
+      expect(Number(stats.memory?.workingSetBytes)).to.be.above(16_000_000);
+      expect(Number(stats.memory?.workingSetBytes)).to.be.at.most(Number(stats.memory?.usageBytes));
+      const sent = ({ networkInterfaces }: ContainerStats): number =>
+        networkInterfaces.reduce((sum, { sentBytes = 0n }) => sum + Number(sentBytes), 0);
+      expect(stats.networkInterfaces.map(({ name }) => name)).to.deep.equal(["eth0"]);
+      expect(sent(stats)).to.be.above(sent(before!));
+    },
+  },
+  {
+    name: "leaves a limit unset that is none, and the network of a container that has none",
+    run: async (bench) => {
+      const { id } = await bench.start({ network: { mode: { case: "none", value: {} } } });
+      const stats = await tickWith(bench, id, () => true);
+      expect(stats.memory?.usageBytes).not.to.equal(undefined);
+      expect(stats.memory?.limitBytes).to.equal(undefined);
+      expect(stats.pidsLimitCount).to.equal(undefined);
+      expect(stats.networkInterfaces).to.deep.equal([]);
+    },
+  },
+  {
+    name: "chooses by label anew at each tick, and leaves out what stops",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const mark = bench.name("mark");
+      const labels = { mark };
+      const filter = { labels: [{ key: "mark", value: mark }] };
+      const { id: first } = await bench.start({ labels });
+      await bench.start({});
+      const abort = new AbortController();
+      const { signal } = abort;
+      const stream = nap.containers.streamContainerStats({ engine, filter }, { signal });
+      const ticksUntil = async (wanted: string[]): Promise<void> => {
+        for (;;) {
+          const { value } = (await stream.next()) as { value: StreamContainerStatsResponse };
+          const ids = value.stats.map(({ containerId }) => containerId).toSorted();
+          if (ids.join() === wanted.toSorted().join()) return;
+        }
+      };
+      await ticksUntil([first]);
+      const { id: second } = await bench.start({ labels });
+      await ticksUntil([first, second]);
+      await nap.containers.killContainer({ engine, container: first });
+      await ticksUntil([second]);
+      abort.abort();
+      expect((await failure(all(stream))).code).to.equal(Code.CANCELLED);
+    },
+  },
+  {
+    name: "starts the cores anew after a restart",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({}, ["sh", "-c", "while :; do :; done"]);
+      const filter = { ids: [container] };
+      const stream = nap.containers.streamContainerStats({ engine, filter });
+      const cores = async (wanted: boolean): Promise<void> => {
+        for (;;) {
+          const { value } = (await stream.next()) as { value: StreamContainerStatsResponse };
+          const [stats] = value.stats;
+          if (stats && (stats.cpu?.cpuUsageCores !== undefined) === wanted) return;
+        }
+      };
+      await cores(false);
+      await cores(true);
+      await nap.containers.restartContainer({ engine, container, timeout: { seconds: 0n } });
+      await cores(false);
+      await cores(true);
+      await stream.return(undefined);
+    },
+  },
+];

@@ -1,0 +1,120 @@
+/** What is true of archives on Docker alone, or shown on it for all engines. */
+import { mkdtempSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { randomBytes } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { status as Code } from "@grpc/grpc-js";
+import { expect } from "chai";
+import {
+  ContainerService,
+  WriteContainerArchiveRequestSchema,
+} from "../../gen/nap/v1/container_service_pb.js";
+import { archiveOf, uploadMessages } from "../conformance/archives.js";
+import { eventually } from "../conformance/bench.js";
+import { failure } from "../support/client.js";
+import { startNap } from "../support/nap.js";
+import { sendMessage, wireCall } from "../support/wire.js";
+import type { DockerBench } from "./cases.js";
+import { connectionsTo, memoryOf } from "./cases.js";
+
+const engine = "docker";
+
+/** Declares the cases. `open` gives their bench when the tests run. */
+export function dockerArchiveCases(open: () => DockerBench): void {
+  it("leaves nothing of an upload whose connection breaks, in the container or in the spool", async () => {
+    const { nap, dockerd, bench } = open();
+    const spool = join(dockerd.directory, "spool");
+    const kept = (): string[] => nap.openFiles().filter((path) => path.startsWith(spool));
+    const { id: container } = await bench.create({});
+    const archive = await archiveOf([{ name: "new", content: randomBytes(1_000_000) }]);
+    const method = ContainerService.method.writeContainerArchive;
+    const call = wireCall(nap.address, method, 65_535);
+    const messages = [...uploadMessages({ engine, container }, { path: "/data" }, archive)];
+    for (const message of messages.slice(0, -1)) {
+      sendMessage(call, method, create(WriteContainerArchiveRequestSchema, message));
+    }
+    await eventually(() => (kept().length > 0 ? true : undefined));
+    expect(readdirSync(spool), "names in the spool").to.deep.equal([]);
+    call.session.destroy();
+    await eventually(() => (kept().length === 0 ? true : undefined));
+    const path = "/data/new";
+    const error = await failure(nap.containers.statContainerPath({ engine, container, path }));
+    expect(error).to.include({ code: Code.NOT_FOUND, reason: "PATH_NOT_FOUND" });
+    await nap.containers.writeContainerArchive(messages);
+    await nap.containers.statContainerPath({ engine, container, path });
+    expect(kept()).to.deep.equal([]);
+    await bench.tidy();
+  });
+
+  it("refuses an upload that is larger than the server takes", async () => {
+    const { dockerd, bench } = open();
+    const { id: container } = await bench.create({});
+    const directory = join(dockerd.directory, "spool");
+    const config = {
+      engines: { docker: { driver: "docker", url: `unix://${dockerd.socket}` } },
+      spool_directory: directory,
+      max_upload_bytes: 4096,
+    };
+    const nap = await startNap(mkdtempSync(join(dockerd.directory, "small-")), config);
+    try {
+      const archive = await archiveOf([{ name: "new", content: randomBytes(10_000) }]);
+      const messages = uploadMessages({ engine, container }, { path: "/data" }, archive);
+      const error = await failure(nap.containers.writeContainerArchive(messages));
+      expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "UPLOAD_TOO_LARGE" });
+    } finally {
+      await nap.stop();
+    }
+    await bench.tidy();
+  });
+
+  it("refuses paths in memory, where dockerd would find and write something else", async () => {
+    const { nap, bench } = open();
+    const memory = { target: "/mem", source: { case: "tmpfs" as const, value: {} } };
+    const { id: container } = await bench.start({ mounts: [memory] });
+    const archive = await archiveOf([{ name: "new", content: randomBytes(10) }]);
+    for (const path of ["/mem", "/mem/a", "/data/../mem", "/proc/self", "/dev/shm"]) {
+      const request = { engine, container, path };
+      const messages = uploadMessages({ engine, container }, { path }, archive);
+      for (const call of [
+        () => nap.containers.statContainerPath(request),
+        () => nap.containers.readContainerArchive(request).next(),
+        () => nap.containers.writeContainerArchive(messages),
+      ]) {
+        const error = await failure(call());
+        expect(error, path).to.include({
+          code: Code.FAILED_PRECONDITION,
+          reason: "PATH_NOT_REACHABLE",
+        });
+      }
+    }
+    const volume = { target: "/mem/disk", source: { case: "volume" as const, value: {} } };
+    const { id: other } = await bench.start({ mounts: [memory, volume] });
+    await nap.containers.writeContainerArchive(
+      uploadMessages({ engine, container: other }, { path: "/mem/disk" }, archive),
+    );
+    expect(await bench.exec(other, "ls /mem/disk")).to.equal("new");
+    await bench.tidy();
+  });
+
+  it("holds dockerd back when nobody reads an archive, and closes its connection when that is cancelled", async () => {
+    const { nap, dockerd, bench } = open();
+    const { id: container } = await bench.start({});
+    await bench.exec(container, "dd if=/dev/zero of=/data/large bs=1M count=64 2>/dev/null");
+    const request = { engine, container, path: "/data/large" };
+    const stream = nap.containers.readContainerArchive(request);
+    for (let n = 0; n < 3; n++) await stream.next();
+    const memory = memoryOf(nap.pid);
+    // dockerd answers nothing else about a container while its archive is being read.
+    const { id: other } = await bench.start({});
+    const exporting = nap.containers.exportContainer({ engine, container: other });
+    await exporting.next();
+    const during = connectionsTo(dockerd, nap);
+    // What would come unread comes within this time.
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect(memoryOf(nap.pid) - memory).to.be.below(32 * 1024 * 1024);
+    await stream.return(undefined);
+    await exporting.return(undefined);
+    await eventually(() => (connectionsTo(dockerd, nap) <= during - 2 ? true : undefined));
+    await bench.tidy();
+  });
+}
