@@ -41,6 +41,8 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   [/no such exec/i, "EXEC_NOT_FOUND"],
   [/is a pre-defined network|predefined .* network/, "NETWORK_PREDEFINED"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
+  // A load of an archive that is a tar, and not of images.
+  [/docker-import-\d+\/\S+: no such file/, "ARCHIVE_INVALID"],
 ];
 
 /** Words that a registry's answer, or its silence, brings. */

@@ -17,6 +17,8 @@ const unmapped = [
   "nap.v1.ImageMount.image",
   "nap.v1.Mount.image",
   "nap.v1.NetworkSpec.enable_ipv4",
+  "nap.v1.PushImageRequest.platform",
+  "nap.v1.SaveImagesRequest.platform",
   "nap.v1.BlockIo.device_weights",
   "nap.v1.BlockIo.weight",
   "nap.v1.Resources.kernel_memory_limit_bytes",
