@@ -571,9 +571,8 @@ function registryCases(open: () => DockerBench): void {
     if (last?.case !== "result") throw new Error("there is no result");
     expect(last.value).to.deep.include({ image, changed: false });
     const items = seen.flatMap(({ event }) => (event.case === "progress" ? event.value.items : []));
-    expect(items.some(({ part, totalBytes }) => part !== "" && totalBytes !== undefined)).to.equal(
-      true,
-    );
+    // The registry may have the layer from another repository, and then no bytes move.
+    expect(items.map(({ part }) => part).join(" ")).to.match(/\b[0-9a-f]{12}\b/);
     await nap.images.removeImage({ engine, image });
     const byDigest = `${repository}@${last.value.digest}`;
     bench.cleanUp(() => nap.images.removeImage({ engine, image: byDigest, force: true }));
