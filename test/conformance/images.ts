@@ -4,6 +4,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { Bench, Case } from "./bench.js";
 import { failure } from "./bench.js";
+import { all } from "../support/client.js";
 
 const chunkBytes = 256 * 1024;
 
@@ -101,7 +102,57 @@ export const imageCases: readonly Case[] = [
       }
     },
   },
+  {
+    name: "saves two images in one archive, and loads them again with their ids",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const images = [await imported(bench, ["ENV A=1"]), await imported(bench, ["ENV A=2"])];
+      const idOf = async (image: string) =>
+        (await nap.images.getImage({ engine, image })).image?.id;
+      const ids = await Promise.all(images.map(idOf));
+      const parts = await all(nap.images.saveImages({ engine, images }));
+      for (const image of images) await nap.images.removeImage({ engine, image });
+      const archive = Buffer.concat(parts.map(({ data }) => data));
+      const loaded = await nap.images.loadImages(loadMessages(engine, archive));
+      expect(loaded.images).to.have.members(images);
+      expect(await Promise.all(images.map(idOf))).to.deep.equal(ids);
+    },
+  },
+  {
+    name: "saves nothing where one of the images is not there",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const images = [await imported(bench, []), "no-such:1"];
+      const error = await failure(all(nap.images.saveImages({ engine, images })));
+      expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+    },
+  },
+  {
+    name: "refuses to load what is no archive, one without images, a part of one, and nothing",
+    run: async (bench) => {
+      const { nap, engine, rootfs } = bench;
+      const image = await imported(bench, []);
+      const parts = await all(nap.images.saveImages({ engine, images: [image] }));
+      await nap.images.removeImage({ engine, image });
+      const whole = Buffer.concat(parts.map(({ data }) => data));
+      const half = whole.subarray(0, Math.floor(whole.length / 2));
+      for (const archive of [Buffer.alloc(2000, "not a tar"), rootfs, half, Buffer.alloc(0)]) {
+        const error = await failure(nap.images.loadImages(loadMessages(engine, archive)));
+        expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
+      }
+      const gone = await failure(nap.images.getImage({ engine, image }));
+      expect(gone.reason).to.equal("IMAGE_NOT_FOUND");
+    },
+  },
 ];
+
+/** The messages that load an archive. */
+function* loadMessages(engine: string, archive: Buffer) {
+  yield { engine };
+  for (let at = 0; at < archive.length; at += chunkBytes) {
+    yield { data: new Uint8Array(archive.subarray(at, at + chunkBytes)) };
+  }
+}
 
 async function imported(bench: Bench, instructions: string[]): Promise<string> {
   const { nap, engine, rootfs } = bench;

@@ -572,6 +572,56 @@ function registryCases(open: () => DockerBench): void {
     expect(error).to.include({ code: Code.UNAVAILABLE, reason: "REGISTRY_UNREACHABLE" });
   });
 
+  it("pushes with credentials, and pulls back by the digest that it told", async () => {
+    const { dockerd, nap, bench } = open();
+    const engine = "docker";
+    const repository = `${dockerd.authRegistry}/nap/${bench.name("pushed")}`;
+    const image = `${repository}:1`;
+    await nap.images.tagImage({ engine, image: bench.image, reference: image });
+    bench.cleanUp(() => nap.images.removeImage({ engine, image, force: true }));
+    const credentials = (password: string) => ({
+      kind: { case: "login" as const, value: { username: "nap", password } },
+    });
+    const none = await failure(all(nap.images.pushImage({ engine, image })));
+    expect(none).to.include({ code: Code.FAILED_PRECONDITION, reason: "REGISTRY_AUTH_REQUIRED" });
+    const wrong = { engine, image, registryCredentials: credentials("mistaken") };
+    const refused = await failure(all(nap.images.pushImage(wrong)));
+    expect(refused.reason).to.equal("REGISTRY_AUTH_REQUIRED");
+    expect(JSON.stringify([refused.message, refused.info])).not.to.include("mistaken");
+    const registryCredentials = credentials("secret");
+    const seen = await all(nap.images.pushImage({ engine, image, registryCredentials }));
+    const last = seen.at(-1)?.event;
+    if (last?.case !== "result") throw new Error("there is no result");
+    expect(last.value).to.deep.include({ image, changed: false });
+    const items = seen.flatMap(({ event }) => (event.case === "progress" ? event.value.items : []));
+    // The registry may have the layer from another repository, and then no bytes move.
+    expect(items.map(({ part }) => part).join(" ")).to.match(/\b[0-9a-f]{12}\b/);
+    await nap.images.removeImage({ engine, image });
+    const byDigest = `${repository}@${last.value.digest}`;
+    bench.cleanUp(() => nap.images.removeImage({ engine, image: byDigest, force: true }));
+    const pull = { engine, image: byDigest, registryCredentials };
+    const pulled = (await all(nap.images.pullImage(pull))).at(-1)?.event;
+    expect(pulled?.case === "result" && pulled.value.imageId).to.equal(last.value.imageId);
+    await bench.tidy();
+  });
+
+  it("says why it cannot push: no such image, no registry, a digest", async () => {
+    const { nap, bench } = open();
+    const engine = "docker";
+    const image = "127.0.0.1:9/nap/x:1";
+    const missing = await failure(all(nap.images.pushImage({ engine, image })));
+    expect(missing).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+    await nap.images.tagImage({ engine, image: bench.image, reference: image });
+    bench.cleanUp(() => nap.images.removeImage({ engine, image, force: true }));
+    const away = await failure(all(nap.images.pushImage({ engine, image })));
+    expect(away).to.include({ code: Code.UNAVAILABLE, reason: "REGISTRY_UNREACHABLE" });
+    const digest = `${image.slice(0, -2)}@sha256:${"0".repeat(64)}`;
+    const fixed = await failure(all(nap.images.pushImage({ engine, image: digest })));
+    expect(fixed).to.include({ reason: "FIELD_INVALID" });
+    expect(fixed.fields).to.deep.equal(["image"]);
+    await bench.tidy();
+  });
+
   it("wants credentials for a registry that does, and pulls with them", async () => {
     const { dockerd, nap } = open();
     const image = await push(dockerd, dockerd.authRegistry, {

@@ -12,6 +12,7 @@ import { containerWaits } from "./container_waits.js";
 import { containerMethods } from "./containers.js";
 import { EventFeed } from "./event_feed.js";
 import { execMethods } from "./exec.js";
+import { imageArchives } from "./image_archives.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
 import { lifecycleMethods } from "./lifecycle.js";
@@ -47,7 +48,7 @@ export function createDockerEngine(
     },
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),
-    images: { ...imageMethods(docker), ...imageTransfers(docker) },
+    images: { ...imageMethods(docker), ...imageTransfers(docker), ...imageArchives(docker) },
     system: systemMethods(docker, feed),
     connect: async (signal, fresh) => {
       const connection = await docker.connect(signal, fresh);

@@ -48,6 +48,8 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   // Otherwise said of the archive.
   [/no space left on device/, "ENGINE_ERROR"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
+  // A load of an archive that is a tar, and not of images.
+  [/docker-import-\d+\/\S+: no such file/, "ARCHIVE_INVALID"],
 ];
 
 /** Words that a registry's answer, or its silence, brings. */

@@ -7,10 +7,13 @@ import type {
   ImportImageRequest,
   PullImageRequest,
   PullImageResponse,
+  PushImageRequest,
+  PushImageResponse,
 } from "../../../gen/nap/v1/image_service_pb.js";
 import {
   ImportImageResponseSchema,
   PullImageResponseSchema,
+  PushImageResponseSchema,
   TransferResultSchema,
 } from "../../../gen/nap/v1/image_service_pb.js";
 import type { RegistryCredentials, TransferProgress } from "../../../gen/nap/v1/types_pb.js";
@@ -18,7 +21,7 @@ import { TransferProgressSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
 import { fieldError, unless } from "../../engine/error.js";
 import { importBytes, importOpen } from "../../engine/upload.js";
-import { DockerStatusError } from "./api.js";
+import { DockerStatusError, pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { dockerError, meaning } from "./errors.js";
 import { inspectImage } from "./images.js";
@@ -29,6 +32,7 @@ import { parseReference, referenceText } from "../../engine/reference.js";
 export function imageTransfers(docker: DockerConnection) {
   return {
     pullImage: (request, call) => pullImage(docker, request, call),
+    pushImage: (request, call) => pushImage(docker, request, call),
     importImage: (requests, call) => importImage(docker, requests, call),
   } satisfies Methods<typeof ImageService>;
 }
@@ -39,6 +43,8 @@ interface ProgressJson {
   readonly id?: string;
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
   readonly error?: string;
+  /** The last line of a push. */
+  readonly aux?: { readonly Digest?: string };
 }
 
 /** Pulls an image: progress, then the result. Fails as PullImage does. */
@@ -78,6 +84,48 @@ export async function* pullImage(
   const changed = imageIdNow !== before?.Id;
   const value = create(TransferResultSchema, { image, imageId: imageIdNow, digest, changed });
   yield create(PullImageResponseSchema, { event: { case: "result", value } });
+}
+
+async function* pushImage(
+  docker: DockerConnection,
+  request: PushImageRequest,
+  { signal }: Call,
+): AsyncGenerator<PushImageResponse> {
+  const { name, tag, separator } = parseReference(request.image);
+  if (separator === "@") {
+    const description = "is a digest, and a registry takes tags";
+    throw fieldError([{ field: "image", description, kind: "FIELD_INVALID" }]);
+  }
+  const image = `${name}:${tag}`;
+  // dockerd says in words alone, behind a status of 200, that it does not have the image.
+  const { Id: imageId } = await inspectImage(docker, image, signal);
+  const { registryCredentials: credentials } = request;
+  const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image", registry: true } as const;
+  const call = docker.api.stream(
+    {
+      method: "POST",
+      path: `/images/${pathPart(name)}/push`,
+      query: { tag },
+      // Without this header dockerd looks for credentials in the body, and refuses one without.
+      registryAuth: credentials === undefined ? {} : registryAuth(credentials),
+    },
+    signal,
+  );
+  const source = await meaning(call, image, operation);
+  let digest = "";
+  for await (const lines of lineBatches(docker.api.read(source, signal))) {
+    const reports = lines.map((line) => JSON.parse(line) as ProgressJson);
+    const failure = reports.find(({ error }) => error !== undefined)?.error;
+    if (failure !== undefined) {
+      throw dockerError(new DockerStatusError(500, failure), image, operation);
+    }
+    for (const { aux } of reports) digest = aux?.Digest ?? digest;
+    const items = reports.filter(({ aux }) => aux === undefined).map(progress);
+    if (items.length === 0) continue;
+    yield create(PushImageResponseSchema, { event: { case: "progress", value: { items } } });
+  }
+  const value = create(TransferResultSchema, { image, imageId, digest });
+  yield create(PushImageResponseSchema, { event: { case: "result", value } });
 }
 
 function progress({ status = "", id = "", progressDetail = {} }: ProgressJson): TransferProgress {
