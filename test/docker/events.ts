@@ -1,4 +1,5 @@
 /** What becomes of events, watches and waits when dockerd, its socket, nap or a client fails. */
+import { setMaxListeners } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
@@ -94,6 +95,7 @@ export function dockerEventCases(
     await withFar(dockerd, async (nap, forward) => {
       const clients = new AbortController();
       const { signal } = clients;
+      setMaxListeners(0, signal);
       const streams = Array.from({ length: 10 }, () => [
         nap.engines.streamEvents({ engine }, { signal }),
         nap.containers.watchContainers({ engine }, { signal }),
@@ -122,7 +124,12 @@ export function dockerEventCases(
       // Every event carries the labels: ten are a MiB.
       const Labels = { large: "x".repeat(100_000) };
       const one = bench.name("large");
-      const large = await docker.createContainer({ Image: image, name: one, Labels });
+      const large = await docker.createContainer({
+        Image: image,
+        name: one,
+        Cmd: ["true"],
+        Labels,
+      });
       const idle = nap.engines.streamEvents({ engine });
       const watch = nap.containers.watchContainers({ engine, filter: { ids: [large.id] } });
       let cursor = (await idle.next()).value?.cursor;

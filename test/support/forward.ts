@@ -18,7 +18,8 @@ export class Forward {
     this.#server = createServer((inward) => {
       const outward = connect(this.target);
       this.#open.set(inward, Buffer.alloc(0));
-      inward.once("data", (first) => this.#open.set(inward, first as Buffer));
+      // A connection may serve one request after another.
+      inward.on("data", (request) => this.#open.set(inward, request as Buffer));
       inward.on("close", () => this.#open.delete(inward));
       for (const [from, to] of [
         [inward, outward],
@@ -42,8 +43,8 @@ export class Forward {
     await closed;
   }
 
-  /** How many open connections began with a request like this. */
+  /** How many open connections have had a request like this last. */
   count(request: RegExp): number {
-    return [...this.#open.values()].filter((first) => request.test(first.toString())).length;
+    return [...this.#open.values()].filter((last) => request.test(last.toString())).length;
   }
 }
