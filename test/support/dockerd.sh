@@ -29,7 +29,13 @@ setpriv --pdeathsig KILL \
       while kill -0 $P 2>/dev/null; do wait $P; done
       # Whoever kills dockerd makes this file before, and has it started again by removing it.
       [ -e "$D/hold" ] || break
+      # Its containerd would else be there, or end, while the next dockerd takes it for its own.
+      read -r C <"$D/exec/containerd/containerd.pid"
+      kill -KILL "$C" 2>/dev/null
+      rm -f "$D/exec/containerd/containerd.pid"
+      : >"$D/held"
       while [ -e "$D/hold" ]; do sleep 0.05; done
+      rm "$D/held"
     done
   ' init "$D" "$G" </dev/null 3<&- 2>"$D/unshare.log" &
 U=$!
