@@ -19,7 +19,7 @@ export class Forward {
       const outward = connect(this.target);
       this.#open.set(inward, Buffer.alloc(0));
       // A connection may serve one request after another.
-      inward.on("data", (request) => this.#open.set(inward, request as Buffer));
+      inward.on("data", (request) => this.#open.set(inward, request));
       inward.on("close", () => this.#open.delete(inward));
       for (const [from, to] of [
         [inward, outward],
