@@ -33,7 +33,9 @@ setpriv --pdeathsig KILL \
       read -r C <"$D/exec/containerd/containerd.pid"
       kill -KILL "$C" 2>/dev/null
       rm -f "$D/exec/containerd/containerd.pid"
+      : >"$D/held"
       while [ -e "$D/hold" ]; do sleep 0.05; done
+      rm "$D/held"
     done
   ' init "$D" "$G" </dev/null 3<&- 2>"$D/unshare.log" &
 U=$!

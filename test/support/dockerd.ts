@@ -90,7 +90,8 @@ export async function startDockerd(): Promise<TestDockerd> {
       writeFileSync(hold, "");
       const pid = childNamed("dockerd", initPid);
       process.kill(pid, "SIGKILL");
-      while (existsSync(`/proc/${pid}/exe`)) await delay(10);
+      // Else the hold might be lifted before it was seen.
+      while (!existsSync(join(directory, "held"))) await delay(10);
     },
     again: async () => {
       rmSync(hold);
