@@ -7,8 +7,8 @@ sh scripts/build.sh >&2
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 root=$stage/root
-install -d "$root/opt/nap" "$root/usr/bin" "$root/run" "$root/etc" "$root/tmp"
-chmod 1777 "$root/tmp"
+install -d "$root/opt/nap" "$root/usr/bin" "$root/run" "$root/etc" "$root/tmp" "$root/var/tmp"
+chmod 1777 "$root/tmp" "$root/var/tmp"
 node=$(node -p process.execPath)
 cp "$node" "$root/usr/bin/node"
 # Each library where the dynamic linker looks for it; links are followed.

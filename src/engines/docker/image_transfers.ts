@@ -98,7 +98,7 @@ async function* pushImage(
   }
   const image = `${name}:${tag}`;
   // dockerd says in words alone, behind a status of 200, that it does not have the image.
-  const { Id: imageId } = await inspectImage(docker, image, signal);
+  const { Id: imageId } = await inspectImage(docker, request.image, signal);
   const { registryCredentials: credentials } = request;
   const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image", registry: true } as const;
   const call = docker.api.stream(
