@@ -26,7 +26,7 @@ const engines: readonly { title: string; engine: Engine; support: Support }[] = 
   {
     title: "Docker (API 1.41)",
     engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }),
-    support: dockerSupport("1.41", host),
+    support: dockerSupport("1.41", host, true),
   },
   {
     title: "runC",

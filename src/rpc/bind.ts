@@ -6,6 +6,7 @@
  * handed to the handler, and what it yields is encoded and written with backpressure. How many
  * messages there must be is the handler's to say.
  */
+import { setMaxListeners } from "node:events";
 import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type {
@@ -35,6 +36,11 @@ export class Calls {
   readonly #running = new Set<Promise<void>>();
   readonly #streams = new AbortController();
   readonly #others = new AbortController();
+
+  constructor() {
+    // Each call under way listens; Node would warn of a leak at the eleventh.
+    setMaxListeners(0, this.#streams.signal, this.#others.signal);
+  }
 
   /** Aborted when a call of this method must end since the server stops. */
   endOf({ methodKind }: DescMethod): AbortSignal {
@@ -100,6 +106,8 @@ async function serve(
 ): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
+  // A call that inspects many objects at once has as many waits that take its signal.
+  setMaxListeners(0, signal);
   call.once("cancelled", () => {
     abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
   });
@@ -118,17 +126,33 @@ async function serve(
   }
 }
 
+/**
+ * The requests as the client sends them; the next one is read when it is asked for. When the call is
+ * over, with whatever status, a reader that still waits for a request is told CALL_CANCELLED.
+ *
+ * Not `call.iterator()`: where a status is given while that waits, it destroys the stream, and a
+ * status that waits behind a message not yet written is never sent.
+ */
 async function* requestsOf(
   method: DescMethod,
   call: GrpcCall,
   signal: AbortSignal,
 ): AsyncGenerator<Message> {
-  // Leaving the loop must not destroy the stream, which still carries the responses.
-  const messages = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  let wake = (): void => undefined;
+  const onEvent = (): void => wake();
+  for (const event of ["readable", "end"]) call.on(event, onEvent);
+  signal.addEventListener("abort", onEvent, { once: true });
   try {
-    for await (const bytes of messages) yield decode(method, bytes);
+    for (;;) {
+      signal.throwIfAborted();
+      const bytes = call.read() as Buffer | null;
+      if (bytes !== null) yield decode(method, bytes);
+      else if (call.readableEnded) return;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
   } finally {
-    signal.throwIfAborted();
+    for (const event of ["readable", "end"]) call.off(event, onEvent);
+    signal.removeEventListener("abort", onEvent);
   }
 }
 

@@ -13,6 +13,7 @@ import type { Bench, Case } from "./bench.js";
 import { containerCases } from "./containers.js";
 import { eventCases } from "./events.js";
 import { execCases } from "./exec.js";
+import { interactiveCases } from "./interactive.js";
 import { imageCases } from "./images.js";
 import { logCases } from "./logs.js";
 import { networkCases } from "./networks.js";
@@ -28,6 +29,7 @@ const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["options", optionCases],
   ["logs", logCases],
   ["exec", execCases],
+  ["interactive", interactiveCases],
   ["events", eventCases],
   ["images", imageCases],
   ["volumes", volumeCases],

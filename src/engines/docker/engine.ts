@@ -2,10 +2,12 @@
 import type { Engine } from "../../engine/engine.js";
 import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
+import { attachMethods } from "./attach.js";
 import { containerFileMethods } from "./container_files.js";
 import { containerStreams } from "./container_streams.js";
 import { containerMethods } from "./containers.js";
 import { execMethods } from "./exec.js";
+import { execStreams } from "./exec_streams.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
 import { lifecycleMethods } from "./lifecycle.js";
@@ -27,6 +29,8 @@ export function createDockerEngine(target: DockerTarget): Engine {
       ...containerFileMethods(docker),
       ...processMethods(docker),
       ...execMethods(docker),
+      ...execStreams(docker),
+      ...attachMethods(docker),
     },
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),

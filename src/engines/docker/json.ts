@@ -287,6 +287,8 @@ export interface EventJson {
 }
 
 export interface ExecJson {
+  ContainerID: string;
+  ProcessConfig: { tty: boolean };
   Running: boolean;
   ExitCode: number | null;
   Pid: number;

@@ -37,10 +37,6 @@ const never: readonly [name: string, reason: Unsupported][] = [
     { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
   ],
   [
-    "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
-    { reason: "Docker cannot end a command once it runs; it goes on" },
-  ],
-  [
     "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
     { reason: "Docker gives user namespaces to all containers or to none, by its daemon" },
   ],
@@ -48,6 +44,13 @@ const never: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.NetworkSpec.ingress",
     { reason: "nap does not make Docker a swarm, which alone has such a network" },
   ],
+];
+
+/** What nap does itself with the command's process, where it runs beside dockerd as root. */
+const onOtherHosts = [
+  "nap.v1.ExecContainerRequest.signal",
+  "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
+  "nap.v1.ExecOpen.on_disconnect=DISCONNECT_ACTION_KILL",
 ];
 
 /** Fields by the version of the API that brought them. */
@@ -62,14 +65,23 @@ type HostFacts = Pick<
   "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit" | "SecurityOptions"
 >;
 
-/** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
-export function dockerSupport(apiVersion: string, info: HostFacts): Support {
+/**
+ * The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host,
+ * `ownHost` whether nap runs on it as root.
+ */
+export function dockerSupport(apiVersion: string, info: HostFacts, ownHost = false): Support {
   const table = new Map<string, Unsupported>(never);
   for (const name of unmapped) table.set(name, { reason: notYet });
   for (const [name, needed] of since) {
     if (minor(apiVersion) < minor(needed)) {
       table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
     }
+  }
+  for (const name of ownHost ? [] : onOtherHosts) {
+    table.set(name, {
+      reason: "Docker cannot signal a command; nap does where it runs on the engine's host as root",
+      alternative: "run nap on the engine's host",
+    });
   }
   if (info.CgroupVersion === "2") {
     const reason = "control groups of version 2 do not have it";
