@@ -7,6 +7,7 @@ import { dockerFloor, runcFloor } from "./conformance/floors.js";
 import { importMessages } from "./conformance/images.js";
 import { conformance, printTable } from "./conformance/suite.js";
 import { dockerCases } from "./docker/cases.js";
+import { interactiveDockerCases } from "./docker/interactive.js";
 import { runcCases } from "./runc/cases.js";
 import type { TestDockerd } from "./support/dockerd.js";
 import { startDockerd } from "./support/dockerd.js";
@@ -50,6 +51,10 @@ describe("engines", () => {
     new Bench(nap, engine, image, rootfs, dockerd.directory);
   conformance("docker", open("docker"), dockerFloor);
   conformance("runc", open("runc"), runcFloor);
-  describe("docker alone", () => dockerCases(() => ({ dockerd, nap, bench: open("docker")() })));
+  describe("docker alone", () => {
+    const dockerBench = () => ({ dockerd, nap, bench: open("docker")() });
+    dockerCases(dockerBench);
+    describe("interactive", () => interactiveDockerCases(dockerBench));
+  });
   describe("runc alone", () => runcCases(() => ({ dockerd, nap, bench: open("runc")() })));
 });

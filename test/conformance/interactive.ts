@@ -243,9 +243,9 @@ export const interactiveCases: readonly Case[] = [
     name: "loses no byte of a container that it was attached to before the start",
     run: async (bench) => {
       const script = "echo first; echo err >&2; exit 6";
-      const { container } = await bench.create({}, ["sh", "-c", script]).then(targetOf(bench));
-      const call = await Interaction.attach({ ...bench, container }, {}).begun();
-      await bench.nap.containers.startContainer({ engine: bench.engine, container });
+      const target = await created(bench, {}, ["sh", "-c", script]);
+      const call = await Interaction.attach(target, {}).begun();
+      await start(target);
       await call.ended();
       expect(call.stdout).to.equal("first\n");
       expect(call.stderr).to.equal("err\n");

@@ -18,7 +18,6 @@ import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
 import { importMessages } from "../conformance/images.js";
-import { interactiveDockerCases } from "./interactive.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
@@ -38,7 +37,6 @@ export interface DockerBench {
 export function dockerCases(open: () => DockerBench): void {
   describe("errors", () => errorCases(open));
   describe("streams", () => streamCases(open));
-  describe("interactive", () => interactiveDockerCases(open));
   describe("transports", () => transportCases(open));
   describe("registries", () => registryCases(open));
   describe("server", () => serverCases(open));
@@ -257,7 +255,7 @@ function streamCases(open: () => DockerBench): void {
  * As many connections dockerd has open on its socket. Linux lists its side of each, by the path, in
  * the network namespace of whoever connected.
  */
-export function connectionsTo({ socket }: TestDockerd, { pid }: TestNap): number {
+function connectionsTo({ socket }: TestDockerd, { pid }: TestNap): number {
   const connected = " 0001 03 ";
   const lines = readFileSync(`/proc/${pid}/net/unix`, "utf8").split("\n");
   return lines.filter((line) => line.endsWith(` ${socket}`) && line.includes(connected)).length;
