@@ -84,7 +84,10 @@ async function refusal({ nap, engine }: Bench, error: unknown): Promise<string |
     return error.message;
   }
   if (error.reason !== "FIELD_UNSUPPORTED_BY_ENGINE") return undefined;
-  const names = declared.unsupportedFields.map(({ name }) => name.split(".").at(-1));
+  const names = declared.unsupportedFields.map(({ name }) =>
+    // A value may be refused in one field alone: `nap.v1.Message.field=VALUE`.
+    name.split(".").at(-1)?.replace(/=.*$/, ""),
+  );
   for (const field of error.fields) {
     const last = field
       .replace(/\[[^\]]*\]$/, "")
