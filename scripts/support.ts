@@ -25,18 +25,19 @@ const host = {
   SecurityOptions: ["name=apparmor", "name=selinux", "name=seccomp,profile=default"],
 };
 
+const near = { files: true, processes: true };
 const spool = { directory: "/var/tmp", maxUploadBytes: 0 };
 
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
   {
     title: "Docker (API 1.41)",
     engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none, spool),
-    support: dockerSupport("1.41", host, true),
+    support: dockerSupport("1.41", host, near),
   },
   {
     title: "Docker (API 1.48)",
     engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none, spool),
-    support: dockerSupport("1.48", host, true),
+    support: dockerSupport("1.48", host, near),
   },
   {
     title: "runC",

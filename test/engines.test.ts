@@ -10,6 +10,7 @@ import { dockerArchiveCases } from "./docker/archives.js";
 import { dockerCases } from "./docker/cases.js";
 import { dockerEventCases } from "./docker/events.js";
 import { dockerStatsCases } from "./docker/stats.js";
+import { interactiveDockerCases } from "./docker/interactive.js";
 import { runcCases } from "./runc/cases.js";
 import type { TestDockerd } from "./support/dockerd.js";
 import { startDockerd } from "./support/dockerd.js";
@@ -55,7 +56,11 @@ describe("engines", () => {
     new Bench(nap, engine, image, rootfs, dockerd.directory);
   conformance("docker", open("docker"), dockerFloor);
   conformance("runc", open("runc"), runcFloor);
-  describe("docker alone", () => dockerCases(() => ({ dockerd, nap, bench: open("docker")() })));
+  describe("docker alone", () => {
+    const dockerBench = () => ({ dockerd, nap, bench: open("docker")() });
+    dockerCases(dockerBench);
+    describe("interactive", () => interactiveDockerCases(dockerBench));
+  });
   describe("docker's events", () => dockerEventCases(() => ({ dockerd, bench: open("docker")() })));
   describe("docker's stats", () =>
     dockerStatsCases(() => ({ dockerd, nap, bench: open("docker")() })));

@@ -179,21 +179,39 @@ async function serve(
   }
 }
 
+/**
+ * The requests as the client sends them; the next one is read when it is asked for. When the call is
+ * over, with whatever status, a reader that still waits for a request is told CALL_CANCELLED.
+ *
+ * Not `call.iterator()`: where a status is given while that waits, it destroys the stream, and a
+ * status that waits behind a message not yet written is never sent.
+ */
 async function* requestsOf(
   method: DescMethod,
   call: GrpcCall,
   record: OpenRecord,
   signal: AbortSignal,
 ): AsyncGenerator<Message> {
-  // Leaving the loop must not destroy the stream, which still carries the responses.
-  const messages = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  let wake = (): void => undefined;
+  const onEvent = (): void => wake();
+  for (const event of ["readable", "end"]) call.on(event, onEvent);
+  signal.addEventListener("abort", onEvent, { once: true });
   try {
-    for await (const bytes of messages) {
-      record.receivedBytes += bytes.length;
-      yield decode(method, bytes);
+    for (;;) {
+      signal.throwIfAborted();
+      const bytes = call.read() as Buffer | null;
+      if (bytes !== null) {
+        record.receivedBytes += bytes.length;
+        yield decode(method, bytes);
+      } else if (call.readableEnded) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
     }
   } finally {
-    signal.throwIfAborted();
+    for (const event of ["readable", "end"]) call.off(event, onEvent);
+    signal.removeEventListener("abort", onEvent);
   }
 }
 

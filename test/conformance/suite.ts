@@ -14,6 +14,7 @@ import type { Bench, Case } from "./bench.js";
 import { containerCases } from "./containers.js";
 import { eventCases } from "./events.js";
 import { execCases } from "./exec.js";
+import { interactiveCases } from "./interactive.js";
 import { imageCases } from "./images.js";
 import { logCases } from "./logs.js";
 import { networkCases } from "./networks.js";
@@ -32,6 +33,7 @@ const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["options", optionCases],
   ["logs", logCases],
   ["exec", execCases],
+  ["interactive", interactiveCases],
   ["events", eventCases],
   ["wait", waitCases],
   ["watch", watchCases],
@@ -90,7 +92,10 @@ async function refusal({ nap, engine }: Bench, error: unknown): Promise<string |
     return error.message;
   }
   if (error.reason !== "FIELD_UNSUPPORTED_BY_ENGINE") return undefined;
-  const names = declared.unsupportedFields.map(({ name }) => name.split(".").at(-1));
+  const names = declared.unsupportedFields.map(({ name }) =>
+    // A value may be refused in one field alone: `nap.v1.Message.field=VALUE`.
+    name.split(".").at(-1)?.replace(/=.*$/, ""),
+  );
   for (const field of error.fields) {
     const last = field
       .replace(/\[[^\]]*\]$/, "")

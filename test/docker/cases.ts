@@ -461,7 +461,7 @@ async function healthOf({ address }: TestNap, engine: string): Promise<string> {
 }
 
 /** A TCP port, or another socket, that leads to a socket. */
-async function forward(
+export async function forward(
   socket: string,
   at: number | string = 0,
 ): Promise<{ port: number; close: () => Promise<void> }> {

@@ -130,7 +130,7 @@ const specs: readonly [desc: DescMessage, write: (spec: Message, apiVersion: str
 
 for (const apiVersion of ["1.41", "1.48"]) {
   // As on another host: rooted paths have become host paths before they are converted.
-  const support = dockerSupport(apiVersion, host, false);
+  const support = dockerSupport(apiVersion, host, { files: false, processes: true });
   describe(`mapping to Docker API ${apiVersion}`, () => {
     for (const [desc, write] of specs) {
       const root = (spec: Message): ReflectMessage => reflect(desc, spec);
@@ -154,7 +154,7 @@ for (const apiVersion of ["1.41", "1.48"]) {
 describe("mapping to Docker", () => {
   it("is missing only what other engines have, on a host that lacks nothing", () => {
     const names = (version: string) =>
-      [...dockerSupport(version, host, true)].map(([name]) => name);
+      [...dockerSupport(version, host, { files: true, processes: true })].map(([name]) => name);
     const specOf = (name: string) => /^nap\.v1\.(?!Stream|Exec|Stop|Restart|Push|Save)/.test(name);
     expect(names("1.48").filter(specOf).toSorted()).to.deep.equal([
       "nap.v1.ContainerSpec.lxc_config",

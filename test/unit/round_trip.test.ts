@@ -136,7 +136,7 @@ const mend: Generation["mend"] = {
 describe("round trip through Docker", () => {
   for (const apiVersion of ["1.41", "1.48"]) {
     // As on another host: rooted paths have become host paths before they are converted.
-    const support = dockerSupport(apiVersion, host, false);
+    const support = dockerSupport(apiVersion, host, { files: false, processes: true });
     const generation = { support, values, mend };
 
     it(`loses nothing of any container's spec (API ${apiVersion})`, function () {

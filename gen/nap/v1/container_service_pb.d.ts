@@ -2620,7 +2620,8 @@ export declare type ExecContainerSyncRequest = Message<"nap.v1.ExecContainerSync
   exec?: ExecSpec | undefined;
 
   /**
-   * What the command reads from its standard input. Empty: nothing.
+   * What the command reads from its standard input. Empty: nothing. A terminal has no end of input; a
+   * program that reads one is told by the byte 4.
    *
    * @generated from field: bytes stdin = 4;
    */
@@ -2786,7 +2787,8 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
   exec?: ExecSpec | undefined;
 
   /**
-   * The first size of the terminal. Default: the engine's.
+   * The first size of the terminal. Default: the engine's. Docker gives it once the command runs, which
+   * may see another one in its first moments.
    *
    * @generated from field: nap.v1.TerminalSize terminal_size = 2;
    */
@@ -2800,7 +2802,9 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
   stdin: boolean;
 
   /**
-   * What becomes of the command when the call is cancelled. Default: DISCONNECT_ACTION_DETACH.
+   * What becomes of the command when the call ends before it: cancelled, failed or past its deadline.
+   * KILL ends what it has started, too. Default: DISCONNECT_ACTION_DETACH; a command with stdin then
+   * reads the end of its input.
    *
    * @generated from field: nap.v1.DisconnectAction on_disconnect = 4;
    */
@@ -2814,7 +2818,9 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
 export declare const ExecOpenSchema: GenMessage<ExecOpen>;
 
 /**
- * CloseStdin says that no more input follows.
+ * CloseStdin says that no more input follows. A terminal has no end of input: a program that reads one
+ * is told by the byte 4 in stdin. A container is told only with stdin_once; else its input stays open
+ * for others.
  *
  * @generated from message nap.v1.CloseStdin
  */
@@ -4084,7 +4090,10 @@ export declare const ContainerService: GenService<{
    * Runs a command in a running container with its input and output as streams.
    *
    * The first message has engine, container and open; then stdin, close_stdin, resize, signal.
-   * Closing stdin does not end the output. Fails as ExecContainerSync does.
+   * Closing stdin does not end the output. The end of the requests is the end of stdin too; the call
+   * goes on until the command has ended. What is sent after that has no effect. Fails as
+   * ExecContainerSync does, and with INVALID_ARGUMENT (FIELD_INVALID) for input without open.stdin or
+   * after close_stdin, and for a resize without a terminal.
    *
    * @generated from rpc nap.v1.ContainerService.ExecContainer
    */
@@ -4097,7 +4106,13 @@ export declare const ContainerService: GenService<{
    * Connects to the input and output of a container's first process.
    *
    * The first message has engine, container and open; then stdin, close_stdin, resize, signal. Attach
-   * before the start to miss nothing. Closing stdin does not end the output.
+   * before the start to miss nothing. Closing stdin does not end the output. The end of the requests is
+   * the end of stdin too; the call goes on until the container has exited.
+   *
+   * Fails with INVALID_ARGUMENT (FIELD_INVALID) for open.stdin without stdin_open, input without
+   * open.stdin or after close_stdin, and a resize without a terminal; with FAILED_PRECONDITION:
+   * CONTAINER_PAUSED, CONTAINER_NOT_RUNNING (resize or signal before the start), LOGS_NOT_READABLE
+   * (replay).
    *
    * @generated from rpc nap.v1.ContainerService.AttachContainer
    */

@@ -1,4 +1,5 @@
 /** The connection to one dockerd: reached, its API version negotiated, its abilities known. */
+import { hostname } from "node:os";
 import Docker from "dockerode";
 import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Connection } from "../../engine/engine.js";
@@ -29,6 +30,7 @@ export class DockerConnection {
   readonly #inFlight = new Map<string, Promise<unknown>>();
   #api: DockerApi;
   #connected: Connection | undefined;
+  #ownHost = false;
 
   constructor(
     config: DockerTarget,
@@ -53,6 +55,14 @@ export class DockerConnection {
   /** The version of the API that is spoken. */
   get apiVersion(): string {
     return this.#connected?.apiVersion ?? oldestApi;
+  }
+
+  /**
+   * Whether dockerd runs on nap's own host and nap is root there, so that nap reaches the processes of
+   * its containers. A socket alone may be mounted into a container or lead elsewhere.
+   */
+  get ownHost(): boolean {
+    return this.#ownHost;
   }
 
   /** Whether the version of the API that is spoken is not newer than this one. */
@@ -107,7 +117,9 @@ export class DockerConnection {
     const api = this.#newApi(`v${apiVersion}`);
     const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
     this.#api = api;
-    const support = dockerSupport(apiVersion, info, this.sameHost);
+    const files = this.sameHost;
+    this.#ownHost = files && info.Name === hostname() && process.geteuid?.() === 0;
+    const support = dockerSupport(apiVersion, info, { files, processes: this.#ownHost });
     return { version: version.Version, apiVersion, support };
   }
 

@@ -100,7 +100,7 @@ async function endReason(
 }
 
 /** A container, or undefined where it is gone. */
-async function inspectIfThere(
+export async function inspectIfThere(
   docker: DockerConnection,
   id: string,
 ): Promise<ContainerJson | undefined> {
@@ -108,7 +108,7 @@ async function inspectIfThere(
 }
 
 /** An exit that is being waited for. */
-interface ArmedWait {
+export interface ArmedWait {
   /** How the container exited, once it has. */
   status(): Promise<ExitStatus>;
   cancel(): void;
@@ -118,7 +118,7 @@ interface ArmedWait {
  * Begins to wait. dockerd sends the headers of the answer when it waits, so what happens after this
  * resolves is seen.
  */
-async function armWait(
+export async function armWait(
   docker: DockerConnection,
   id: string,
   condition: string,
@@ -239,7 +239,8 @@ function runEvent(event: RunEvent): RunContainerResponse {
   return create(RunContainerResponseSchema, { event });
 }
 
-async function kill(docker: DockerConnection, id: string): Promise<void> {
+/** Ends a container, if it has not ended by itself. */
+export async function kill(docker: DockerConnection, id: string): Promise<void> {
   try {
     await docker.api.json({ method: "POST", path: `/containers/${id}/kill` });
   } catch (error) {

@@ -5,6 +5,7 @@ import type { SpoolConfig } from "../../engine/spool.js";
 import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
 import { archiveMethods } from "./container_archives.js";
+import { attachMethods } from "./attach.js";
 import { containerFileMethods } from "./container_files.js";
 import { statsMethods } from "./container_stats.js";
 import { containerStreams } from "./container_streams.js";
@@ -13,6 +14,7 @@ import { containerMethods } from "./containers.js";
 import { EventFeed } from "./event_feed.js";
 import { execMethods } from "./exec.js";
 import { imageArchives } from "./image_archives.js";
+import { execStreams } from "./exec_streams.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
 import { lifecycleMethods } from "./lifecycle.js";
@@ -45,6 +47,8 @@ export function createDockerEngine(
       ...statsMethods(docker),
       ...processMethods(docker),
       ...execMethods(docker),
+      ...execStreams(docker),
+      ...attachMethods(docker),
     },
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),

@@ -333,6 +333,8 @@ export interface EventJson {
 }
 
 export interface ExecJson {
+  ContainerID: string;
+  ProcessConfig: { tty: boolean };
   Running: boolean;
   ExitCode: number | null;
   Pid: number;

@@ -15,6 +15,7 @@ import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { inspectContainer, named } from "./containers.js";
 import { meaning } from "./errors.js";
+import type { ExecJson } from "./json.js";
 
 /** The columns that dockerd asks the host's ps for; the last one may have blanks. */
 const columns = ["pid", "ppid", "uid", "rss", "cputimes", "args"];
@@ -39,14 +40,25 @@ export function processMethods(docker: DockerConnection) {
         const message = `${container} has no terminal`;
         throw new NapError("TERMINAL_NOT_FOUND", message, { resource: container });
       }
+      if (execId !== "") await findTerminal(docker, Id, execId);
       const query = { h: size?.rows, w: size?.columns };
       const of = execId === "" ? `/containers/${Id}` : `/exec/${pathPart(execId)}`;
       const call = docker.api.json({ method: "POST", path: `${of}/resize`, query });
-      const kinds = { ...running.kinds, ...(execId !== "" && { 404: "EXEC_NOT_FOUND" as const }) };
-      await meaning(call, execId || container, { kinds, field: "size" });
+      await meaning(call, execId || container, { ...running, field: "size" });
       return create(ResizeContainerTerminalResponseSchema);
     },
   } satisfies Methods<typeof ContainerService>;
+}
+
+/** Fails where a command is not there, is not this container's, or has no terminal. */
+async function findTerminal(docker: DockerConnection, id: string, execId: string): Promise<void> {
+  const call = docker.api.json<ExecJson>({ path: `/exec/${pathPart(execId)}/json` });
+  const { body } = await meaning(call, execId, { kinds: { 404: "EXEC_NOT_FOUND" } });
+  const foreign = body.ContainerID !== id;
+  if (!foreign && body.ProcessConfig.tty) return;
+  const message = foreign ? `${id} has no command ${execId}` : `${execId} has no terminal`;
+  const kind = foreign ? "EXEC_NOT_FOUND" : "TERMINAL_NOT_FOUND";
+  throw new NapError(kind, message, { resource: execId });
 }
 
 function processFromPs([pid, parent, uid, rss, seconds, command = ""]: string[]): ContainerProcess {

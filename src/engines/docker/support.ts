@@ -20,10 +20,6 @@ const never: readonly [name: string, reason: Unsupported][] = [
     { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
   ],
   [
-    "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
-    { reason: "Docker cannot end a command once it runs; it goes on" },
-  ],
-  [
     "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
     { reason: "Docker gives user namespaces to all containers or to none, by its daemon" },
   ],
@@ -44,6 +40,13 @@ const never: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
     { reason: "Docker's runtime ignores limits of TCP buffers" },
   ],
+];
+
+/** What nap does itself with the command's process, where it runs beside dockerd as root. */
+const onOtherHosts = [
+  "nap.v1.ExecContainerRequest.signal",
+  "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
+  "nap.v1.ExecOpen.on_disconnect=DISCONNECT_ACTION_KILL",
 ];
 
 /** Fields and values by the version of the API that brought them: an older one drops them unseen. */
@@ -89,21 +92,32 @@ const blockIo: readonly [words: RegExp, field: string][] = [
   [/^WARNING: No (io\.max \(wiops\)|blkio throttle\.write_iops)/, "writes_per_second"],
 ];
 
-/**
- * The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host,
- * and `sameHost` whether that is nap's own.
- */
-export function dockerSupport(apiVersion: string, info: HostFacts, sameHost: boolean): Support {
+/** What of an engine's host nap sees itself. */
+export interface Nearness {
+  /** The engine's file system is nap's own: it is reached by a socket of this host. */
+  readonly files: boolean;
+  /** The engine's processes are in nap's sight, and nap is root among them. */
+  readonly processes: boolean;
+}
+
+/** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
+export function dockerSupport(apiVersion: string, info: HostFacts, near: Nearness): Support {
   const table = new Map<string, Unsupported>(never);
   for (const name of unmapped) table.set(name, { reason: notYet });
   for (const [name, needed] of since) {
     if (isAtLeast(apiVersion, needed)) continue;
     table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
   }
-  if (!sameHost) {
+  if (!near.files) {
     table.set("nap.v1.BindMount.rooted", {
       reason: "nap reaches this engine by TCP, and can check the paths of its own host alone",
       alternative: "run a nap on the engine's host, which reaches it by its unix socket",
+    });
+  }
+  for (const name of near.processes ? [] : onOtherHosts) {
+    table.set(name, {
+      reason: "Docker cannot signal a command; nap does where it runs on the engine's host as root",
+      alternative: "run nap on the engine's host",
     });
   }
   for (const [name, reason] of [...cgroupGaps(info), ...confinementGaps(info)]) {
