@@ -20,7 +20,7 @@ import { logCases } from "./logs.js";
 import { networkCases } from "./networks.js";
 import { optionCases } from "./options/all.js";
 import type { Row } from "./options/rows.js";
-import { lifecycleRow } from "./options/rows.js";
+import { lifecycleRowsOf } from "./options/rows.js";
 import { runCases } from "./run.js";
 import { statsCases } from "./stats.js";
 import { verbCases } from "./verbs.js";
@@ -52,7 +52,7 @@ export const allCases: readonly string[] = groups.flatMap(([title, cases]) =>
 
 /** The rows of the option table that the cases prove. */
 export const provenRows: ReadonlySet<Row> = new Set(
-  groups.flatMap(([title, cases]) => cases.flatMap((one) => rowOf(title, one) ?? [])),
+  groups.flatMap(([title, cases]) => cases.flatMap((one) => rowsOf(title, one))),
 );
 
 /** How a case ended, and what it saw. */
@@ -70,36 +70,38 @@ export function conformance(engine: string, open: () => Bench, floor: Floor): vo
       describe(title, () => {
         for (const one of cases) {
           const { name, run, unobservable } = one;
-          const row = rowOf(title, one);
           // `npm run test:options` selects by this mark.
-          it(row === undefined ? name : `${name} [option]`, async function (this: Context) {
-            const bench = open();
-            const key = `${title}: ${name}`;
-            const reason = unobservable?.();
-            if (reason !== undefined) {
-              outcomes.set(key, { word: "skipped", told: reason });
-              this.skip();
-            }
-            outcomes.set(key, { word: "failed", told: "" });
-            try {
-              await run(bench);
-              outcomes.set(key, { word: "works", told: bench.seen });
-            } catch (error) {
-              const refused = await refusal(bench, error);
-              if (refused === undefined || !mayRefuse(floor, key, refused)) throw error;
-              outcomes.set(key, { word: "refused", told: refused.join(", ") });
-            } finally {
-              await bench.tidy();
-            }
-          });
+          it(
+            rowsOf(title, one).length === 0 ? name : `${name} [option]`,
+            async function (this: Context) {
+              const bench = open();
+              const key = `${title}: ${name}`;
+              const reason = unobservable?.();
+              if (reason !== undefined) {
+                outcomes.set(key, { word: "skipped", told: reason });
+                this.skip();
+              }
+              outcomes.set(key, { word: "failed", told: "" });
+              try {
+                await run(bench);
+                outcomes.set(key, { word: "works", told: bench.seen });
+              } catch (error) {
+                const refused = await refusal(bench, error);
+                if (refused === undefined || !mayRefuse(floor, key, refused)) throw error;
+                outcomes.set(key, { word: "refused", told: refused.join(", ") });
+              } finally {
+                await bench.tidy();
+              }
+            },
+          );
         }
       });
     }
   });
 }
 
-function rowOf(title: string, { name, row }: Case): Row | undefined {
-  return row ?? lifecycleRow(`${title}: ${name}`);
+function rowsOf(title: string, { name, row }: Case): Row[] {
+  return row === undefined ? lifecycleRowsOf(`${title}: ${name}`) : [row];
 }
 
 /** Whether the floor lets an engine refuse a case, with these fields. */
@@ -167,13 +169,15 @@ function printOptions(engine: string, outcomes: ReadonlyMap<string, Outcome>): v
       const { word, told } = outcome;
       const effect = word === "works" ? told || word : `${word}${told && `: ${told}`}`;
       const pass = { works: "yes", refused: "yes", skipped: "-", failed: "NO" }[word];
-      return [[row, one.form ?? one.name, effect.trim().replace(/\s+/g, " ").slice(0, 70), pass]];
+      return [[row, one.form ?? one.name, effect.trim().replace(/\s+/g, " ").slice(0, 80), pass]];
     }),
   );
   if (lines.length === 0) return;
   console.log(`\n  options on ${engine}\n`);
   const head = ["option", "form", "effect observed", "pass"];
-  const widths = [26, 62, 70, 4];
+  const widths = head.map((_, n) =>
+    Math.max(...[head, ...lines].map((line) => line[n]?.length ?? 0)),
+  );
   for (const line of [head, ...lines]) {
     console.log(
       `  ${line

@@ -152,7 +152,7 @@ export const rows: readonly Row[] = [
   ...lifecycleRows,
 ];
 
-/** The row that a case of another group proves too, by its name with the group's. */
-export function lifecycleRow(name: string): Row | undefined {
-  return lifecycle.find(([, pattern]) => pattern.test(name))?.[0];
+/** The rows that a case of another group proves too, by its name with the group's. */
+export function lifecycleRowsOf(name: string): Row[] {
+  return lifecycle.filter(([, pattern]) => pattern.test(name)).map(([row]) => row);
 }

@@ -39,7 +39,7 @@ async function sharesContainer(bench: Bench, kind: "pid" | "ipc"): Promise<strin
   const theirs = await bench.exec(other.id, namespace(kind));
   for (const value of [other.id, other.name]) {
     const namespaces = { [kind]: { mode: { case: "container" as const, value } } };
-    const { stdout } = await bench.run({ namespaces } as object, namespace(kind));
+    const { stdout } = await bench.run({ namespaces }, namespace(kind));
     expect(stdout.trim()).to.equal(theirs);
   }
   return theirs;

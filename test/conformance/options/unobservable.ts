@@ -60,6 +60,7 @@ export const unobservable: Readonly<Record<string, Probe>> = {
   "blkio_weight: of the container": weighted,
   "blkio_weight: of one device": weighted,
   "cpu_rt_runtime: a share of each period": realtime,
+  "gives IPv6 addresses, over which containers reach each other": file("/proc/net/if_inet6"),
   "cpuset_cpus: another than the first": () =>
     cpus().length > 1 ? undefined : "this machine has one processor",
 };
