@@ -210,6 +210,7 @@ export const networkCases: readonly Case[] = [
     name: "internal: has no way to what is beyond the host",
     row: "network create",
     run: async (bench) => {
+      const open = await bench.network();
       const none = { mode: { case: "none" as const, value: {} } };
       const serve = ["nc", "-ll", "-p", "7020", "-e", "echo", "from beyond"];
       const { pid } = await bench.start({ network: none }, serve);
@@ -217,10 +218,12 @@ export const networkCases: readonly Case[] = [
       bench.cleanUp(() => bench.onHost("ip link del nap-beyond"));
       const script =
         "for n in $(seq 50); do timeout 2 nc 10.213.13.2 7020 && exit; sleep 0.2; done";
-      const open = await bench.network();
       expect((await bench.run(on({ network: open }), script)).stdout).to.equal("from beyond\n");
       const internal = await bench.network({ internal: true });
-      const kept = await bench.run(on({ network: internal }), "timeout 3 nc 10.213.13.2 7020");
+      const kept = await bench.run(
+        on({ network: internal }),
+        "timeout 3 nc 10.213.13.2 7020; exit $?",
+      );
       expect(kept.stdout).to.equal("");
       expect(kept.exit?.code).not.to.equal(0);
       bench.seen = "reached from another network, and not from this one";
