@@ -53,7 +53,7 @@ describe("engines", () => {
   });
 
   const open = (engine: string) => (): Bench =>
-    new Bench(nap, engine, image, rootfs, dockerd.directory);
+    new Bench(nap, engine, image, rootfs, dockerd.directory, dockerd);
   conformance("docker", open("docker"), dockerFloor);
   conformance("runc", open("runc"), runcFloor);
   describe("docker alone", () => {

@@ -1,4 +1,6 @@
 /** What a conformance case gets, and how cases are told. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Container, RunContainerResponse } from "../../gen/nap/v1/container_service_pb.js";
 import type { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
@@ -6,7 +8,9 @@ import type { ExitStatus } from "../../gen/nap/v1/types_pb.js";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
 import type { RpcError } from "../support/client.js";
 import { failure as failureOf } from "../support/client.js";
+import type { TestDockerd } from "../support/dockerd.js";
 import type { Clients } from "../support/nap.js";
+import type { Row } from "./options/rows.js";
 
 export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "image">;
 
@@ -16,7 +20,13 @@ export interface Case {
   readonly run: (bench: Bench) => Promise<void>;
   /** Why this machine cannot show it, by a probe at run time. Undefined: it can. */
   readonly unobservable?: () => string | undefined;
+  /** The row of the option table that it proves, and the form there. */
+  readonly row?: Row;
+  readonly form?: string;
 }
+
+/** What is around the engine. */
+export type Host = Pick<TestDockerd, "initPid" | "registry">;
 
 /** What came out of a container that has ended. */
 export interface Ended {
@@ -30,6 +40,8 @@ export interface Ended {
 export class Bench {
   #made: (() => Promise<unknown>)[] = [];
   static #count = 0;
+  /** What a case has seen, in a few words. */
+  seen = "";
 
   constructor(
     readonly nap: Clients,
@@ -40,7 +52,34 @@ export class Bench {
     readonly rootfs: Buffer,
     /** A directory that the engine's host and this process both see under this path. */
     readonly hostDirectory: string,
+    /** What is around the engine; cases that need it fail without. */
+    readonly host?: Host,
   ) {}
+
+  /** Runs a shell script on the engine's host, beside all containers, and gives what it prints. */
+  async onHost(script: string, ...args: string[]): Promise<string> {
+    if (this.host === undefined) throw new Error("this bench has no host");
+    const enter = ["-t", String(this.host.initPid), "-a", "sh", "-c", script, "sh", ...args];
+    return (await promisify(execFile)("nsenter", enter)).stdout.trimEnd();
+  }
+
+  /** Creates a network that is removed when the case is over. */
+  async network(spec: object = {}): Promise<string> {
+    const { nap, engine } = this;
+    const name = this.name("network");
+    await nap.networks.createNetwork({ engine, name, spec });
+    this.cleanUp(() => nap.networks.removeNetwork({ engine, network: name }));
+    return name;
+  }
+
+  /** Creates a volume that is removed when the case is over. */
+  async volume(spec: object = {}): Promise<string> {
+    const { nap, engine } = this;
+    const name = this.name("volume");
+    await nap.volumes.createVolume({ engine, name, spec });
+    this.cleanUp(() => nap.volumes.removeVolume({ engine, volume: name, force: true }));
+    return name;
+  }
 
   /** A name that nothing else has. */
   name(what: string): string {

@@ -2,14 +2,34 @@
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import type { Bench, Case } from "./bench.js";
+import type { Case } from "./bench.js";
 import { failure } from "./bench.js";
+import { unobservable } from "./options/unobservable.js";
+
+/** Attaches a container to networks. */
+const on = (...items: { network: string; endpoint?: object }[]) => ({
+  network: { mode: { case: "attachments" as const, value: { items } } },
+});
+/** Puts a process's network, which has nothing, at 10.213.13.2 behind the host. */
+const beyond = `
+  set -e
+  ip link add nap-beyond type veth peer name nap-far
+  ip link set nap-far netns "$1"
+  ip addr add 10.213.13.1/24 dev nap-beyond
+  ip link set nap-beyond up
+  for args in "addr add 10.213.13.2/24 dev nap-far" "link set nap-far up" \\
+    "route add default via 10.213.13.1"; do
+    nsenter -t "$1" -n ip $args
+  done`;
+const ipv6 = "gives IPv6 addresses, over which containers reach each other";
+const noIpv6 = unobservable[ipv6];
 
 export const networkCases: readonly Case[] = [
   {
     name: "lets containers on one network reach each other by name and alias, and no others",
+    row: "network reach",
     run: async (bench) => {
-      const [one, other] = [await networkFor(bench), await networkFor(bench)];
+      const [one, other] = [await bench.network(), await bench.network()];
       const alias = bench.name("alias");
       const on = (network: string, aliases: string[] = []) => ({
         network: {
@@ -34,11 +54,12 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "attaches a container to two networks from its start, at a fixed address",
+    row: "network connect",
     run: async (bench) => {
       const subnet = "10.213.7.0/24";
       const addressManagement = { pools: [{ subnet, gateway: "10.213.7.1" }] };
-      const one = await networkFor(bench, { addressManagement });
-      const two = await networkFor(bench);
+      const one = await bench.network({ addressManagement });
+      const two = await bench.network();
       const items = [
         { network: one, endpoint: { ipv4Address: "10.213.7.77" } },
         { network: two, endpoint: {} },
@@ -52,10 +73,11 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "refuses a second network under a name, and an overlapping subnet",
+    row: "network create",
     run: async (bench) => {
       const { nap, engine } = bench;
       const spec = { addressManagement: { pools: [{ subnet: "10.213.9.0/24" }] } };
-      const name = await networkFor(bench, spec);
+      const name = await bench.network(spec);
       const taken = await failure(nap.networks.createNetwork({ engine, name }));
       expect(taken).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
       const overlap = await failure(
@@ -66,9 +88,10 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "refuses to remove a network in use and names its users, and one of the engine's own",
+    row: "network remove",
     run: async (bench) => {
       const { nap, engine } = bench;
-      const network = await networkFor(bench);
+      const network = await bench.network();
       const mode = { case: "attachments" as const, value: { items: [{ network }] } };
       const { name } = await bench.start({ network: { mode } });
       const error = await failure(nap.networks.removeNetwork({ engine, network }));
@@ -80,10 +103,11 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "lists networks by label, gets one with its containers, and removes it",
+    row: "network list and inspect",
     run: async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
-      const network = await networkFor(bench, { labels: { mark }, internal: true });
+      const network = await bench.network({ labels: { mark }, internal: true });
       const filter = { labels: [{ key: "mark", value: mark }] };
       const { networks } = await nap.networks.listNetworks({ engine, filter });
       expect(networks.map(({ name }) => name)).to.deep.equal([network]);
@@ -100,10 +124,11 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "connects and disconnects a running container, with alias and address",
+    row: "network connect",
     run: async (bench) => {
       const { nap, engine } = bench;
       const addressManagement = { pools: [{ subnet: "10.213.8.0/24" }] };
-      const network = await networkFor(bench, { addressManagement });
+      const network = await bench.network({ addressManagement });
       const { id: container } = await bench.start({});
       const alias = bench.name("alias");
       const endpoint = { aliases: [alias], ipv4Address: "10.213.8.88" };
@@ -125,10 +150,11 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "lists networks page by page, by id, driver and origin, and whole ones in the full view",
+    row: "network list and inspect",
     run: async (bench) => {
       const { nap, engine } = bench;
       const labels = { mark: bench.name("mark") };
-      const made = [await networkFor(bench, { labels }), await networkFor(bench, { labels })];
+      const made = [await bench.network({ labels }), await bench.network({ labels })];
       const filter = { labels: [{ key: "mark", value: labels.mark }] };
       const first = await nap.networks.listNetworks({ engine, filter, pageSize: 1 });
       const { nextPageToken: pageToken } = first;
@@ -158,13 +184,11 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "prunes the networks that are selected and unused",
+    row: "network prune",
     run: async (bench) => {
       const { nap, engine } = bench;
       const labels = { mark: bench.name("mark") };
-      const [used, unused] = [
-        await networkFor(bench, { labels }),
-        await networkFor(bench, { labels }),
-      ];
+      const [used, unused] = [await bench.network({ labels }), await bench.network({ labels })];
       const mode = { case: "attachments" as const, value: { items: [{ network: used }] } };
       await bench.start({ network: { mode } });
       const filter = [{ key: "mark", value: labels.mark }];
@@ -174,6 +198,7 @@ export const networkCases: readonly Case[] = [
   },
   {
     name: "refuses a container on a network that is not there, when it is created",
+    row: "network connect",
     run: async ({ nap, engine, image }) => {
       const mode = { case: "attachments" as const, value: { items: [{ network: "no-such" }] } };
       const spec = { image, network: { mode } };
@@ -181,12 +206,126 @@ export const networkCases: readonly Case[] = [
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
     },
   },
+  {
+    name: "internal: has no way to what is beyond the host",
+    row: "network create",
+    run: async (bench) => {
+      const open = await bench.network();
+      const none = { mode: { case: "none" as const, value: {} } };
+      const serve = ["nc", "-ll", "-p", "7020", "-e", "echo", "from beyond"];
+      const { pid } = await bench.start({ network: none }, serve);
+      await bench.onHost(beyond, String(pid));
+      bench.cleanUp(() => bench.onHost("ip link del nap-beyond"));
+      const script =
+        "for n in $(seq 50); do timeout 2 nc 10.213.13.2 7020 && exit; sleep 0.2; done";
+      expect((await bench.run(on({ network: open }), script)).stdout).to.equal("from beyond\n");
+      const internal = await bench.network({ internal: true });
+      const kept = await bench.run(
+        on({ network: internal }),
+        "timeout 3 nc 10.213.13.2 7020; exit $?",
+      );
+      expect(kept.stdout).to.equal("");
+      expect(kept.exit?.code).not.to.equal(0);
+      bench.seen = "reached from another network, and not from this one";
+    },
+  },
+  {
+    name: "driver options: the interface has the MTU that was asked for",
+    row: "network create",
+    run: async (bench) => {
+      const network = await bench.network({
+        driverOptions: { "com.docker.network.driver.mtu": "1400" },
+      });
+      const { stdout } = await bench.run(on({ network }), "cat /sys/class/net/eth0/mtu");
+      expect(stdout).to.equal("1400\n");
+      bench.seen = stdout;
+    },
+  },
+  {
+    name: "gives addresses out of the range, but those that are taken, and the gateway asked for",
+    row: "network create",
+    run: async (bench) => {
+      const pool = {
+        subnet: "10.213.10.0/24",
+        ipRange: "10.213.10.128/30",
+        gateway: "10.213.10.254",
+        auxiliaryAddresses: { router: "10.213.10.129" },
+      };
+      const network = await bench.network({ addressManagement: { pools: [pool] } });
+      const addresses: string[] = [];
+      for (let n = 0; n < 3; n++) {
+        const { id } = await bench.start(on({ network }));
+        addresses.push(await bench.exec(id, "ip -4 -o addr show eth0 | awk '{print $4}'"));
+        expect(await bench.exec(id, "ip route | awk '/^default/ {print $3}'")).to.equal(
+          pool.gateway,
+        );
+      }
+      const free = [128, 130, 131].map((last) => `10.213.10.${last}/24`);
+      expect(addresses).to.have.members(free);
+      bench.seen = addresses.join(", ");
+    },
+  },
+  {
+    name: ipv6,
+    row: "network create",
+    ...(noIpv6 && { unobservable: noIpv6 }),
+    run: async (bench) => {
+      const pools = [{ subnet: "10.213.11.0/24" }, { subnet: "fd00:213::/64" }];
+      const network = await bench.network({ enableIpv6: true, addressManagement: { pools } });
+      const ipv6Address = "fd00:213::77";
+      const { id } = await bench.start(on({ network, endpoint: { ipv6Address } }));
+      expect(await bench.exec(id, "ip -6 addr show eth0")).to.include(`${ipv6Address}/64`);
+      const script = `for n in $(seq 20); do ping6 -c 1 -W 2 ${ipv6Address} && exit; sleep 0.2; done`;
+      const { stdout } = await bench.run(on({ network }), script);
+      expect(stdout).to.include("1 packets received");
+      bench.seen = `${ipv6Address} answers`;
+    },
+  },
+  {
+    name: "attachable and labels come back, and a driver that is not there is refused",
+    row: "network create",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const labels = { a: "b=c", empty: "" };
+      const network = await bench.network({ attachable: true, labels });
+      const found = await nap.networks.getNetwork({ engine, network });
+      expect(found.network?.spec).to.deep.include({ attachable: true, labels });
+      const spec = { driver: "no-such" };
+      const name = bench.name("network");
+      const error = await failure(nap.networks.createNetwork({ engine, name, spec }));
+      expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_DRIVER_NOT_FOUND" });
+      bench.seen = error.reason;
+    },
+  },
+  {
+    name: "connects with links: the alias resolves to the other container",
+    row: "network connect",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const network = await bench.network();
+      const other = await bench.start(on({ network }));
+      const { id: container } = await bench.start({});
+      const endpoint = { links: [{ container: other.name, alias: "linked" }] };
+      await nap.networks.connectContainer({ engine, container, network, endpoint });
+      const found = await bench.exec(container, "nslookup linked");
+      expect(found).to.include(other.endpoints[0]?.ipv4Address);
+      bench.seen = `linked is ${other.endpoints[0]?.ipv4Address}`;
+    },
+  },
+  {
+    name: "disconnects by force, and the interface is gone",
+    row: "network disconnect",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const network = await bench.network();
+      const { id: container } = await bench.start(on({ network }));
+      expect(await bench.exec(container, "ls /sys/class/net")).to.equal("eth0\nlo");
+      const request = { engine, container, network, force: true };
+      expect((await nap.networks.disconnectContainer(request)).changed).to.equal(true);
+      expect(await bench.exec(container, "ls /sys/class/net")).to.equal("lo");
+      const found = await nap.networks.getNetwork({ engine, network });
+      expect(found.network?.endpoints).to.deep.equal([]);
+      bench.seen = "only lo is left";
+    },
+  },
 ];
-
-async function networkFor(bench: Bench, spec: object = {}): Promise<string> {
-  const { nap, engine } = bench;
-  const name = bench.name("network");
-  await nap.networks.createNetwork({ engine, name, spec });
-  bench.cleanUp(() => nap.networks.removeNetwork({ engine, network: name }));
-  return name;
-}

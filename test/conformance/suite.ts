@@ -11,6 +11,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { RpcError } from "../support/client.js";
 import { archiveCases } from "./archives.js";
 import type { Bench, Case } from "./bench.js";
+import type { Floor } from "./floors.js";
 import { containerCases } from "./containers.js";
 import { eventCases } from "./events.js";
 import { execCases } from "./exec.js";
@@ -18,7 +19,9 @@ import { interactiveCases } from "./interactive.js";
 import { imageCases } from "./images.js";
 import { logCases } from "./logs.js";
 import { networkCases } from "./networks.js";
-import { optionCases } from "./options.js";
+import { optionCases } from "./options/all.js";
+import type { Row } from "./options/rows.js";
+import { lifecycleRowsOf } from "./options/rows.js";
 import { runCases } from "./run.js";
 import { statsCases } from "./stats.js";
 import { verbCases } from "./verbs.js";
@@ -49,47 +52,74 @@ export const allCases: readonly string[] = groups.flatMap(([title, cases]) =>
   cases.map(({ name }) => `${title}: ${name}`),
 );
 
+/** The rows of the option table that the cases prove. */
+export const provenRows: ReadonlySet<Row> = new Set(
+  groups.flatMap(([title, cases]) => cases.flatMap((one) => rowsOf(title, one))),
+);
+
+/** How a case ended, and what it saw. */
+interface Outcome {
+  readonly word: "works" | "refused" | "skipped" | "failed";
+  readonly told: string;
+}
+
 /** Declares the suite for one engine. `open` gives the bench when the tests run. */
-export function conformance(engine: string, open: () => Bench, floor: ReadonlySet<string>): void {
-  const outcomes = new Map<string, string>();
+export function conformance(engine: string, open: () => Bench, floor: Floor): void {
+  const outcomes = new Map<string, Outcome>();
   tables.set(engine, outcomes);
   describe(`conformance: ${engine}`, () => {
     for (const [title, cases] of groups) {
       describe(title, () => {
-        for (const { name, run, unobservable } of cases) {
-          it(name, async function (this: Context) {
-            const bench = open();
-            const key = `${title}: ${name}`;
-            const reason = unobservable?.();
-            if (reason !== undefined) {
-              outcomes.set(key, `skipped: ${reason}`);
-              this.skip();
-            }
-            outcomes.set(key, "failed");
-            try {
-              await run(bench);
-              outcomes.set(key, "works");
-            } catch (error) {
-              const refused = await refusal(bench, error);
-              if (refused === undefined || floor.has(key)) throw error;
-              outcomes.set(key, `refused: ${refused}`);
-            } finally {
-              await bench.tidy();
-            }
-          });
+        for (const one of cases) {
+          const { name, run, unobservable } = one;
+          // `npm run test:options` selects by this mark.
+          it(
+            rowsOf(title, one).length === 0 ? name : `${name} [option]`,
+            async function (this: Context) {
+              const bench = open();
+              const key = `${title}: ${name}`;
+              const reason = unobservable?.();
+              if (reason !== undefined) {
+                outcomes.set(key, { word: "skipped", told: reason });
+                this.skip();
+              }
+              outcomes.set(key, { word: "failed", told: "" });
+              try {
+                await run(bench);
+                outcomes.set(key, { word: "works", told: bench.seen });
+              } catch (error) {
+                const refused = await refusal(bench, error);
+                if (refused === undefined || !mayRefuse(floor, key, refused)) throw error;
+                outcomes.set(key, { word: "refused", told: refused.join(", ") });
+              } finally {
+                await bench.tidy();
+              }
+            },
+          );
         }
       });
     }
   });
 }
 
-/** What an engine refused, if it has declared that. */
-async function refusal({ nap, engine }: Bench, error: unknown): Promise<string | undefined> {
+function rowsOf(title: string, { name, row }: Case): Row[] {
+  return row === undefined ? lifecycleRowsOf(`${title}: ${name}`) : [row];
+}
+
+/** Whether the floor lets an engine refuse a case, with these fields. */
+function mayRefuse(floor: Floor, key: string, fields: readonly string[]): boolean {
+  const allowed = floor.exceptions.get(key);
+  if (allowed === undefined) return !floor.cases.has(key);
+  return fields.length > 0 && fields.every((field) => allowed.includes(field));
+}
+
+/** The fields, or the method, that an engine refused and has declared. */
+async function refusal({ nap, engine }: Bench, error: unknown): Promise<string[] | undefined> {
   if (!(error instanceof RpcError)) return undefined;
   const declared = await nap.engines.getEngineCapabilities({ engine });
   if (error.reason === "METHOD_UNSUPPORTED_BY_ENGINE") {
     expect(error.code).to.equal(Code.UNIMPLEMENTED);
-    return error.message;
+    return [error.message];
   }
   if (error.reason !== "FIELD_UNSUPPORTED_BY_ENGINE") return undefined;
   const names = declared.unsupportedFields.map(({ name }) =>
@@ -101,25 +131,64 @@ async function refusal({ nap, engine }: Bench, error: unknown): Promise<string |
       .replace(/\[[^\]]*\]$/, "")
       .split(".")
       .at(-1);
-    expect(names, `${field} is refused and not declared`).to.include(last);
+    // A value that is refused in one field alone is declared as "field=VALUE".
+    const declares = names.some((name) => name === last || name?.startsWith(`${last}=`));
+    expect(declares, `${field} is refused and not declared`).to.equal(true);
   }
-  return error.fields.join(", ");
+  return error.fields;
 }
 
-const tables = new Map<string, Map<string, string>>();
+const tables = new Map<string, Map<string, Outcome>>();
 
-/** Prints the table of all suites that ran: case × engine. */
+/** Prints what the suites that ran have found: options by engine, then the other cases. */
 export function printTable(): void {
+  for (const [engine, outcomes] of tables) printOptions(engine, outcomes);
   const engines = [...tables.keys()];
-  const ran = allCases.filter((name) => engines.some((engine) => tables.get(engine)?.has(name)));
-  const cell = (text: string): string => text.padEnd(9);
-  console.log(`\n  ${"case".padEnd(80)} ${engines.map(cell).join(" ")}`);
+  const ran = groups.flatMap(([title, cases]) =>
+    cases
+      .filter((one) => one.row === undefined)
+      .map(({ name }) => `${title}: ${name}`)
+      .filter((key) => engines.some((engine) => tables.get(engine)?.has(key))),
+  );
+  if (ran.length === 0) return;
+  console.log(`\n  ${"case".padEnd(80)} ${engines.map((name) => name.padEnd(9)).join(" ")}`);
   const notes: string[] = [];
-  for (const name of ran) {
-    const outcomes = engines.map((engine) => tables.get(engine)?.get(name) ?? "-");
-    const words = outcomes.map((outcome) => cell(outcome.split(":")[0] ?? ""));
-    console.log(`  ${name.padEnd(80)} ${words.join(" ")}`);
-    notes.push(...outcomes.filter((outcome) => outcome.includes(":")).map((o) => `${name}: ${o}`));
+  for (const key of ran) {
+    const outcomes = engines.map((engine) => tables.get(engine)?.get(key));
+    const words = outcomes.map((outcome) => (outcome?.word ?? "-").padEnd(9));
+    console.log(`  ${key.padEnd(80)} ${words.join(" ")}`);
+    for (const outcome of outcomes) {
+      if (outcome && outcome.word !== "works")
+        notes.push(`${key}: ${outcome.word}: ${outcome.told}`);
+    }
   }
   if (notes.length > 0) console.log(`\n  ${notes.join("\n  ")}`);
+}
+
+/** The option table of one engine: row, form, what was seen, and whether that is right. */
+function printOptions(engine: string, outcomes: ReadonlyMap<string, Outcome>): void {
+  const lines = groups.flatMap(([title, cases]) =>
+    cases.flatMap((one) => {
+      const [row, outcome] = [one.row, outcomes.get(`${title}: ${one.name}`)];
+      if (row === undefined || outcome === undefined) return [];
+      const { word, told } = outcome;
+      const effect = word === "works" ? told || word : `${word}${told && `: ${told}`}`;
+      const pass = { works: "yes", refused: "yes", skipped: "-", failed: "NO" }[word];
+      return [[row, one.form ?? one.name, effect.trim().replace(/\s+/g, " ").slice(0, 80), pass]];
+    }),
+  );
+  if (lines.length === 0) return;
+  console.log(`\n  options on ${engine}\n`);
+  const head = ["option", "form", "effect observed", "pass"];
+  const widths = head.map((_, n) =>
+    Math.max(...[head, ...lines].map((line) => line[n]?.length ?? 0)),
+  );
+  for (const line of [head, ...lines]) {
+    console.log(
+      `  ${line
+        .map((cell, n) => cell.padEnd(widths[n] ?? 0))
+        .join("  ")
+        .trimEnd()}`,
+    );
+  }
 }

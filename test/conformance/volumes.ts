@@ -1,14 +1,15 @@
 /** Volumes. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import type { Bench, Case } from "./bench.js";
+import type { Case } from "./bench.js";
 import { failure } from "./bench.js";
 
 export const volumeCases: readonly Case[] = [
   {
     name: "keeps data beyond the container that wrote it, and shares it",
+    row: "volume mount",
     run: async (bench) => {
-      const volume = await volumeFor(bench);
+      const volume = await bench.volume();
       const mount = { target: "/v", source: { case: "volume" as const, value: { volume } } };
       const writer = await bench.run({ mounts: [mount] }, "echo kept >/v/file");
       const { nap, engine } = bench;
@@ -23,9 +24,10 @@ export const volumeCases: readonly Case[] = [
   },
   {
     name: "gives the same volume for the same spec, and refuses another spec",
+    row: "volume create",
     run: async (bench) => {
       const { nap, engine } = bench;
-      const name = await volumeFor(bench, { labels: { a: "b" } });
+      const name = await bench.volume({ labels: { a: "b" } });
       const spec = { labels: { a: "b" } };
       const again = await nap.volumes.createVolume({ engine, name, spec });
       expect(again.changed).to.equal(false);
@@ -36,6 +38,7 @@ export const volumeCases: readonly Case[] = [
   },
   {
     name: "makes one volume of a create repeated with its request_id, and refuses another request",
+    row: "volume create",
     run: async (bench) => {
       const { nap, engine } = bench;
       const requestId = bench.name("request");
@@ -52,9 +55,10 @@ export const volumeCases: readonly Case[] = [
   },
   {
     name: "refuses to remove a volume in use, and names its users",
+    row: "volume remove",
     run: async (bench) => {
       const { nap, engine } = bench;
-      const volume = await volumeFor(bench);
+      const volume = await bench.volume();
       const source = { case: "volume" as const, value: { volume } };
       const { name } = await bench.create({ mounts: [{ target: "/v", source }] });
       const error = await failure(nap.volumes.removeVolume({ engine, volume }));
@@ -64,11 +68,12 @@ export const volumeCases: readonly Case[] = [
   },
   {
     name: "lists volumes page by page, by driver, and by whether they are used",
+    row: "volume inspect and list",
     run: async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const made = [];
-      for (let n = 0; n < 3; n++) made.push(await volumeFor(bench, { labels: { mark } }));
+      for (let n = 0; n < 3; n++) made.push(await bench.volume({ labels: { mark } }));
       const labels = [{ key: "mark", value: mark }];
       const seen: string[] = [];
       let pageToken = "";
@@ -90,13 +95,11 @@ export const volumeCases: readonly Case[] = [
   },
   {
     name: "prunes the volumes that are selected and unused",
+    row: "volume prune",
     run: async (bench) => {
       const { nap, engine } = bench;
       const labels = { mark: bench.name("mark") };
-      const [used, unused] = [
-        await volumeFor(bench, { labels }),
-        await volumeFor(bench, { labels }),
-      ];
+      const [used, unused] = [await bench.volume({ labels }), await bench.volume({ labels })];
       const source = { case: "volume" as const, value: { volume: used } };
       await bench.create({ mounts: [{ target: "/v", source }] });
       const request = { engine, labels: [{ key: "mark", value: labels.mark }], includeNamed: true };
@@ -106,10 +109,11 @@ export const volumeCases: readonly Case[] = [
   },
   {
     name: "lists volumes by label, gets and removes them",
+    row: "volume inspect and list",
     run: async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
-      const volume = await volumeFor(bench, { labels: { mark } });
+      const volume = await bench.volume({ labels: { mark } });
       const filter = { labels: [{ key: "mark", value: mark }] };
       const { volumes } = await nap.volumes.listVolumes({ engine, filter });
       expect(volumes.map(({ name }) => name)).to.deep.equal([volume]);
@@ -122,12 +126,74 @@ export const volumeCases: readonly Case[] = [
       }
     },
   },
+  {
+    name: "gives a volume the driver's options: a file system in memory with a size",
+    row: "volume create",
+    run: async (bench) => {
+      const driverOptions = { type: "tmpfs", device: "tmpfs", o: "size=1m" };
+      const volume = await bench.volume({ driver: "local", driverOptions });
+      const mounts = [{ target: "/v", source: { case: "volume" as const, value: { volume } } }];
+      const { stdout } = await bench.run({ mounts }, "df -k /v | awk 'NR==2 {print $1, $2}'");
+      expect(stdout).to.equal("tmpfs 1024\n");
+      bench.seen = stdout;
+    },
+  },
+  {
+    name: "refuses another spec by its driver's options too, and keeps the volume as it was",
+    row: "volume create",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const name = await bench.volume();
+      const spec = { driverOptions: { type: "tmpfs", device: "tmpfs" } };
+      const error = await failure(nap.volumes.createVolume({ engine, name, spec }));
+      expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
+      const { volume } = await nap.volumes.getVolume({ engine, volume: name });
+      expect(volume?.spec?.driverOptions).to.deep.equal({});
+      bench.seen = error.reason;
+    },
+  },
+  {
+    name: "refuses a driver that is not there",
+    row: "volume create",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const spec = { driver: "no-such" };
+      const name = bench.name("volume");
+      const error = await failure(nap.volumes.createVolume({ engine, name, spec }));
+      expect(error).to.include({ code: Code.NOT_FOUND, reason: "VOLUME_DRIVER_NOT_FOUND" });
+      bench.seen = error.reason;
+    },
+  },
+  {
+    name: "refuses to remove a volume in use by force, too",
+    row: "volume remove",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const volume = await bench.volume();
+      const source = { case: "volume" as const, value: { volume } };
+      const users = [];
+      for (let n = 0; n < 2; n++) {
+        users.push((await bench.start({ mounts: [{ target: "/v", source }] })).name);
+      }
+      const error = await failure(nap.volumes.removeVolume({ engine, volume, force: true }));
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
+      expect(error.subjects).to.have.members(users);
+      bench.seen = `${error.reason}, 2 users`;
+    },
+  },
+  {
+    name: "is shared by containers that run at the same time, each at its own path",
+    row: "volume share",
+    run: async (bench) => {
+      const volume = await bench.volume();
+      const source = { case: "volume" as const, value: { volume } };
+      const one = await bench.start({ mounts: [{ target: "/one", source }] });
+      const two = await bench.start({ mounts: [{ target: "/two/below", source }] });
+      await bench.exec(one.id, "echo from one >/one/file");
+      expect(await bench.exec(two.id, "cat /two/below/file")).to.equal("from one");
+      await bench.exec(two.id, "echo from two >>/two/below/file");
+      expect(await bench.exec(one.id, "cat /one/file")).to.equal("from one\nfrom two");
+      bench.seen = "both see what the other wrote";
+    },
+  },
 ];
-
-async function volumeFor(bench: Bench, spec: object = {}): Promise<string> {
-  const { nap, engine } = bench;
-  const name = bench.name("volume");
-  await nap.volumes.createVolume({ engine, name, spec });
-  bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume: name, force: true }));
-  return name;
-}

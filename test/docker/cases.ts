@@ -191,6 +191,11 @@ function errorCases(open: () => DockerBench): void {
       { resources: { cpusetCpus: [4000] } },
       "spec.resources.cpuset_cpus",
     ],
+    [
+      "a memory node that does not exist",
+      { resources: { cpusetMems: [1000] } },
+      "spec.resources.cpuset_mems",
+    ],
     ["a signal that does not exist", { stopSignal: "SIGNONE" }, "spec.stop_signal"],
     [
       "a log option that does not exist",

@@ -53,8 +53,12 @@ export async function startDockerd(): Promise<TestDockerd> {
       tlscacert: certificates.ca,
       tlscert: certificates.serverCert,
       tlskey: certificates.serverKey,
+      runtimes: { logged: { path: join(directory, "runtime") } },
     }),
   );
+  // A runtime that tells of its calls, for the option of that name.
+  const runtime = `#!/bin/sh\necho "$*" >>${directory}/runtime.log\nexec runc "$@"\n`;
+  writeFileSync(join(directory, "runtime"), runtime, { mode: 0o755 });
   writeRegistryFiles(directory);
   const child = spawn("sh", [join(support, "dockerd.sh"), directory], {
     stdio: ["pipe", "ignore", "inherit"],

@@ -1,0 +1,270 @@
+/** What becomes of a container: its ends and new starts, its health, and where its output goes. */
+import { expect } from "chai";
+import { status as Code } from "@grpc/grpc-js";
+import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
+import { ContainerState, HealthStatus } from "../../../gen/nap/v1/container_service_pb.js";
+import { RestartMode } from "../../../gen/nap/v1/container_spec_pb.js";
+import { all } from "../../support/client.js";
+import type { Bench, SpecInit } from "../bench.js";
+import { eventually, failure } from "../bench.js";
+import type { OptionCase } from "./option.js";
+import { imported } from "./option.js";
+
+/** Waits until a container is as it should be. */
+function until(bench: Bench, id: string, fits: (now: Container) => boolean): Promise<Container> {
+  return eventually(async () => {
+    const now = await bench.get(id);
+    return fits(now) ? now : undefined;
+  });
+}
+
+/** Starts a container and waits until it has said that it is ready. */
+async function ready(bench: Bench, spec: SpecInit, script: string): Promise<string> {
+  const { nap, engine } = bench;
+  const { id: container } = await bench.start(spec, ["sh", "-c", script]);
+  const logs = nap.containers.streamContainerLogs({ engine, container, follow: true });
+  for await (const { event } of logs) if (event.case === "batch") break;
+  return container;
+}
+
+async function exitAfterStop(bench: Bench, spec: SpecInit, script: string): Promise<string> {
+  const { nap, engine } = bench;
+  const container = await ready(bench, spec, script);
+  await nap.containers.stopContainer({ engine, container });
+  return `exit ${(await bench.get(container)).exit?.code}`;
+}
+
+/** A policy by which a container that exits with a code is started again and again. */
+function restarts(form: string, mode: RestartMode, code: number): OptionCase {
+  return {
+    option: "restart_policy",
+    form,
+    see: async (bench) => {
+      const { nap, engine } = bench;
+      const { id } = await bench.start({ restartPolicy: { mode } }, ["sh", "-c", `exit ${code}`]);
+      const { restartCount } = await until(bench, id, (now) => now.restartCount >= 2);
+      await nap.containers.stopContainer({ engine, container: id });
+      const stopped = await bench.get(id);
+      expect(stopped.state).to.equal(ContainerState.EXITED);
+      return `started ${restartCount} times again`;
+    },
+  };
+}
+
+/** A policy by which a container that has exited stays so. */
+function stays(form: string, mode: RestartMode, code: number): OptionCase {
+  return {
+    option: "restart_policy",
+    form,
+    see: async (bench) => {
+      const restartPolicy = { mode };
+      const { id } = await bench.start({ restartPolicy }, ["sh", "-c", `exit ${code}`]);
+      const { exit } = await until(bench, id, (now) => now.state === ContainerState.EXITED);
+      expect(exit?.code).to.equal(code);
+      expect((await bench.get(id)).restartCount).to.equal(0);
+      return `exit ${code}`;
+    },
+  };
+}
+
+const often = { interval: { nanos: 50_000_000 }, timeout: { seconds: 20n } };
+
+async function health(bench: Bench, spec: SpecInit, wanted: HealthStatus): Promise<string> {
+  const { id } = await bench.start(spec);
+  await until(bench, id, (now) => now.health === wanted);
+  return HealthStatus[wanted];
+}
+
+/** The lines that the engine still has of 20,000 that a container wrote. */
+async function keptLines(bench: Bench, driver: string, options: Record<string, string>) {
+  const { nap, engine } = bench;
+  const spec = { logConfig: { driver, options } };
+  const { id: container } = await bench.run(spec, "seq 20000");
+  const seen = await all(nap.containers.streamContainerLogs({ engine, container }));
+  return seen.flatMap(({ event }) =>
+    event.case === "batch"
+      ? event.value.entries.map(({ data }) => Buffer.from(data).toString().trim())
+      : [],
+  );
+}
+
+function rotates(driver: string): OptionCase {
+  return {
+    option: "log_config",
+    form: `${driver}, rotated`,
+    see: async (bench) => {
+      const lines = await keptLines(bench, driver, { "max-size": "64k", "max-file": "2" });
+      expect(lines.at(-1)).to.equal("20000");
+      expect(lines).not.to.include("1");
+      return `keeps ${lines.length} lines of 20000`;
+    },
+  };
+}
+
+export const lifecycleOptions: readonly OptionCase[] = [
+  {
+    option: "restart_policy",
+    form: "on-failure with a maximum count",
+    see: async (bench) => {
+      const restartPolicy = { mode: RestartMode.ON_FAILURE, maximumRetryCount: 2 };
+      const { id } = await bench.start({ restartPolicy }, ["sh", "-c", "echo run; exit 1"]);
+      const container = await until(
+        bench,
+        id,
+        ({ restartCount, exit, state }) =>
+          restartCount === 2 && exit !== undefined && state === ContainerState.EXITED,
+      );
+      expect(container.exit?.code).to.equal(1);
+      expect(container.spec?.restartPolicy).to.include(restartPolicy);
+      return "started 2 times again";
+    },
+  },
+  restarts("on-failure, after a failure", RestartMode.ON_FAILURE, 1),
+  stays("on-failure, after a success", RestartMode.ON_FAILURE, 0),
+  restarts("always, also after a success", RestartMode.ALWAYS, 0),
+  restarts("unless-stopped", RestartMode.UNLESS_STOPPED, 0),
+  stays("no", RestartMode.NO, 1),
+  {
+    option: "stop_signal",
+    form: "by name: a stop asks by it",
+    see: async (bench) => {
+      const spec = { stopSignal: "SIGUSR1", stopTimeout: { seconds: 20n } };
+      const script = "trap 'exit 42' USR1; echo ready; while :; do sleep 0.05; done";
+      const exit = await exitAfterStop(bench, spec, script);
+      expect(exit).to.equal("exit 42");
+      return exit;
+    },
+  },
+  {
+    option: "stop_signal",
+    form: "by number",
+    see: async (bench) => {
+      const spec = { stopSignal: "12", stopTimeout: { seconds: 20n } };
+      const script = "trap 'exit 43' USR2; echo ready; while :; do sleep 0.05; done";
+      const exit = await exitAfterStop(bench, spec, script);
+      expect(exit).to.equal("exit 43");
+      return exit;
+    },
+  },
+  {
+    option: "stop_timeout",
+    form: "longer than what the process needs",
+    see: async (bench) => {
+      const script = "trap 'sleep 1; exit 44' TERM; echo ready; while :; do sleep 0.05; done";
+      const exit = await exitAfterStop(bench, { stopTimeout: { seconds: 25n } }, script);
+      expect(exit).to.equal("exit 44");
+      return exit;
+    },
+  },
+  {
+    option: "stop_timeout",
+    form: "shorter than what the process needs: it is killed",
+    see: async (bench) => {
+      // Docker waits ten seconds by itself, in which this one would end.
+      const script = "trap 'sleep 8; exit 45' TERM; echo ready; while :; do sleep 0.05; done";
+      const exit = await exitAfterStop(bench, { stopTimeout: { seconds: 1n } }, script);
+      expect(exit).to.equal("exit 137");
+      return exit;
+    },
+  },
+  {
+    option: "healthcheck",
+    form: "a command that succeeds",
+    see: (bench) => {
+      const probe = { case: "command" as const, value: { arguments: ["true"] } };
+      return health(bench, { healthProbe: { probe, ...often } }, HealthStatus.HEALTHY);
+    },
+  },
+  {
+    option: "healthcheck",
+    form: "a shell's command line that fails",
+    see: (bench) => {
+      const probe = { case: "shellCommand" as const, value: "test -e /x || exit 1" };
+      const healthProbe = { probe, ...often, retries: 2 };
+      return health(bench, { healthProbe }, HealthStatus.UNHEALTHY);
+    },
+  },
+  {
+    option: "healthcheck",
+    form: "healthy again after it was not",
+    see: async (bench) => {
+      const probe = { case: "shellCommand" as const, value: "test -e /x" };
+      const healthProbe = { probe, ...often, retries: 1 };
+      const { id } = await bench.start({ healthProbe });
+      await until(bench, id, (now) => now.health === HealthStatus.UNHEALTHY);
+      await bench.exec(id, "touch /x");
+      await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
+      return "UNHEALTHY, then HEALTHY";
+    },
+  },
+  {
+    option: "healthcheck",
+    form: "disabled, where the image has one",
+    see: async (bench) => {
+      const image = await imported(bench, ["HEALTHCHECK --interval=50ms CMD true"]);
+      const { id } = await bench.start({ image } as object);
+      await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
+      const probe = { case: "disabled" as const, value: {} };
+      const without = await bench.start({ image, healthProbe: { probe } } as object);
+      expect(without.health).to.equal(HealthStatus.UNSPECIFIED);
+      return "HEALTHY with the image's, none without";
+    },
+  },
+  {
+    option: "healthcheck",
+    form: "the time between probes while it starts",
+    see: (bench) => {
+      const probe = { case: "command" as const, value: { arguments: ["true"] } };
+      const startPeriod = { seconds: 60n };
+      const startInterval = { nanos: 50_000_000 };
+      const healthProbe = { probe, interval: { seconds: 60n }, startPeriod, startInterval };
+      return health(bench, { healthProbe }, HealthStatus.HEALTHY);
+    },
+  },
+  rotates("json-file"),
+  rotates("local"),
+  {
+    option: "log_config",
+    form: "json-file, whole",
+    see: async (bench) => {
+      const lines = await keptLines(bench, "json-file", {});
+      expect(lines).to.have.length(20_000);
+      return `keeps ${lines.length} lines`;
+    },
+  },
+  {
+    option: "log_config",
+    form: "none: reading is refused",
+    see: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.run({ logConfig: { driver: "none" } }, "echo x");
+      const error = await failure(all(nap.containers.streamContainerLogs({ engine, container })));
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "LOGS_NOT_READABLE" });
+      return error.reason;
+    },
+  },
+  {
+    option: "auto_remove",
+    form: "the container and its anonymous volume go when it exits",
+    see: async (bench) => {
+      const { nap, engine } = bench;
+      const source = { case: "volume" as const, value: {} };
+      const { id, mounts } = await bench.start(
+        { autoRemove: true, mounts: [{ target: "/v", source }], stdinOpen: true },
+        ["sh", "-c", "until [ -e /v/end ]; do sleep 0.05; done"],
+      );
+      const volume = mounts[0]?.volume ?? "";
+      await bench.exec(id, "touch /v/end");
+      await eventually(async () => {
+        const { containers } = await nap.containers.listContainers({
+          engine,
+          filter: { ids: [id] },
+        });
+        return containers.length === 0 || undefined;
+      });
+      const error = await failure(nap.volumes.getVolume({ engine, volume }));
+      expect(error.reason).to.equal("VOLUME_NOT_FOUND");
+      return "both are gone";
+    },
+  },
+];
