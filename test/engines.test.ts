@@ -9,6 +9,7 @@ import { conformance, printTable } from "./conformance/suite.js";
 import { dockerArchiveCases } from "./docker/archives.js";
 import { dockerCases } from "./docker/cases.js";
 import { dockerEventCases } from "./docker/events.js";
+import { logCases } from "./docker/logs.js";
 import { dockerStatsCases } from "./docker/stats.js";
 import { runcCases } from "./runc/cases.js";
 import type { TestDockerd } from "./support/dockerd.js";
@@ -57,6 +58,7 @@ describe("engines", () => {
   conformance("runc", open("runc"), runcFloor);
   describe("docker alone", () => dockerCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("docker's events", () => dockerEventCases(() => ({ dockerd, bench: open("docker")() })));
+  describe("docker's logs", () => logCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("docker's stats", () =>
     dockerStatsCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("docker's archives", () =>
