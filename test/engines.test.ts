@@ -9,6 +9,7 @@ import { conformance, printTable } from "./conformance/suite.js";
 import { dockerArchiveCases } from "./docker/archives.js";
 import { dockerCases } from "./docker/cases.js";
 import { dockerEventCases } from "./docker/events.js";
+import { logCases } from "./docker/logs.js";
 import { dockerStatsCases } from "./docker/stats.js";
 import { interactiveDockerCases } from "./docker/interactive.js";
 import { runcCases } from "./runc/cases.js";
@@ -62,6 +63,7 @@ describe("engines", () => {
     describe("interactive", () => interactiveDockerCases(dockerBench));
   });
   describe("docker's events", () => dockerEventCases(() => ({ dockerd, bench: open("docker")() })));
+  describe("docker's logs", () => logCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("docker's stats", () =>
     dockerStatsCases(() => ({ dockerd, nap, bench: open("docker")() })));
   describe("docker's archives", () =>

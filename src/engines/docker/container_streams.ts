@@ -1,25 +1,19 @@
 /** Containers on Docker: the calls that stream. */
 import type { Readable } from "node:stream";
 import { create } from "@bufbuild/protobuf";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type {
   ContainerService,
   RunContainerRequest,
   RunContainerResponse,
-  StreamContainerLogsRequest,
-  StreamContainerLogsResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import {
-  LogEndReason,
   RunContainerRequestSchema,
   RunContainerResponseSchema,
-  StreamContainerLogsResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
-import { DisconnectAction, ExitStatusSchema, OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import { DisconnectAction, ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
 import { unless } from "../../engine/error.js";
-import { waitUntil } from "../../engine/wait.js";
 import { exitOf } from "./convert/container.js";
 import type { DockerConnection } from "./connection.js";
 import { createContainer, inspectContainer, pullFirst } from "./containers.js";
@@ -27,76 +21,12 @@ import { hasStatus, meaning } from "./errors.js";
 import { outputBatches } from "./frames.js";
 import type { ContainerJson } from "./json.js";
 import { startContainer } from "./lifecycle.js";
-import { logEntries } from "./logs.js";
-import { queryTime } from "../../engine/time.js";
 
 /** The calls on containers that stream. */
 export function containerStreams(docker: DockerConnection) {
   return {
     runContainer: (request, call) => runContainer(docker, request, call),
-    streamContainerLogs: (request, call) => streamLogs(docker, request, call),
   } satisfies Methods<typeof ContainerService>;
-}
-
-type LogEvent = NonNullable<StreamContainerLogsResponse["event"]>;
-
-async function* streamLogs(
-  docker: DockerConnection,
-  request: StreamContainerLogsRequest,
-  { signal }: Call,
-): AsyncGenerator<StreamContainerLogsResponse> {
-  const { Id, Config } = await inspectContainer(docker, request.container, signal);
-  const both = request.streams.length === 0;
-  const { tailLines } = request;
-  const query = {
-    follow: request.follow,
-    stdout: both || request.streams.includes(OutputStream.STDOUT),
-    stderr: both || request.streams.includes(OutputStream.STDERR),
-    since: queryTime(request.since),
-    until: queryTime(request.until),
-    tail: tailLines ?? "all",
-    timestamps: true,
-  };
-  const call = docker.api.stream({ path: `/containers/${Id}/logs`, query }, signal);
-  const source = await meaning(call, request.container, {
-    kinds: { 404: "CONTAINER_NOT_FOUND", 501: "LOGS_NOT_READABLE" },
-  });
-  const output = docker.api.read(source, signal);
-  // dockerd looks at the end of the span only when the next line comes.
-  const deadline =
-    request.follow && request.until !== undefined ? timestampMs(request.until) : undefined;
-  const over = new AbortController();
-  const timer = waitUntil((deadline ?? Infinity) + 1, over.signal).then(
-    () => source.destroy(),
-    () => undefined,
-  );
-  try {
-    for await (const entries of logEntries(output, Config.Tty === true)) {
-      yield logEvent({ case: "batch", value: { entries } } as LogEvent);
-    }
-  } catch (error) {
-    if (signal.aborted || deadline === undefined || Date.now() <= deadline) throw error;
-  } finally {
-    over.abort();
-    source.destroy();
-    await timer;
-  }
-  const reason = request.follow ? await endReason(docker, Id, deadline) : LogEndReason.COMPLETE;
-  yield logEvent({ case: "end", value: { reason } } as LogEvent);
-}
-
-function logEvent(event: LogEvent): StreamContainerLogsResponse {
-  return create(StreamContainerLogsResponseSchema, { event });
-}
-
-async function endReason(
-  docker: DockerConnection,
-  id: string,
-  deadline: number | undefined,
-): Promise<LogEndReason> {
-  if (deadline !== undefined && Date.now() > deadline) return LogEndReason.COMPLETE;
-  const json = await inspectIfThere(docker, id);
-  return json === undefined ? LogEndReason.REMOVED : LogEndReason.STOPPED;
 }
 
 /** A container, or undefined where it is gone. */

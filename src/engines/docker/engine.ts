@@ -18,6 +18,7 @@ import { execStreams } from "./exec_streams.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
 import { lifecycleMethods } from "./lifecycle.js";
+import { logMethods } from "./log_streams.js";
 import { networkMethods } from "./networks.js";
 import { processMethods } from "./processes.js";
 import { systemMethods } from "./system.js";
@@ -42,6 +43,7 @@ export function createDockerEngine(
       ...lifecycleMethods(docker),
       ...containerStreams(docker),
       ...containerWaits(docker, feed),
+      ...logMethods(docker, feed),
       ...containerFileMethods(docker),
       ...archiveMethods(docker, spool),
       ...statsMethods(docker),

@@ -15,18 +15,45 @@ const lineBytes = 16 * 1024;
 /** A time stamp has at most as many bytes: RFC 3339 with nanoseconds and an offset. */
 const stampBytes = 36;
 
-/** The entries that each read of a log stream with time stamps completes. */
+/**
+ * The entries that each read of a log stream with time stamps completes. With `joinsParts` the newline of a
+ * line in several parts is put back, which the log driver `local` loses before API 1.42. It cannot be told
+ * from such a line that a container left without one when it ended.
+ */
 export async function* logEntries(
   source: AsyncIterable<Buffer>,
   tty: boolean,
+  joinsParts = false,
 ): AsyncGenerator<LogEntry[]> {
   if (tty) {
     yield* terminalEntries(source);
     return;
   }
+  const parts = new Map<OutputStream, LogEntry>();
   for await (const whole of frames(source)) {
-    yield whole.map(({ stream, data }) => entry(stream, data));
+    yield whole.map(({ stream, data }) => {
+      const made = entry(stream, data);
+      if (joinsParts && endsParts(parts.get(stream), made)) withNewline(made);
+      parts.set(stream, made);
+      return made;
+    });
   }
+}
+
+/** Whether an entry is the last part of a line: the parts before are as long as parts can be. */
+function endsParts(before: LogEntry | undefined, { partial, data, time }: LogEntry): boolean {
+  if (before === undefined || !partial || data.length >= lineBytes) return false;
+  return (
+    before.partial &&
+    before.data.length === lineBytes &&
+    before.time?.seconds === time?.seconds &&
+    before.time?.nanos === time?.nanos
+  );
+}
+
+function withNewline(entry: LogEntry): void {
+  entry.data = Buffer.concat([entry.data, Buffer.of(newline)]);
+  entry.partial = false;
 }
 
 function entry(stream: OutputStream, line: Buffer): LogEntry {

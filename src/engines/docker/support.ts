@@ -6,12 +6,7 @@ import type { InfoJson } from "./json.js";
 const notYet = "nap does not map this to Docker yet";
 
 /** Fields that nap does not map yet, whatever the daemon could do. */
-const unmapped = [
-  "nap.v1.PushImageRequest.platform",
-  "nap.v1.SaveImagesRequest.platform",
-  "nap.v1.StreamContainerLogsRequest.cursor",
-  "nap.v1.StreamContainerLogsRequest.follow_restarts",
-];
+const unmapped = ["nap.v1.PushImageRequest.platform", "nap.v1.SaveImagesRequest.platform"];
 
 /** What Docker cannot do in any version. */
 const never: readonly [name: string, reason: Unsupported][] = [
