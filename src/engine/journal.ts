@@ -21,6 +21,9 @@ const defaultBounds: Bounds = { events: 16_384, bytes: 8 * 1024 * 1024 };
 /** Readers are given no more than this at once, so that no answer is larger than 1 MiB. */
 const chunkBytes = 256 * 1024;
 
+/** As many events that are forgotten are still known where an engine reports them again. */
+const forgottenKept = 1024;
+
 /** An event that is remembered. */
 export interface Entry {
   readonly event: Event;
@@ -41,6 +44,8 @@ export class Journal {
   readonly #bounds: Bounds;
   readonly #entries: Entry[] = [];
   readonly #identities = new Set<string>();
+  /** The identities of the events that were forgotten last, which an engine may report again. */
+  readonly #forgotten: string[] = [];
   readonly #waiting = new Set<() => void>();
   #bytes = 0;
   #first = 0;
@@ -69,14 +74,20 @@ export class Journal {
     while (this.#entries.length > this.#bounds.events || this.#bytes > this.#bounds.bytes) {
       const oldest = this.#entries.shift();
       if (oldest === undefined) break;
-      this.#identities.delete(oldest.identity);
+      this.#forgotten.push(oldest.identity);
       this.#bytes -= oldest.bytes;
       this.#first++;
+    }
+    for (const identity of this.#forgotten.splice(
+      0,
+      Math.max(0, this.#forgotten.length - forgottenKept),
+    )) {
+      this.#identities.delete(identity);
     }
     for (const wake of this.#waiting) wake();
   }
 
-  /** Whether an event of this identity is remembered. */
+  /** Whether an event of this identity is remembered, or was until lately. */
   holds(identity: string): boolean {
     return this.#identities.has(identity);
   }
