@@ -262,9 +262,7 @@ export function logCases(open: () => DockerBench): void {
     });
     const cursor = first?.cursor ?? "";
     const fails = (fields: object) =>
-      failure(
-        all(nap.containers.streamContainerLogs({ engine, container, cursor, ...fields } as object)),
-      );
+      failure(all(nap.containers.streamContainerLogs({ engine, container, cursor, ...fields })));
     for (const fields of [
       { container: other?.id },
       { streams: [OutputStream.STDOUT] },

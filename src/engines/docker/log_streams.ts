@@ -238,8 +238,11 @@ class LogStream {
     const { id, docker } = { id: this.json.Id, docker: this.docker };
     const now = await unless("CONTAINER_NOT_FOUND", inspectContainer(docker, id, this.signal));
     const ended = now === undefined ? 0n : nanosOfText(now.State.FinishedAt);
-    const newest = (): bigint => this.#coming.at(-1)?.startNanos ?? this.#run;
-    while (last > ended && ended > newest() && !runs.isGone) {
+    const isUnknown = (): boolean => {
+      const newest = this.#coming.at(-1)?.startNanos ?? this.#run;
+      return last > ended && ended > newest && !runs.isGone;
+    };
+    while (isUnknown()) {
       await runs.change(this.signal);
       this.#coming.push(...runs.take());
     }
@@ -310,21 +313,24 @@ class Bell {
   #wake: (() => void) | undefined;
 
   constructor(rings: AsyncGenerator<void>) {
-    this.end = (async () => {
-      for await (const _ of rings) {
-        this.#hasRung = true;
-        this.#wake?.();
-      }
-    })()
-      .catch((error: unknown) => (this.#failure = error))
-      .then(() => {
-        this.#hasEnded = true;
-        this.#wake?.();
-      });
+    this.end = this.#listen(rings);
   }
 
   get hasEnded(): boolean {
     return this.#hasEnded;
+  }
+
+  async #listen(rings: AsyncGenerator<void>): Promise<void> {
+    try {
+      for await (const _ of rings) {
+        this.#hasRung = true;
+        this.#wake?.();
+      }
+    } catch (error) {
+      this.#failure = error;
+    }
+    this.#hasEnded = true;
+    this.#wake?.();
   }
 
   silence(): void {
