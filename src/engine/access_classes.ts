@@ -142,7 +142,7 @@ const messages: Readonly<Record<string, Fields>> = {
   ExecOpen: { ordinary: "stdin on_disconnect" },
   AttachOpen: { ordinary: "stdin streams replay on_disconnect" },
   TerminalSize: { ordinary: "columns rows" },
-  WriteArchiveOpen: { ordinary: "path keep_ownership overwrite_kind" },
+  WriteArchiveOpen: { ordinary: "path overwrite_kind" },
   WriteArchiveClose: { ordinary: "size_bytes sha256" },
 
   // What selects.

@@ -40,7 +40,8 @@ export class Journal {
   readonly epoch = randomBytes(9).toString("base64url");
   readonly #bounds: Bounds;
   readonly #entries: Entry[] = [];
-  readonly #identities = new Set<string>();
+  /** How many entries have an identity: what the server finds by itself may look the same twice. */
+  readonly #identities = new Map<string, number>();
   readonly #waiting = new Set<() => void>();
   #bytes = 0;
   #first = 0;
@@ -64,12 +65,12 @@ export class Journal {
     const bytes = toBinary(EventSchema, event).length;
     const identity = identityOf(event);
     this.#entries.push({ event, identity, bytes });
-    this.#identities.add(identity);
+    this.#count(identity, 1);
     this.#bytes += bytes;
     while (this.#entries.length > this.#bounds.events || this.#bytes > this.#bounds.bytes) {
       const oldest = this.#entries.shift();
       if (oldest === undefined) break;
-      this.#identities.delete(oldest.identity);
+      this.#count(oldest.identity, -1);
       this.#bytes -= oldest.bytes;
       this.#first++;
     }
@@ -124,6 +125,12 @@ export class Journal {
       if (!entry.event.synthetic) found.push(entry);
     }
     return found;
+  }
+
+  #count(identity: string, more: 1 | -1): void {
+    const count = (this.#identities.get(identity) ?? 0) + more;
+    if (count > 0) this.#identities.set(identity, count);
+    else this.#identities.delete(identity);
   }
 
   /** Resolves at the next event. Rejects on abort. */
