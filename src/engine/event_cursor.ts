@@ -10,6 +10,8 @@ import { nanosSince1970 } from "./time.js";
 
 /** A cursor names as many of the last events: engines report events out of order by milliseconds. */
 const namedEvents = 16;
+/** And of those before them the ones that are no earlier; with more, a cursor would be too long. */
+const mostNamed = 128;
 const version = 1;
 
 interface Cursor {
@@ -31,10 +33,11 @@ export interface Beginning {
 
 /** The cursor of a reader that stands at a position. */
 export function encodeCursor(journal: Journal, engine: string, position: number): string {
-  const own = journal.lastBefore(position, namedEvents);
-  const times = own.map(({ event }) => timeOf(event));
-  const time = times.reduce((a, b) => (b < a ? b : a), times[0] ?? 0n).toString();
-  const read = own.map(({ identity }) => identity);
+  const own = journal.lastBefore(position, mostNamed);
+  const times = own.slice(0, namedEvents).map(({ event }) => timeOf(event));
+  const since = times.reduce((a, b) => (b < a ? b : a), times[0] ?? 0n);
+  const read = own.filter(({ event }) => timeOf(event) >= since).map(({ identity }) => identity);
+  const time = since.toString();
   const cursor: Cursor = { version, engine, epoch: journal.epoch, position, time, read };
   return Buffer.from(JSON.stringify(cursor)).toString("base64url");
 }
@@ -55,10 +58,13 @@ export function decodeCursor(journal: Journal, engine: string, text: string): Be
   // Another journal's positions mean nothing here; what the engine itself remembers may suffice.
   const time = BigInt(cursor.time);
   const oldest = journal.oldest();
-  if (time === 0n || oldest === undefined || timeOf(oldest) > time) {
+  const read = new Set(cursor.read);
+  const reachesBack =
+    oldest !== undefined &&
+    (timeOf(oldest) < time || (timeOf(oldest) === time && read.has(identityOf(oldest))));
+  if (time === 0n || !reachesBack) {
     throw expired("the server was restarted, and the engine no longer has all events behind it");
   }
-  const read = new Set(cursor.read);
   const unread = (event: Event): boolean =>
     event.synthetic || (timeOf(event) >= time && !read.has(identityOf(event)));
   return { position: journal.first, unread };

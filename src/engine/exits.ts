@@ -25,6 +25,12 @@ export class Exits {
   readonly #exits = new Map<string, PastExit & { readonly until: number }>();
   /** Containers in which something was killed for want of memory since their start. */
   readonly #starved = new Set<string>();
+  /** What time it is, in milliseconds since 1970. */
+  readonly #now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
 
   /** Takes notice of an event; that of an exit is given back with what came before it. */
   note(event: Event): Event {
@@ -56,13 +62,13 @@ export class Exits {
   }
 
   #remember(past: PastExit): void {
-    this.#exits.set(past.id, { ...past, until: Date.now() + rememberedMillis });
+    this.#exits.set(past.id, { ...past, until: this.#now() + rememberedMillis });
     this.#forget();
   }
 
   #forget(): void {
     for (const [id, { until }] of this.#exits) {
-      if (this.#exits.size <= rememberedCount && until > Date.now()) return;
+      if (this.#exits.size <= rememberedCount && until > this.#now()) return;
       this.#exits.delete(id);
     }
   }

@@ -43,7 +43,8 @@ export class Journal {
   readonly epoch = randomBytes(9).toString("base64url");
   readonly #bounds: Bounds;
   readonly #entries: Entry[] = [];
-  readonly #identities = new Set<string>();
+  /** How many entries have an identity: what the server finds by itself may look the same twice. */
+  readonly #identities = new Map<string, number>();
   /** The identities of the events that were forgotten last, which an engine may report again. */
   readonly #forgotten: string[] = [];
   readonly #waiting = new Set<() => void>();
@@ -69,7 +70,7 @@ export class Journal {
     const bytes = toBinary(EventSchema, event).length;
     const identity = identityOf(event);
     this.#entries.push({ event, identity, bytes });
-    this.#identities.add(identity);
+    this.#count(identity, 1);
     this.#bytes += bytes;
     while (this.#entries.length > this.#bounds.events || this.#bytes > this.#bounds.bytes) {
       const oldest = this.#entries.shift();
@@ -78,12 +79,8 @@ export class Journal {
       this.#bytes -= oldest.bytes;
       this.#first++;
     }
-    for (const identity of this.#forgotten.splice(
-      0,
-      Math.max(0, this.#forgotten.length - forgottenKept),
-    )) {
-      this.#identities.delete(identity);
-    }
+    const excess = Math.max(0, this.#forgotten.length - forgottenKept);
+    for (const forgotten of this.#forgotten.splice(0, excess)) this.#count(forgotten, -1);
     for (const wake of this.#waiting) wake();
   }
 
@@ -135,6 +132,12 @@ export class Journal {
       if (!entry.event.synthetic) found.push(entry);
     }
     return found;
+  }
+
+  #count(identity: string, more: 1 | -1): void {
+    const count = (this.#identities.get(identity) ?? 0) + more;
+    if (count > 0) this.#identities.set(identity, count);
+    else this.#identities.delete(identity);
   }
 
   /** Resolves at the next event. Rejects on abort. */

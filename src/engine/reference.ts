@@ -34,3 +34,25 @@ export function referenceText({ name, tag, separator }: Reference): string {
 export function wholeReference(reference: string): string {
   return referenceText(parseReference(reference));
 }
+
+/** What Docker Hub is called; a reference without a registry means it. */
+const dockerHub = "docker.io";
+const otherNameOfDockerHub = "index.docker.io";
+
+/** The registry that a reference names, as host or host:port in small letters. */
+function registryOf(reference: string): string {
+  const [first = "", ...rest] = parseReference(reference).name.split("/");
+  // A first part that cannot be a host belongs to the repository.
+  const isHost = rest.length > 0 && (/[.:A-Z]/.test(first) || first === "localhost");
+  return isHost ? plainRegistry(first) : dockerHub;
+}
+
+/** Whether an address, as host or host:port, is that of the registry that a reference names. */
+export function isRegistryOf(reference: string, address: string): boolean {
+  return plainRegistry(address) === registryOf(reference);
+}
+
+function plainRegistry(address: string): string {
+  const host = address.toLowerCase();
+  return host === otherNameOfDockerHub ? dockerHub : host;
+}

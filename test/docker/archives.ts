@@ -15,7 +15,7 @@ import { failure } from "../support/client.js";
 import { startNap } from "../support/nap.js";
 import { sendMessage, wireCall } from "../support/wire.js";
 import type { DockerBench } from "./cases.js";
-import { connectionsTo, memoryOf } from "./cases.js";
+import { connectionsTo, memoryOf } from "./streams.js";
 
 const engine = "docker";
 

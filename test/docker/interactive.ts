@@ -9,7 +9,7 @@ import { all, failure } from "../support/client.js";
 import { Interaction } from "../support/interaction.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
-import { forward } from "./cases.js";
+import { forward } from "./transports.js";
 
 /** Declares the cases. `open` gives their bench when the tests run. */
 export function interactiveDockerCases(open: () => DockerBench): void {

@@ -6,7 +6,7 @@ import { nanosOf, queryTime, timestampOf, timestampOfNanos } from "../../src/eng
 import { frames } from "../../src/engines/docker/frames.js";
 import { lineBatches } from "../../src/engines/docker/lines.js";
 import { logEntries } from "../../src/engines/docker/logs.js";
-import { parseReference, referenceText } from "../../src/engine/reference.js";
+import { isRegistryOf, parseReference, referenceText } from "../../src/engine/reference.js";
 import { eventOf } from "../../src/engines/docker/convert/event.js";
 import { cpusetNumbers } from "../../src/engines/docker/convert/resources.js";
 import { all } from "../support/client.js";
@@ -99,6 +99,22 @@ describe("parsing", () => {
   ] as const) {
     it(`takes the reference ${text} apart`, () => {
       expect(parseReference(text)).to.include({ name, tag });
+    });
+  }
+
+  for (const [text, registry, other] of [
+    ["busybox", "docker.io", "busybox"],
+    ["nap/busybox:1", "index.docker.io", "nap"],
+    ["docker.io/nap/busybox", "Docker.IO", "quay.io"],
+    ["localhost/a", "localhost", "docker.io"],
+    ["127.0.0.1:5000/a/b:1", "127.0.0.1:5000", "127.0.0.1:5001"],
+    ["Quay.io/a@sha256:00", "quay.io", "quay.io:443"],
+    ["[::1]:5000/a", "[::1]:5000", "[::1]"],
+  ] as const) {
+    it(`knows the registry of ${text} from another`, () => {
+      expect(isRegistryOf(text, registry)).to.equal(true);
+      expect(isRegistryOf(text, other)).to.equal(false);
+      expect(isRegistryOf(text, "")).to.equal(false);
     });
   }
 

@@ -3817,7 +3817,10 @@ export declare const FileChangeKindSchema: GenEnum<FileChangeKind>;
  * unique prefix of it, or its name. Every RPC can fail with NOT_FOUND (ENGINE_NOT_FOUND,
  * CONTAINER_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID, FIELD_UNKNOWN,
  * FIELD_UNSUPPORTED_BY_ENGINE, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED_BY_ENGINE) and
- * UNAVAILABLE (ENGINE_UNREACHABLE); the comments below name what comes on top.
+ * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_STOPPING); the comments below name what comes on top.
+ * Where the server is configured to tell callers apart, UNAUTHENTICATED, PERMISSION_DENIED and
+ * RESOURCE_EXHAUSTED (TOO_MANY_CALLS: try again after what RetryInfo says) can end every RPC of every
+ * service.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has
  * been sent to the engine is carried out even if the call is cancelled meanwhile.
@@ -3994,7 +3997,15 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Waits until a container has reached a condition. The first message is armed: whatever happens
-   * after it is seen, also the exit of a container that is removed by itself.
+   * after it is seen, also the exit of a container that is removed by itself. The exits of containers
+   * that are gone are remembered for ten minutes, the last 10000 of them: a wait for
+   * WAIT_CONDITION_NOT_RUNNING or WAIT_CONDITION_REMOVED that comes too late for the container still gets
+   * its exit.
+   *
+   * Fails with NOT_FOUND (CONTAINER_NOT_FOUND) where there is no such container, nor an exit of it that
+   * is remembered, and where it is removed before the condition is fulfilled; FAILED_PRECONDITION
+   * (HEALTH_PROBE_MISSING); and DATA_LOSS (EXIT_UNKNOWN) where it ended while the server could not see
+   * how.
    *
    * @generated from rpc nap.v1.ContainerService.WaitContainer
    */

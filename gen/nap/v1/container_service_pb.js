@@ -752,7 +752,10 @@ export const FileChangeKind = /*@__PURE__*/
  * unique prefix of it, or its name. Every RPC can fail with NOT_FOUND (ENGINE_NOT_FOUND,
  * CONTAINER_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID, FIELD_UNKNOWN,
  * FIELD_UNSUPPORTED_BY_ENGINE, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED_BY_ENGINE) and
- * UNAVAILABLE (ENGINE_UNREACHABLE); the comments below name what comes on top.
+ * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_STOPPING); the comments below name what comes on top.
+ * Where the server is configured to tell callers apart, UNAUTHENTICATED, PERMISSION_DENIED and
+ * RESOURCE_EXHAUSTED (TOO_MANY_CALLS: try again after what RetryInfo says) can end every RPC of every
+ * service.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has
  * been sent to the engine is carried out even if the call is cancelled meanwhile.

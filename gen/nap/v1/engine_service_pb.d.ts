@@ -511,8 +511,10 @@ export declare type StreamEventsRequest = Message<"nap.v1.StreamEventsRequest"> 
   filter?: EventFilter | undefined;
 
   /**
-   * Send first what happened at this time or later, as far as the engine remembers (256 events on
-   * Docker). Unset: only what happens from now on.
+   * Send first what happened at this time or later, as far as it is remembered: the server remembers
+   * the last 16384 events of an engine, or fewer where these take more than 8 MiB, since it was started,
+   * and has from before that what the engine itself still remembers (256 events on Docker). Unset: only
+   * what happens from now on.
    *
    * @generated from field: google.protobuf.Timestamp since = 3;
    */
@@ -526,7 +528,8 @@ export declare type StreamEventsRequest = Message<"nap.v1.StreamEventsRequest"> 
   until?: Timestamp | undefined;
 
   /**
-   * The cursor of the last message received: go on behind it. since must be unset.
+   * The cursor of the last message received: go on behind it, also where the server was restarted
+   * meanwhile, as far as the engine itself remembers. since must be unset.
    *
    * @generated from field: string cursor = 5;
    */
@@ -603,13 +606,14 @@ export declare type EventFilter = Message<"nap.v1.EventFilter"> & {
 export declare const EventFilterSchema: GenMessage<EventFilter>;
 
 /**
- * StreamEventsResponse is the events that one read of the engine brought.
+ * StreamEventsResponse is events that came together, and where the stream is behind them.
  *
  * @generated from message nap.v1.StreamEventsResponse
  */
 export declare type StreamEventsResponse = Message<"nap.v1.StreamEventsResponse"> & {
   /**
-   * The events in the order in which the engine reported them.
+   * The events in the order in which the engine reported them. Empty: there is only a newer cursor, as
+   * in the first message.
    *
    * @generated from field: repeated nap.v1.Event events = 1;
    */
@@ -685,7 +689,8 @@ export declare type Event = Message<"nap.v1.Event"> & {
   attributes: { [key: string]: string };
 
   /**
-   * How the container exited, with EVENT_ACTION_DIE.
+   * How the container exited, with EVENT_ACTION_DIE. Unset: it is another action, or a synthetic event
+   * of an exit that nobody saw.
    *
    * @generated from field: nap.v1.ExitStatus exit = 8;
    */
@@ -1121,11 +1126,15 @@ export declare const EngineService: GenService<{
   },
   /**
    * Streams what happens on an engine until the client cancels, or until the time that it asked for
-   * has passed. The first message comes when the stream is armed, also where it has no events yet:
-   * whatever happens after it is seen.
+   * has passed. The first message comes when the stream is armed, and has no events: whatever happens
+   * after it is seen. A later message may be without events, too: it brings a newer cursor alone, so
+   * that a client whose filter selects little does not keep one that becomes too old.
    *
-   * Fails with OUT_OF_RANGE (CURSOR_EXPIRED) where the cursor is too old, INVALID_ARGUMENT
-   * (CURSOR_INVALID), and RESOURCE_EXHAUSTED (SLOW_CONSUMER) where the client reads too slowly.
+   * Fails with OUT_OF_RANGE (CURSOR_EXPIRED) where events behind the cursor may be forgotten,
+   * INVALID_ARGUMENT (CURSOR_INVALID) where it is none of this engine, and RESOURCE_EXHAUSTED
+   * (SLOW_CONSUMER) where the client reads so slowly that events it has not read are forgotten. That
+   * and every other status that ends the stream, as UNAVAILABLE when the server stops, carries the last
+   * cursor sent as "cursor" in the metadata of ErrorInfo.
    *
    * @generated from rpc nap.v1.EngineService.StreamEvents
    */

@@ -288,8 +288,9 @@ export declare type RegistryCredentials = Message<"nap.v1.RegistryCredentials"> 
   } | { case: undefined; value?: undefined };
 
   /**
-   * The registry that the credentials are for, as host or host:port. Default: the registry of the
-   * image's reference.
+   * The registry that the credentials are for, as host or host:port; Docker Hub is docker.io. Where it
+   * is not the registry of the image's reference, the call fails with INVALID_ARGUMENT (FIELD_INVALID)
+   * and the credentials are sent nowhere. Default: the registry of the image's reference.
    *
    * @generated from field: optional string server_address = 4;
    */

@@ -35,7 +35,7 @@ import { endpointToDocker } from "./convert/endpoints.js";
 import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
-import { platformText, pullImage } from "./image_transfers.js";
+import { platformText, pullImage, requireOwnRegistry } from "./image_transfers.js";
 import { inspectImage } from "./images.js";
 import type { ContainerJson, ContainerSummaryJson, ImageJson, NetworkJson } from "./json.js";
 import { refuseDropped } from "./read_back.js";
@@ -146,6 +146,7 @@ export async function* pullFirst(
 ): AsyncGenerator<PullImageResponse> {
   const { spec = create(ContainerSpecSchema), pullPolicy, registryCredentials } = request;
   const { image, platform } = spec;
+  requireOwnRegistry(image, registryCredentials);
   if (pullPolicy === PullPolicy.IF_MISSING) {
     const there = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
     if (there !== undefined) return;

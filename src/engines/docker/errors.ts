@@ -55,7 +55,8 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
 /** Words that a registry's answer, or its silence, brings. */
 const fromRegistry: readonly [words: RegExp, kind: ErrorKind][] = [
   [/no basic auth credentials|unauthorized|authentication required/, "REGISTRY_AUTH_REQUIRED"],
-  [/dial (tcp|udp|unix)|i\/o timeout|TLS handshake/, "REGISTRY_UNREACHABLE"],
+  [/(^|: )denied(:|$)|HTTP 403|403 Forbidden/, "REGISTRY_AUTH_REQUIRED"],
+  [/dial (tcp|udp|unix)|i\/o timeout|TLS handshake|x509: /, "REGISTRY_UNREACHABLE"],
 ];
 
 /** Words that name the field at fault in a request with a container's or network's spec. */

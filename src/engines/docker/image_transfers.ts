@@ -26,7 +26,7 @@ import type { DockerConnection } from "./connection.js";
 import { dockerError, meaning } from "./errors.js";
 import { inspectImage } from "./images.js";
 import { lineBatches } from "./lines.js";
-import { parseReference, referenceText } from "../../engine/reference.js";
+import { isRegistryOf, parseReference, referenceText } from "../../engine/reference.js";
 
 /** The calls that move images. */
 export function imageTransfers(docker: DockerConnection) {
@@ -56,6 +56,7 @@ export async function* pullImage(
   const reference = parseReference(request.image);
   const image = referenceText(reference);
   const { registryCredentials: credentials } = request;
+  requireOwnRegistry(request.image, credentials);
   const before = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, signal));
   const call = docker.api.stream(
     {
@@ -97,9 +98,10 @@ async function* pushImage(
     throw fieldError([{ field: "image", description, kind: "FIELD_INVALID" }]);
   }
   const image = `${name}:${tag}`;
+  const { registryCredentials: credentials } = request;
+  requireOwnRegistry(image, credentials);
   // dockerd says in words alone, behind a status of 200, that it does not have the image.
   const { Id: imageId } = await inspectImage(docker, request.image, signal);
-  const { registryCredentials: credentials } = request;
   const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image", registry: true } as const;
   const call = docker.api.stream(
     {
@@ -147,6 +149,15 @@ export function platformText({ platform }: Pick<PullImageRequest, "platform">): 
   }
   const parts = [platform.os ?? "linux", platform.architecture, platform.variant];
   return parts.filter((part) => part !== undefined).join("/");
+}
+
+/** dockerd sends credentials to the registry of the image, whichever they are for. */
+export function requireOwnRegistry(image: string, credentials?: RegistryCredentials): void {
+  const address = credentials?.serverAddress;
+  if (address === undefined || isRegistryOf(image, address)) return;
+  const field = "registry_credentials.server_address";
+  const description = `is not the registry of ${image}`;
+  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
 }
 
 function registryAuth({ kind, serverAddress }: RegistryCredentials): object {
