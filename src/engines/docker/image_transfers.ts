@@ -101,7 +101,7 @@ async function* pushImage(
   const { registryCredentials: credentials } = request;
   requireOwnRegistry(image, credentials);
   // dockerd says in words alone, behind a status of 200, that it does not have the image.
-  const { Id: imageId } = await inspectImage(docker, request.image, signal);
+  const { Id: imageId } = await inspectImage(docker, image, signal, request.image);
   const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image", registry: true } as const;
   const call = docker.api.stream(
     {

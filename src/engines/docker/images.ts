@@ -152,14 +152,15 @@ async function inUse(docker: DockerConnection, image: string, error: unknown): P
   return new NapError("RESOURCE_IN_USE", message, { resource: image, users: by }, error);
 }
 
-/** An image as dockerd has it. Fails with IMAGE_NOT_FOUND. */
+/** An image as dockerd has it. Fails with IMAGE_NOT_FOUND, under the name that was asked for. */
 export async function inspectImage(
   docker: DockerConnection,
   image: string,
   signal?: AbortSignal,
+  asked = image,
 ): Promise<ImageJson> {
   const call = docker.api.json<ImageJson>({ path: `/images/${pathPart(image)}/json` }, signal);
-  return (await meaning(call, image, named)).body;
+  return (await meaning(call, asked, named)).body;
 }
 
 async function loadImage(

@@ -14,6 +14,7 @@ import {
 } from "../../../gen/nap/v1/container_service_pb.js";
 import { ResourcesSchema, RestartPolicySchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Methods } from "../../engine/engine.js";
+import { NapError } from "../../engine/error.js";
 import { prune } from "./prune.js";
 import { recheckRooted } from "../../engine/rooted_mounts.js";
 import { pathPart } from "./api.js";
@@ -173,8 +174,9 @@ export async function startContainer(
       const kind = State.Paused ? "CONTAINER_PAUSED" : "RESOURCE_BUSY";
       throw dockerError(error, container, { kinds: { 409: kind } });
     }
-    const operation = field === undefined ? { kinds: cannotStart } : { ...named, field };
-    throw dockerError(error, container, operation);
+    const ofField = field && dockerError(error, container, { ...named, field });
+    const isTold = ofField instanceof NapError && ofField.kind !== "ENGINE_ERROR";
+    throw isTold ? ofField : dockerError(error, container, { kinds: cannotStart });
   }
 }
 

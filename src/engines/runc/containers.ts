@@ -35,7 +35,7 @@ import { newestFirst, pageOf } from "../../engine/page.js";
 import { containerMatches } from "../../engine/selection.js";
 import { sleep } from "../../engine/wait.js";
 import { demand, execute } from "./command.js";
-import { bundleConfig, commandLine } from "./convert/bundle.js";
+import { bundleConfig, commandLine, unknownCapabilities } from "./convert/bundle.js";
 import type { RuncHost } from "./host.js";
 import { resolveIdentity } from "./identity.js";
 import { findImage, unpackImage } from "./images.js";
@@ -140,6 +140,12 @@ export async function createContainer(
       throw fieldError([{ field: "spec.command", description, kind: "FIELD_INVALID" }]);
     }
     refuseTargetTwice(given.mounts);
+    const unknown = unknownCapabilities(given);
+    if (unknown.length > 0) {
+      const description = "there is no such capability";
+      const kind = "FIELD_INVALID" as const;
+      throw fieldError(unknown.map((field) => ({ field, description, kind })));
+    }
     const { spec, ownLabels } = await placeRooted(host.bindRoots, given, call.identity.name);
     await requireBindSources(spec);
     const lower = await host.imageLock(() => unpackImage(host, found));

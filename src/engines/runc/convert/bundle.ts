@@ -30,6 +30,15 @@ const defaultCapabilities =
   `CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE
    SYS_CHROOT KILL AUDIT_WRITE`.split(/\s+/);
 
+/** All that Linux has since 5.9; runc leaves out those that an older kernel does not know. */
+const allCapabilities = [
+  ...defaultCapabilities,
+  ...`DAC_READ_SEARCH LINUX_IMMUTABLE NET_BROADCAST NET_ADMIN IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO
+   SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG LEASE
+   AUDIT_CONTROL MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF
+   CHECKPOINT_RESTORE`.split(/\s+/),
+];
+
 /** Devices that every container may use: zero, null, urandom, random, tty, console. */
 const defaultDevices = [
   [1, 5],
@@ -61,12 +70,27 @@ export function environmentOf({ spec, image }: Pick<BundleSource, "spec" | "imag
   return [...environmentList(all), ...terminal];
 }
 
+const plain = (name: string): string => name.replace(/^CAP_/i, "").toUpperCase();
+
+/** The paths of capabilities that Linux does not have; runc would ignore them. */
+export function unknownCapabilities({ security }: ContainerSpec): string[] {
+  const known = new Set(["ALL", ...allCapabilities]);
+  const among = (field: string, names: readonly string[] = []): string[] =>
+    names.flatMap((name, at) => (known.has(plain(name)) ? [] : `spec.security.${field}[${at}]`));
+  return [
+    ...among("capabilities_add", security?.capabilitiesAdd),
+    ...among("capabilities_drop", security?.capabilitiesDrop),
+  ];
+}
+
 /** The capabilities of the first process. */
 export function capabilitiesOf({ security }: ContainerSpec): string[] {
-  const plain = (name: string): string => name.replace(/^CAP_/i, "").toUpperCase();
   const dropped = new Set(security?.capabilitiesDrop.map(plain));
-  const kept = dropped.has("ALL") ? [] : defaultCapabilities;
   const added = security?.capabilitiesAdd.map(plain) ?? [];
+  if (added.includes("ALL")) {
+    return allCapabilities.filter((name) => !dropped.has(name)).map((name) => `CAP_${name}`);
+  }
+  const kept = dropped.has("ALL") ? [] : defaultCapabilities;
   const all = new Set([...kept.filter((name) => !dropped.has(name)), ...added]);
   return [...all].map((name) => `CAP_${name}`);
 }
