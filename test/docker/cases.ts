@@ -21,6 +21,7 @@ import { accessCases } from "./access.js";
 import { deploymentCases } from "./deployment.js";
 import { errorTable } from "./errors.js";
 import { hostileCases } from "./hostile.js";
+import { imageCases } from "./images.js";
 import { operationCases } from "./operations.js";
 import { importMessages } from "../conformance/images.js";
 import type { TestDockerd } from "../support/dockerd.js";
@@ -46,6 +47,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("streams", () => streamCases(open));
   describe("transports", () => transportCases(open));
   describe("registries", () => registryCases(open));
+  describe("images", () => imageCases(open));
   describe("server", () => serverCases(open));
   describe("access", () => accessCases(open));
   describe("hostile input", () => hostileCases(open));

@@ -9,7 +9,7 @@ import { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
 import { NapError } from "../../src/engine/error.js";
 import { fieldName, unsupportedFields } from "../../src/engine/support.js";
 import { specToDocker } from "../../src/engines/docker/convert/container_spec.js";
-import { platformText } from "../../src/engines/docker/image_transfers.js";
+import { platformText } from "../../src/engines/docker/platform.js";
 import { dockerSupport } from "../../src/engines/docker/support.js";
 
 const host = { CgroupVersion: "1", MemoryLimit: true, SwapLimit: true, PidsLimit: true };

@@ -35,7 +35,8 @@ import { endpointToDocker } from "./convert/network.js";
 import type { DockerConnection } from "./connection.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
-import { platformText, pullImage } from "./image_transfers.js";
+import { pullImage } from "./image_transfers.js";
+import { platformText } from "./platform.js";
 import { inspectImage } from "./images.js";
 import type { ContainerJson, ContainerSummaryJson, ImageJson, NetworkJson } from "./json.js";
 

@@ -7,6 +7,7 @@ import { containerFileMethods } from "./container_files.js";
 import { containerStreams } from "./container_streams.js";
 import { containerMethods } from "./containers.js";
 import { execMethods } from "./exec.js";
+import { imageArchives } from "./image_archives.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
 import { lifecycleMethods } from "./lifecycle.js";
@@ -34,7 +35,7 @@ export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): 
     },
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),
-    images: { ...imageMethods(docker), ...imageTransfers(docker) },
+    images: { ...imageMethods(docker), ...imageTransfers(docker), ...imageArchives(docker) },
     system: systemMethods(docker),
     connect: (signal, fresh) => docker.connect(signal, fresh),
     // Every call has a connection of its own, which ends with the call.

@@ -53,6 +53,8 @@ const never: readonly [name: string, reason: Unsupported][] = [
 const since: readonly [name: string, apiVersion: string][] = [
   ["nap.v1.StopContainerRequest.stop_signal", "1.42"],
   ["nap.v1.RestartContainerRequest.stop_signal", "1.42"],
+  ["nap.v1.PushImageRequest.platform", "1.46"],
+  ["nap.v1.SaveImagesRequest.platform", "1.48"],
 ];
 
 /** What dockerd says of its host that decides what it can do. */
@@ -88,8 +90,11 @@ export function dockerSupport(apiVersion: string, info: HostFacts, sameHost: boo
     const reason = "the host has no AppArmor, and Docker would not confine the container";
     table.set("nap.v1.Security.apparmor_profile", { reason });
   }
-  if (!info.MemoryLimit)
+  if (!info.MemoryLimit) {
     limitless(table, "memory", "memory_limit_bytes", "memory_reservation_bytes");
+    const reason = "the host's kernel has no memory limits";
+    table.set("nap.v1.BuildImageOpen.memory_limit_bytes", { reason });
+  }
   if (!info.SwapLimit) limitless(table, "swap", "swap_limit_bytes", "swap_unlimited");
   if (!info.PidsLimit) limitless(table, "process", "pids_limit_count", "pids_unlimited");
   return table;
