@@ -8,6 +8,7 @@ import { containerStreams } from "./container_streams.js";
 import { containerMethods } from "./containers.js";
 import { execMethods } from "./exec.js";
 import { imageArchives } from "./image_archives.js";
+import { imageBuilds } from "./image_builds.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
 import { lifecycleMethods } from "./lifecycle.js";
@@ -35,7 +36,12 @@ export function createDockerEngine(target: DockerTarget, bindRoots: BindRoots): 
     },
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),
-    images: { ...imageMethods(docker), ...imageTransfers(docker), ...imageArchives(docker) },
+    images: {
+      ...imageMethods(docker),
+      ...imageTransfers(docker),
+      ...imageArchives(docker),
+      ...imageBuilds(docker),
+    },
     system: systemMethods(docker),
     connect: (signal, fresh) => docker.connect(signal, fresh),
     // Every call has a connection of its own, which ends with the call.
