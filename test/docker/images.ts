@@ -15,6 +15,7 @@ import type { Clients } from "../support/nap.js";
 
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
+import { connectionsTo } from "./cases.js";
 
 const engine = "docker";
 const chunkBytes = 256 * 1024;
@@ -97,6 +98,33 @@ function archiveCases(open: () => DockerBench): void {
     expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
     expect(error.resource?.resourceName).to.equal(missing);
   });
+
+  it("closes its connections to dockerd when clients cancel that have not read an archive", async () => {
+    const { dockerd, nap, bench } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "save-"));
+    const docker = { driver: "docker", url: `unix://${dockerd.socket}` };
+    const own = await startNap(directory, { engines: { docker } });
+    // Larger than all the buffers on the way.
+    const image = `${bench.name("nap-large")}:1`;
+    const archive = await tar({ large: "x".repeat(48 * 1024 * 1024) });
+    await nap.images.importImage(importMessages(engine, { reference: image }, archive));
+    bench.cleanUp(() => nap.images.removeImage({ engine, image, force: true }));
+    const before = connectionsTo(dockerd, own);
+    const client = new AbortController();
+    const { signal } = client;
+    const streams = Array.from({ length: 4 }, () =>
+      own.images.saveImages({ engine, images: [image] }, { signal }),
+    );
+    for (const stream of streams) await stream.next();
+    expect(connectionsTo(dockerd, own)).to.be.at.least(before + 3);
+    client.abort();
+    for (const stream of streams) {
+      expect(await failure(all(stream))).to.include({ code: Code.CANCELLED });
+    }
+    await eventually(() => connectionsTo(dockerd, own) <= before);
+    expect(await own.stop()).to.equal(0);
+    await bench.tidy();
+  }).timeout(60_000);
 
   it("refuses to save one platform of an image, which this dockerd cannot", async () => {
     const { nap, bench } = open();
@@ -299,7 +327,7 @@ function buildCases(open: () => DockerBench): void {
     expect(await added()).to.equal(0);
   }).timeout(60_000);
 
-  it("fails a build whose Dockerfile is wrong or missing, and refuses a context that is none", async () => {
+  it("fails a build whose Dockerfile or options are wrong, and refuses a context that is none", async () => {
     const { nap, bench } = open();
     for (const [dockerfile, words] of [
       ["NONSENSE\n", "NONSENSE"],
@@ -308,6 +336,18 @@ function buildCases(open: () => DockerBench): void {
       const context = await tar({ Dockerfile: dockerfile });
       const error = await failure(all(nap.images.buildImage(buildMessages({}, context))));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "BUILD_FAILED" });
+      expect(error.message).to.include(words);
+    }
+    const context = await tar({ Dockerfile: `FROM ${bench.image}\nRUN true\n` });
+    for (const [request, reason, words] of [
+      [{ tags: ["UPPER:1"] }, "BUILD_FAILED", "must be lowercase"],
+      [{ dockerfile: "../outside" }, "BUILD_FAILED", "outside the build context"],
+      [{ target: "no-such-stage" }, "BUILD_FAILED", "no-such-stage"],
+      [{ network: "no-such-network" }, "NETWORK_NOT_FOUND", "no-such-network"],
+      [{ memoryLimitBytes: 1n }, "BUILD_FAILED", "6MB"],
+    ] as const) {
+      const error = await failure(all(nap.images.buildImage(buildMessages(request, context))));
+      expect(error).to.include({ reason });
       expect(error.message).to.include(words);
     }
     const missing = await tar({ "a-file": "" });
