@@ -1,35 +1,66 @@
 /** Reads the uploads of the contract: a message that opens, then bytes, and for some one that closes. */
-import type { ImportImageOpen, ImportImageRequest } from "../../gen/nap/v1/image_service_pb.js";
 import type {
   WriteArchiveClose,
   WriteArchiveOpen,
   WriteContainerArchiveRequest,
 } from "../../gen/nap/v1/container_service_pb.js";
+import type { LoadImagesRequest } from "../../gen/nap/v1/image_service_pb.js";
 import { fieldError, NapError } from "./error.js";
 import type { SpoolFile } from "./spool.js";
 
-/** The message that opens an import. Fails with FIELD_INVALID where it is another one. */
-export async function importOpen(
-  incoming: AsyncIterator<ImportImageRequest>,
-): Promise<ImportImageOpen> {
-  const { value } = (await incoming.next()) as { value?: ImportImageRequest };
+/** A message of an upload that is opened. */
+interface UploadRequest {
+  readonly action:
+    | { readonly case: "open"; readonly value: unknown }
+    | { readonly case: "data"; readonly value: Uint8Array }
+    | { readonly case: undefined; readonly value?: undefined };
+}
+
+/** What opens the uploads that have such messages. */
+type OpenOf<R extends UploadRequest> = Extract<R["action"], { case: "open" }>["value"];
+
+/** The message that opens an upload. Fails with FIELD_INVALID where it is another one. */
+export async function uploadOpen<R extends UploadRequest>(
+  incoming: AsyncIterator<R>,
+): Promise<OpenOf<R>> {
+  const { value } = (await incoming.next()) as { value?: UploadRequest };
   if (value?.action.case === "open") return value.action.value;
   throw misplaced("open", "stands in the first message");
 }
 
-/** The bytes of an import. Fails with ARCHIVE_INVALID where there are none. */
-export async function* importBytes(
-  incoming: AsyncIterator<ImportImageRequest>,
+/** The bytes behind it. Fails with ARCHIVE_INVALID where there are none. */
+export async function* uploadBytes(
+  incoming: AsyncIterator<UploadRequest>,
 ): AsyncGenerator<Uint8Array> {
-  let empty = true;
+  yield* someBytes(dataOf(incoming));
+}
+
+/** The bytes of an upload that nothing opens. Fails with ARCHIVE_INVALID where there are none. */
+export async function* loadBytes(
+  requests: AsyncIterable<LoadImagesRequest>,
+): AsyncGenerator<Uint8Array> {
+  const data = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const request of requests) yield request.data;
+  };
+  yield* someBytes(data());
+}
+
+async function* dataOf(incoming: AsyncIterator<UploadRequest>): AsyncGenerator<Uint8Array> {
   for (;;) {
     const { value, done } = await incoming.next();
-    if (done) break;
+    if (done) return;
     const { action } = value;
     if (action.case !== "data") throw misplaced("open", "stands in the first message alone");
-    if (action.value.length === 0) continue;
-    empty = false;
     yield action.value;
+  }
+}
+
+async function* someBytes(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let empty = true;
+  for await (const data of source) {
+    if (data.length === 0) continue;
+    empty = false;
+    yield data;
   }
   if (empty) throw new NapError("ARCHIVE_INVALID", "the archive is empty");
 }

@@ -1,5 +1,7 @@
 /** Images. */
+import { buffer } from "node:stream/consumers";
 import { expect } from "chai";
+import { pack } from "tar-stream";
 import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { Bench, Case } from "./bench.js";
@@ -142,6 +144,45 @@ export const imageCases: readonly Case[] = [
       }
       const gone = await failure(nap.images.getImage({ engine, image }));
       expect(gone.reason).to.equal("IMAGE_NOT_FOUND");
+    },
+  },
+  {
+    name: "saves an image, and loads it again with its reference after it was removed",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const reference = await imported(bench, []);
+      const before = await nap.images.getImage({ engine, image: reference });
+      const archive: Uint8Array<ArrayBuffer>[] = [];
+      for await (const { data } of nap.images.saveImages({ engine, images: [reference] })) {
+        archive.push(new Uint8Array(data));
+      }
+      await nap.images.removeImage({ engine, image: reference });
+      const messages = archive.map((data, index) => ({ ...(index === 0 && { engine }), data }));
+      expect((await nap.images.loadImages(messages)).images).to.deep.equal([reference]);
+      const after = await nap.images.getImage({ engine, image: reference });
+      expect(after.image?.id).to.equal(before.image?.id);
+      expect(after.image?.config).to.deep.equal(before.image?.config);
+    },
+  },
+  {
+    name: "builds an image from a Dockerfile and runs it",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const tag = `${bench.name("nap-build")}:1`;
+      const context = pack();
+      const lines = [`FROM ${bench.image}`, "COPY a-file /copied", "RUN echo made >/made"];
+      context.entry({ name: "Dockerfile" }, `${lines.join("\n")}\n`);
+      context.entry({ name: "a-file" }, "from the context\n");
+      context.finalize();
+      const messages = importMessages(engine, { tags: [tag] }, await buffer(context));
+      bench.cleanUp(() => nap.images.removeImage({ engine, image: tag, force: true }));
+      let imageId = "";
+      for await (const { event } of nap.images.buildImage(messages)) {
+        if (event.case === "result") imageId = event.value.imageId;
+      }
+      expect((await nap.images.getImage({ engine, image: tag })).image?.id).to.equal(imageId);
+      const { stdout } = await bench.runImage(tag, {}, ["cat", "/copied", "/made"]);
+      expect(stdout).to.equal("from the context\nmade\n");
     },
   },
 ];

@@ -9,6 +9,7 @@ import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { bindRootCases } from "./bind_roots.js";
 import { droppedFieldCases } from "./dropped_fields.js";
+import { imageCases } from "./images.js";
 import { registryCases } from "./registries.js";
 import { serverCases } from "./server.js";
 import { streamCases } from "./streams.js";
@@ -29,6 +30,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("streams", () => streamCases(open));
   describe("transports", () => transportCases(open));
   describe("registries", () => registryCases(open));
+  describe("images", () => imageCases(open));
   describe("server", () => serverCases(open));
   describe("access", () => accessCases(open));
   describe("hostile input", () => hostileCases(open));

@@ -13,7 +13,7 @@ import { fieldName, unsupportedFields } from "../../src/engine/support.js";
 import { specToDocker } from "../../src/engines/docker/convert/container_spec.js";
 import { networkSpecToDocker } from "../../src/engines/docker/convert/network_spec.js";
 import { volumeSpecToDocker } from "../../src/engines/docker/convert/volume.js";
-import { platformText } from "../../src/engines/docker/image_transfers.js";
+import { platformText } from "../../src/engines/docker/platform.js";
 import { dockerSupport } from "../../src/engines/docker/support.js";
 
 /** A host that lacks nothing. */

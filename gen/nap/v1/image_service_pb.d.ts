@@ -1217,7 +1217,7 @@ export declare type BuildImageOpen = Message<"nap.v1.BuildImageOpen"> & {
   shmSizeBytes?: bigint | undefined;
 
   /**
-   * Keep the containers of the steps also where the build succeeds.
+   * Keep the containers of the steps. Default: they are removed, however the build ends.
    *
    * @generated from field: bool keep_intermediate = 14;
    */
@@ -1417,7 +1417,7 @@ export declare const ImageService: GenService<{
   /**
    * Brings an image to a registry: progress as often as there is some, then result.
    *
-   * Fails as PullImage does.
+   * Fails as PullImage does, also where the engine does not have the image.
    *
    * @generated from rpc nap.v1.ImageService.PushImage
    */
@@ -1428,6 +1428,8 @@ export declare const ImageService: GenService<{
   },
   /**
    * Reads images with all their layers as one archive, for LoadImages.
+   *
+   * Fails with NOT_FOUND (IMAGE_NOT_FOUND) before the first byte where one of them is missing.
    *
    * @generated from rpc nap.v1.ImageService.SaveImages
    */
@@ -1440,6 +1442,7 @@ export declare const ImageService: GenService<{
    * Takes in the images of an archive that SaveImages made.
    *
    * The first message has engine, every message data. Fails with INVALID_ARGUMENT (ARCHIVE_INVALID).
+   * An upload that is broken off before its end takes in nothing.
    *
    * @generated from rpc nap.v1.ImageService.LoadImages
    */
@@ -1465,8 +1468,10 @@ export declare const ImageService: GenService<{
    * Builds an image from a Dockerfile and the files around it: output as often as there is some,
    * then result.
    *
-   * The first message has engine and open, the following ones data. Fails with FAILED_PRECONDITION
-   * (BUILD_FAILED).
+   * The first message has engine and open, the following ones data. Output may begin only when all
+   * of them are there. Fails with FAILED_PRECONDITION (BUILD_FAILED), whose message has the exit code
+   * of the step that failed and what it wrote last; with INVALID_ARGUMENT (ARCHIVE_INVALID); and for
+   * a base image as PullImage does. A build that is cancelled is ended and makes no image.
    *
    * @generated from rpc nap.v1.ImageService.BuildImage
    */

@@ -15,6 +15,7 @@ import { EventFeed } from "./event_feed.js";
 import { execMethods } from "./exec.js";
 import { imageArchives } from "./image_archives.js";
 import { execStreams } from "./exec_streams.js";
+import { imageBuilds } from "./image_builds.js";
 import { imageTransfers } from "./image_transfers.js";
 import { imageMethods } from "./images.js";
 import { lifecycleMethods } from "./lifecycle.js";
@@ -54,7 +55,12 @@ export function createDockerEngine(
     },
     volumes: volumeMethods(docker),
     networks: networkMethods(docker),
-    images: { ...imageMethods(docker), ...imageTransfers(docker), ...imageArchives(docker) },
+    images: {
+      ...imageMethods(docker),
+      ...imageTransfers(docker),
+      ...imageArchives(docker),
+      ...imageBuilds(docker),
+    },
     system: systemMethods(docker, feed),
     connect: async (signal, fresh) => {
       const connection = await docker.connect(signal, fresh);

@@ -48,8 +48,8 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   // Otherwise said of the archive.
   [/no space left on device/, "ENGINE_ERROR"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
-  // A load of an archive that is a tar, and not of images.
-  [/docker-import-\d+\/\S+: no such file/, "ARCHIVE_INVALID"],
+  // An archive of something else than images.
+  [/docker-import-\d+\/repositories: no such file/, "ARCHIVE_INVALID"],
 ];
 
 /** Words that a registry's answer, or its silence, brings. */
@@ -103,6 +103,23 @@ export function dockerError(error: unknown, resource: string, operation: Operati
   const missing = /^No such container: (\S+)$/.exec(message)?.[1];
   const at = missing ?? operation.resources?.[known] ?? resource;
   return new NapError(known, `${at}: ${message}`, { resource: at, engineMessage: message }, error);
+}
+
+/** What the failure of a build means. `exitCode` is the one of the step that failed, if one did. */
+export function buildError(
+  error: DockerStatusError,
+  exitCode: number | undefined,
+  lastOutput: string,
+): unknown {
+  const operation = { kinds: { 500: "BUILD_FAILED" }, registry: true } as const;
+  // The words repeat the step, which may hold any.
+  const known = exitCode ? undefined : dockerError(error, "the build", operation);
+  if (known instanceof NapError && known.kind !== "BUILD_FAILED") return known;
+  const output = lastOutput.trim();
+  const engineMessage = output === "" ? error.message : `${error.message}\n${output}`;
+  const step = exitCode ? `a step exited with ${exitCode}` : error.message;
+  const message = `the build failed: ${step}${output === "" ? "" : `; it wrote last: ${output}`}`;
+  return new NapError("BUILD_FAILED", message, { engineMessage }, error);
 }
 
 function fieldAtFault({ status, message }: DockerStatusError, field?: string): string | undefined {

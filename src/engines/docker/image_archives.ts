@@ -1,73 +1,74 @@
-/** Images on Docker as archives: those that SaveImages writes and LoadImages reads. */
-import { Readable } from "node:stream";
+/** Images on Docker: the calls that bring them as archives, and take them out as such. */
 import { create } from "@bufbuild/protobuf";
 import type {
   ImageService,
+  ImportImageOpen,
   LoadImagesRequest,
   SaveImagesRequest,
   SaveImagesResponse,
 } from "../../../gen/nap/v1/image_service_pb.js";
 import {
+  ImportImageResponseSchema,
   LoadImagesResponseSchema,
   SaveImagesResponseSchema,
 } from "../../../gen/nap/v1/image_service_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
-import { parseReference, referenceText } from "../../engine/reference.js";
-import { DockerStatusError } from "./api.js";
+import { parseReference } from "../../engine/reference.js";
+import { loadBytes, uploadBytes, uploadOpen } from "../../engine/upload.js";
 import type { DockerConnection } from "./connection.js";
-import { dockerError, meaning } from "./errors.js";
+import { meaning } from "./errors.js";
 import { inspectImage } from "./images.js";
-import { lineBatches } from "./lines.js";
+import { platformJson, platformText } from "./platform.js";
+import { reports } from "./reports.js";
 
-/** A tar archive ends with as many zero bytes. */
-const tarEndBytes = 1024;
-
-/** The calls that move images as archives. */
+/** The calls that move archives. */
 export function imageArchives(docker: DockerConnection) {
   return {
     saveImages: (request, call) => saveImages(docker, request, call),
     loadImages: (requests, call) => loadImages(docker, requests, call),
+
+    importImage: async (requests, { signal }) => {
+      const incoming = requests[Symbol.asyncIterator]();
+      const open = await uploadOpen(incoming);
+      const resource = open.reference === "" ? "an image" : open.reference;
+      const field = open.instructions.length > 0 ? "open.instructions" : "open.reference";
+      // dockerd makes an empty image of an empty archive, so the upload must have bytes.
+      const work = { resource, operation: { field }, bytes: uploadBytes(incoming) };
+      let imageId = "";
+      for await (const batch of reports(docker, importRequest(open), work, signal)) {
+        imageId = batch.at(-1)?.status ?? imageId;
+      }
+      return create(ImportImageResponseSchema, { imageId });
+    },
   } satisfies Methods<typeof ImageService>;
 }
 
+/**
+ * Saves images. Fails with IMAGE_NOT_FOUND before the first byte where one of them is missing, and
+ * with ENGINE_ERROR where dockerd breaks off.
+ */
 async function* saveImages(
   docker: DockerConnection,
-  { images }: SaveImagesRequest,
+  request: SaveImagesRequest,
   { signal }: Call,
 ): AsyncGenerator<SaveImagesResponse> {
-  const names: string[] = [];
-  for (const image of images) names.push(await nameToSave(docker, image, signal));
-  const what = images.join(", ");
-  const call = docker.api.stream({ path: "/images/get", query: { names } }, signal);
-  const kinds = { 404: "IMAGE_NOT_FOUND" } as const;
-  const source = await meaning(call, what, { kinds, field: "images" });
-  let end: Buffer = Buffer.alloc(0);
+  // dockerd does not say which image is missing.
+  for (const image of request.images) await inspectImage(docker, image, signal);
+  const query = { names: request.images, platform: platformJson(request) };
+  const call = docker.api.stream({ path: "/images/get", query }, signal);
+  const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "images" } as const;
+  const source = await meaning(call, request.images.join(", "), operation);
+  let last: Buffer | undefined;
   for await (const data of docker.api.read(source, signal)) {
-    end = Buffer.concat([end, data.subarray(-tarEndBytes)]).subarray(-tarEndBytes);
+    last = data;
     yield create(SaveImagesResponseSchema, { data: new Uint8Array(data) });
   }
-  // Once bytes are out, dockerd has no status left to say that it failed, and writes why behind them.
-  if (!end.equals(Buffer.alloc(tarEndBytes))) {
-    throw new NapError("ENGINE_ERROR", `Docker broke off the archive of ${what}`);
+  // A tar archive ends with zeros. dockerd, once it writes, can tell of a failure only behind it.
+  if (last?.at(-1) !== 0) {
+    const engineMessage = last?.toString("latin1").slice(-512) ?? "";
+    throw new NapError("ENGINE_ERROR", "Docker broke off the archive", { engineMessage });
   }
-}
-
-/** dockerd saves all tags of a name that has none; here such a name means the tag "latest". */
-async function nameToSave(
-  docker: DockerConnection,
-  image: string,
-  signal: AbortSignal,
-): Promise<string> {
-  const { Id } = await inspectImage(docker, image, signal);
-  if (Id.startsWith(image) || Id.startsWith(`sha256:${image}`)) return image;
-  return referenceText(parseReference(image));
-}
-
-/** One line of what dockerd says while it loads. */
-interface LoadJson {
-  readonly stream?: string;
-  readonly error?: string;
 }
 
 async function loadImages(
@@ -75,43 +76,31 @@ async function loadImages(
   requests: AsyncIterable<LoadImagesRequest>,
   { signal }: Call,
 ): ReturnType<NonNullable<Methods<typeof ImageService>["loadImages"]>> {
-  // dockerd takes the whole archive in before it loads any of it, so one that breaks off loads nothing.
-  const upload = Readable.from(bytesOf(requests), { objectMode: false });
+  const request = { method: "POST", path: "/images/load", query: { quiet: false } } as const;
+  const operation = { kinds: { 400: "ARCHIVE_INVALID" } } as const;
+  const work = { resource: "the archive", operation, bytes: loadBytes(requests) };
   const images: string[] = [];
-  try {
-    const request = {
-      method: "POST",
-      path: "/images/load",
-      query: { quiet: true },
-      upload,
-    } as const;
-    const source = await meaning(docker.api.stream(request, signal), "the archive", {});
-    for await (const lines of lineBatches(docker.api.read(source, signal))) {
-      for (const line of lines) {
-        const { stream = "", error } = JSON.parse(line) as LoadJson;
-        if (error !== undefined) {
-          throw dockerError(new DockerStatusError(500, error), "the archive", {});
-        }
-        const loaded = /^Loaded image(?: ID)?: (\S+)/.exec(stream)?.[1];
-        if (loaded !== undefined) images.push(loaded);
-      }
+  for await (const batch of reports(docker, request, work, signal)) {
+    for (const { stream = "" } of batch) {
+      const loaded = /^Loaded image(?: ID)?: (\S+)\n?$/.exec(stream)?.[1];
+      if (loaded !== undefined) images.push(loaded);
     }
-  } catch (error) {
-    // What the client sent wrong comes back through the connection that it broke.
-    throw upload.errored ?? error;
-  } finally {
-    upload.destroy();
   }
-  if (images.length === 0) throw new NapError("ARCHIVE_INVALID", "the archive has no image");
   return create(LoadImagesResponseSchema, { images });
 }
 
-async function* bytesOf(requests: AsyncIterable<LoadImagesRequest>): AsyncGenerator<Uint8Array> {
-  let empty = true;
-  for await (const { data } of requests) {
-    if (data.length === 0) continue;
-    empty = false;
-    yield data;
-  }
-  if (empty) throw new NapError("ARCHIVE_INVALID", "the archive is empty");
+function importRequest(open: ImportImageOpen) {
+  const { reference, message, instructions: changes } = open;
+  const { name: repo, tag } = parseReference(reference);
+  return {
+    method: "POST",
+    path: "/images/create",
+    query: {
+      fromSrc: "-",
+      ...(reference !== "" && { repo, tag }),
+      ...(message !== "" && { message }),
+      changes,
+      platform: platformText(open),
+    },
+  } as const;
 }

@@ -3,11 +3,6 @@ import type { Support, Unsupported } from "../../engine/support.js";
 import { isAtLeast } from "./api_version.js";
 import type { InfoJson } from "./json.js";
 
-const notYet = "nap does not map this to Docker yet";
-
-/** Fields that nap does not map yet, whatever the daemon could do. */
-const unmapped = ["nap.v1.PushImageRequest.platform", "nap.v1.SaveImagesRequest.platform"];
-
 /** What Docker cannot do in any version. */
 const never: readonly [name: string, reason: Unsupported][] = [
   [
@@ -52,10 +47,12 @@ const since: readonly [name: string, apiVersion: string][] = [
   ["nap.v1.BindMount.recursive_read_only=RECURSIVE_READ_ONLY_REQUIRED", "1.44"],
   ["nap.v1.HealthProbe.start_interval", "1.44"],
   ["nap.v1.VolumeMount.subpath", "1.45"],
+  ["nap.v1.PushImageRequest.platform", "1.46"],
   ["nap.v1.EndpointSettings.gateway_priority", "1.48"],
   ["nap.v1.ImageMount.image", "1.48"],
   ["nap.v1.Mount.image", "1.48"],
   ["nap.v1.NetworkSpec.enable_ipv4", "1.48"],
+  ["nap.v1.SaveImagesRequest.platform", "1.48"],
 ];
 
 /** What dockerd says of its host that decides what it can do. What is left out is taken for there. */
@@ -98,7 +95,6 @@ export interface Nearness {
 /** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
 export function dockerSupport(apiVersion: string, info: HostFacts, near: Nearness): Support {
   const table = new Map<string, Unsupported>(never);
-  for (const name of unmapped) table.set(name, { reason: notYet });
   for (const [name, needed] of since) {
     if (isAtLeast(apiVersion, needed)) continue;
     table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });

@@ -11,7 +11,7 @@ import { ImportImageResponseSchema } from "../../../gen/nap/v1/image_service_pb.
 import type { Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { wholeReference } from "../../engine/reference.js";
-import { importBytes, importOpen } from "../../engine/upload.js";
+import { uploadBytes, uploadOpen } from "../../engine/upload.js";
 import { demand, execute } from "./command.js";
 import type { RuncHost } from "./host.js";
 import {
@@ -28,10 +28,10 @@ export function imageTransfers(host: RuncHost) {
   return {
     importImage: async (requests, { signal }) => {
       const incoming = requests[Symbol.asyncIterator]();
-      const { reference, message } = await importOpen(incoming);
+      const { reference, message } = await uploadOpen(incoming);
       const archive = join(host.store.root, `import-${randomUUID()}`);
       try {
-        const upload = Readable.from(importBytes(incoming), { objectMode: false });
+        const upload = Readable.from(uploadBytes(incoming), { objectMode: false });
         await pipeline(upload, createWriteStream(archive, { mode: 0o600 }), { signal });
         const tar = await plainArchive(archive);
         await requireTar(tar);
