@@ -24,6 +24,7 @@ import { hostileCases } from "./hostile.js";
 import { imageCases } from "./images.js";
 import { operationCases } from "./operations.js";
 import { importMessages } from "../conformance/images.js";
+import { connectionsTo } from "../support/connections.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
@@ -276,16 +277,6 @@ function streamCases(open: () => DockerBench): void {
     expect(memoryOf(nap.pid) - before).to.be.below(32 * 1024 * 1024);
     await stream.return(undefined);
   });
-}
-
-/**
- * As many connections dockerd has open on its socket. Linux lists its side of each, by the path, in
- * the network namespace of whoever connected.
- */
-export function connectionsTo({ socket }: TestDockerd, { pid }: TestNap): number {
-  const connected = " 0001 03 ";
-  const lines = readFileSync(`/proc/${pid}/net/unix`, "utf8").split("\n");
-  return lines.filter((line) => line.endsWith(` ${socket}`) && line.includes(connected)).length;
 }
 
 /** The resident bytes of a process. */

@@ -13,9 +13,9 @@ import { importMessages } from "../conformance/images.js";
 import { all, failure } from "../support/client.js";
 import type { Clients } from "../support/nap.js";
 
+import { connectionsTo } from "../support/connections.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
-import { connectionsTo } from "./cases.js";
 
 const engine = "docker";
 const chunkBytes = 256 * 1024;
