@@ -15,7 +15,8 @@ import { failure } from "../support/client.js";
 import { startNap } from "../support/nap.js";
 import { sendMessage, wireCall } from "../support/wire.js";
 import type { DockerBench } from "./cases.js";
-import { connectionsTo, memoryOf } from "./streams.js";
+import { connectionsTo } from "../support/connections.js";
+import { memoryOf } from "./streams.js";
 
 const engine = "docker";
 

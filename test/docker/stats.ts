@@ -9,7 +9,7 @@ import {
 import { failure } from "../support/client.js";
 import { sendMessage, wireCall } from "../support/wire.js";
 import type { DockerBench } from "./cases.js";
-import { connectionsTo } from "./streams.js";
+import { connectionsTo } from "../support/connections.js";
 import { eventually } from "../conformance/bench.js";
 
 const engine = "docker";

@@ -8,6 +8,7 @@ import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
+import { connectionsTo } from "../support/connections.js";
 
 /** Declares the cases of streams. */
 export function streamCases(open: () => DockerBench): void {
@@ -58,16 +59,6 @@ export function streamCases(open: () => DockerBench): void {
     expect(memoryOf(nap.pid) - before).to.be.below(96 * 1024 * 1024);
     await stream.return(undefined);
   });
-}
-
-/**
- * As many connections dockerd has open on its socket. Linux lists its side of each, by the path, in
- * the network namespace of whoever connected.
- */
-export function connectionsTo({ socket }: TestDockerd, { pid }: TestNap): number {
-  const connected = " 0001 03 ";
-  const lines = readFileSync(`/proc/${pid}/net/unix`, "utf8").split("\n");
-  return lines.filter((line) => line.endsWith(` ${socket}`) && line.includes(connected)).length;
 }
 
 /** The resident bytes of a process. */

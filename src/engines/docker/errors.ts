@@ -49,7 +49,7 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   [/no space left on device/, "ENGINE_ERROR"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
   // An archive of something else than images.
-  [/docker-import-\d+\/repositories: no such file/, "ARCHIVE_INVALID"],
+  [/docker-import-\d+\/\S+: no such file/, "ARCHIVE_INVALID"],
 ];
 
 /** Words that a registry's answer, or its silence, brings. */
