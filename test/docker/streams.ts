@@ -5,8 +5,6 @@ import { expect } from "chai";
 import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
 import { eventually } from "../conformance/bench.js";
 import { all, failure } from "../support/client.js";
-import type { TestDockerd } from "../support/dockerd.js";
-import type { TestNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
 import { connectionsTo } from "../support/connections.js";
 
