@@ -333,6 +333,7 @@ export interface EventJson {
 }
 
 export interface ExecJson {
+  ContainerID: string;
   Running: boolean;
   ExitCode: number | null;
   Pid: number;

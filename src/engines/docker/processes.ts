@@ -14,7 +14,8 @@ import { NapError } from "../../engine/error.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { inspectContainer, named } from "./containers.js";
-import { meaning } from "./errors.js";
+import { hasStatus, meaning } from "./errors.js";
+import type { ExecJson } from "./json.js";
 
 /** The columns that dockerd asks the host's ps for; the last one may have blanks. */
 const columns = ["pid", "ppid", "uid", "rss", "cputimes", "args"];
@@ -39,6 +40,10 @@ export function processMethods(docker: DockerConnection) {
         const message = `${container} has no terminal`;
         throw new NapError("TERMINAL_NOT_FOUND", message, { resource: container });
       }
+      if (execId !== "" && !(await isExecOf(docker, execId, Id))) {
+        const message = `${container} has no command ${execId}`;
+        throw new NapError("EXEC_NOT_FOUND", message, { resource: execId });
+      }
       const query = { h: size?.rows, w: size?.columns };
       const of = execId === "" ? `/containers/${Id}` : `/exec/${pathPart(execId)}`;
       const call = docker.api.json({ method: "POST", path: `${of}/resize`, query });
@@ -47,6 +52,17 @@ export function processMethods(docker: DockerConnection) {
       return create(ResizeContainerTerminalResponseSchema);
     },
   } satisfies Methods<typeof ContainerService>;
+}
+
+/** Whether a command was started in this container. */
+async function isExecOf(docker: DockerConnection, exec: string, id: string): Promise<boolean> {
+  try {
+    const path = `/exec/${pathPart(exec)}/json`;
+    return (await docker.api.json<ExecJson>({ path })).body.ContainerID === id;
+  } catch (error) {
+    if (hasStatus(error, 404)) return false;
+    throw error;
+  }
 }
 
 function processFromPs([pid, parent, uid, rss, seconds, command = ""]: string[]): ContainerProcess {
