@@ -11,9 +11,10 @@ export interface Resolved {
   readonly used: string;
 }
 
-/** What is said instead of an engine's own words, where these name what stands in the way. */
+/** What is said instead of an engine's own words, where these name more than the client did. */
 const plainWords: Partial<Readonly<Record<ErrorKind, string>>> = {
   ENDPOINT_EXISTS: "the container is attached to the network already",
+  EXEC_NOT_FOUND: "the container has no such command",
   HOST_PORT_IN_USE: "a port of the host that it asks for is taken",
   NAME_IN_USE: "the name is taken",
   RESOURCE_IN_USE: "it is in use",

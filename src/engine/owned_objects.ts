@@ -56,8 +56,9 @@ export class OwnedObjects {
   }
 
   /** A container by its id, its name or a unique prefix of its id. */
-  container(reference: string): Promise<Container> {
-    return chosen("container", reference, (filter) => this.#containers(filter));
+  async container(reference: string): Promise<Container> {
+    const whole = isWholeId(reference) ? await this.containerWithId(reference) : undefined;
+    return whole ?? chosen("container", reference, (filter) => this.#containers(filter));
   }
 
   /** A network by its id, its name or a unique prefix of its id. */
@@ -140,6 +141,10 @@ export class OwnedObjects {
     });
     return all.filter(({ owner }) => owner === this.#identity);
   }
+}
+
+function isWholeId(reference: string): boolean {
+  return /^[0-9a-f]{64}$/.test(reference);
 }
 
 /** Which objects of a list are wanted. */

@@ -22,6 +22,7 @@ import { deploymentCases } from "./deployment.js";
 import { errorTable } from "./errors.js";
 import { hostileCases } from "./hostile.js";
 import { operationCases } from "./operations.js";
+import { ownershipCases } from "./ownership.js";
 import { importMessages } from "../conformance/images.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import { startDockerd } from "../support/dockerd.js";
@@ -53,6 +54,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("operations", () => operationCases(open));
   describe("deployment", () => deploymentCases(open));
   describe("bind roots", () => bindRootCases(open));
+  describe("ownership", () => ownershipCases(open));
   describe("dropped fields", () => droppedFieldCases(open));
 }
 

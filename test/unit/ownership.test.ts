@@ -1,6 +1,6 @@
 /** What an identity that sees only its own refers to, and what its failures tell. */
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
-import { create } from "@bufbuild/protobuf";
+import { create, ScalarType } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
   AttachContainerRequestSchema,
@@ -38,7 +38,7 @@ function textFields(): Map<string, ReturnType<typeof referenceKind>> {
 
 function isText(field: DescField): boolean {
   const scalar = field.fieldKind === "enum" ? undefined : field.scalar;
-  return scalar === 9;
+  return scalar === ScalarType.STRING;
 }
 
 describe("references of the core", () => {
