@@ -6,9 +6,12 @@ import { createHash } from "node:crypto";
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { toJson } from "@bufbuild/protobuf";
 import { NapError } from "./error.js";
+import type { Identity } from "./identity.js";
 
 /** What the names of nap's own labels begin with. */
 export const ownPrefix = "nap.v1.";
+/** The label that holds the name of the identity that made the object. */
+export const ownerLabel = `${ownPrefix}owner`;
 const requestIdLabel = `${ownPrefix}request-id`;
 const requestDigestLabel = `${ownPrefix}request-digest`;
 
@@ -20,9 +23,24 @@ export function clientLabels(labels: Labels): Record<string, string> {
   return Object.fromEntries(Object.entries(labels).filter(([key]) => !key.startsWith(ownPrefix)));
 }
 
-/** The labels by which a create request with a request_id is found again; else none. */
-export function requestLabels(desc: DescMessage, request: CreateRequest): Record<string, string> {
-  if (request.requestId === "") return {};
+/**
+ * The labels that tell who made an object and by which request. All of them are written each time,
+ * empty where there is nothing to tell: a container inherits the labels of its image, and anybody can
+ * write those.
+ */
+export function originLabels(
+  desc: DescMessage,
+  request: CreateRequest,
+  { name }: Identity,
+): Record<string, string> {
+  return {
+    [ownerLabel]: name,
+    [requestIdLabel]: request.requestId,
+    [requestDigestLabel]: request.requestId === "" ? "" : digestOf(desc, request),
+  };
+}
+
+function digestOf(desc: DescMessage, request: CreateRequest): string {
   // As JSON with sorted keys: a client may write a map in another order each time.
   // Which engine is meant may be said or left out, and credentials may have been renewed since.
   const {
@@ -30,9 +48,7 @@ export function requestLabels(desc: DescMessage, request: CreateRequest): Record
     registryCredentials: _credentials,
     ...what
   } = toJson(desc, request) as Record<string, unknown>;
-  const text = JSON.stringify(what, sortedKeys);
-  const digest = createHash("sha256").update(text).digest("hex");
-  return { [requestIdLabel]: request.requestId, [requestDigestLabel]: digest };
+  return createHash("sha256").update(JSON.stringify(what, sortedKeys)).digest("hex");
 }
 
 function sortedKeys(_key: string, value: unknown): unknown {
@@ -50,13 +66,24 @@ export function requestIdOf(labels: Labels | null | undefined): string {
   return labels?.[requestIdLabel] ?? "";
 }
 
+/** The name of the identity that made the object with these labels; empty where none is known. */
+export function ownerOf(labels: Labels | null | undefined): string {
+  return labels?.[ownerLabel] ?? "";
+}
+
 /**
- * Whether the object with these labels was made by this very request. Fails with REQUEST_ID_REUSED
- * where it was made by another request with the same request_id.
+ * Whether the object with these labels was made by this very request of this identity. Fails with
+ * REQUEST_ID_REUSED where it was made by another request of its with the same request_id.
  */
-export function madeBy(desc: DescMessage, request: CreateRequest, labels: Labels): boolean {
+export function madeBy(
+  desc: DescMessage,
+  request: CreateRequest,
+  { name }: Identity,
+  labels: Labels,
+): boolean {
   if (request.requestId === "" || labels[requestIdLabel] !== request.requestId) return false;
-  if (labels[requestDigestLabel] === requestLabels(desc, request)[requestDigestLabel]) return true;
+  if (labels[ownerLabel] !== name) return false;
+  if (labels[requestDigestLabel] === digestOf(desc, request)) return true;
   const message = `request_id: "${request.requestId}" was used before, with another request`;
   const kind = "FIELD_INVALID";
   const description = "was used before, with another request";

@@ -5,6 +5,7 @@ import type { Event, EventFilter } from "../../gen/nap/v1/engine_service_pb.js";
 import { EventResource } from "../../gen/nap/v1/engine_service_pb.js";
 import type { Image, ImageFilter } from "../../gen/nap/v1/image_service_pb.js";
 import type { LabelFilter } from "../../gen/nap/v1/types_pb.js";
+import { ownerLabel } from "./labels.js";
 
 /** Below 0 where `a` is earlier than `b`, 0 where they are the same time. */
 export function compareTimes(a: Timestamp, b: Timestamp): number {
@@ -33,11 +34,11 @@ export function containerMatches(
   filter: ContainerFilter | undefined,
 ): boolean {
   if (filter === undefined) return true;
-  const { id, name, spec, state, health, exit, imageId } = container;
+  const { id, name, spec, state, health, exit, imageId, owner } = container;
   return (
     anyOf(filter.ids, (prefix) => id.startsWith(prefix)) &&
     anyOf(filter.names, (wanted) => name === wanted) &&
-    labelsMatch(spec?.labels ?? {}, filter.labels) &&
+    labelsMatch({ ...spec?.labels, [ownerLabel]: owner }, filter.labels) &&
     anyOf(filter.states, (wanted) => state === wanted) &&
     anyOf(filter.healths, (wanted) => health === wanted) &&
     anyOf(filter.images, (wanted) => spec?.image === wanted || imageId === wanted) &&

@@ -9,6 +9,7 @@ import { privilegedFields } from "../engine/access.js";
 import type { Call, Engine } from "../engine/engine.js";
 import type { FieldViolation } from "../engine/error.js";
 import { fieldError, NapError } from "../engine/error.js";
+import { ownedBy } from "../engine/ownership.js";
 import type { Registry } from "../engine/registry.js";
 import { services } from "../engine/registry.js";
 import { unsupportedFields } from "../engine/support.js";
@@ -73,7 +74,8 @@ async function* route(
   let cursor: string | undefined;
   admitRequest(call.identity, first, privilegedFields(method.input, first));
   try {
-    const implementation = implementationOf(engine, member, method);
+    const visible = call.identity.ownResourcesOnly ? ownedBy(engine, call.identity) : engine;
+    const implementation = implementationOf(visible, member, method);
     const input = await admit(engine, violations, method, first, incoming, call);
     for await (const answer of answers(implementation(input, call))) {
       cursor = (answer as { cursor?: string }).cursor || cursor;

@@ -10,6 +10,7 @@ import type { TestNap } from "../support/nap.js";
 import { bindRootCases } from "./bind_roots.js";
 import { droppedFieldCases } from "./dropped_fields.js";
 import { imageCases } from "./images.js";
+import { ownershipCases } from "./ownership.js";
 import { registryCases } from "./registries.js";
 import { serverCases } from "./server.js";
 import { streamCases } from "./streams.js";
@@ -36,6 +37,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("hostile input", () => hostileCases(open));
   describe("operations", () => operationCases(open));
   describe("deployment", () => deploymentCases(open));
+  describe("ownership", () => ownershipCases(open));
   describe("bind roots", () => bindRootCases(open));
   describe("dropped fields", () => droppedFieldCases(open));
 }

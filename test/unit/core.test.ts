@@ -4,7 +4,8 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import { CreateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import { LabelFilterSchema } from "../../gen/nap/v1/types_pb.js";
-import { madeBy, requestLabels } from "../../src/engine/labels.js";
+import { local } from "../../src/engine/identity.js";
+import { madeBy, originLabels } from "../../src/engine/labels.js";
 import { pageOf } from "../../src/engine/page.js";
 import { sleep, waitUntil } from "../../src/engine/wait.js";
 
@@ -57,9 +58,21 @@ describe("core", () => {
     const schema = CreateContainerRequestSchema;
     const request = (labels: Record<string, string>) =>
       create(schema, { requestId: "r", spec: { image: "a", labels } });
-    const labels = requestLabels(schema, request({ a: "1", b: "2" }));
-    expect(madeBy(schema, request({ b: "2", a: "1" }), labels)).to.equal(true);
-    expect(() => madeBy(schema, request({ a: "1", b: "3" }), labels)).to.throw(/another request/);
-    expect(madeBy(schema, create(schema, {}), labels)).to.equal(false);
+    const labels = originLabels(schema, request({ a: "1", b: "2" }), local);
+    expect(madeBy(schema, request({ b: "2", a: "1" }), local, labels)).to.equal(true);
+    expect(() => madeBy(schema, request({ a: "1", b: "3" }), local, labels)).to.throw(
+      /another request/,
+    );
+    expect(madeBy(schema, create(schema, {}), local, labels)).to.equal(false);
+  });
+
+  it("knows a request_id as the one who used it alone", () => {
+    const schema = CreateContainerRequestSchema;
+    const request = create(schema, { requestId: "r" });
+    const labels = originLabels(schema, request, local);
+    const other = { ...local, name: "other" };
+    expect(madeBy(schema, request, other, labels)).to.equal(false);
+    const reused = create(schema, { requestId: "r", name: "n" });
+    expect(madeBy(schema, reused, other, labels)).to.equal(false);
   });
 });

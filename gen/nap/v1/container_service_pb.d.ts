@@ -154,6 +154,13 @@ export declare type Container = Message<"nap.v1.Container"> & {
    * @generated from field: optional int64 root_filesystem_size_bytes = 19;
    */
   rootFilesystemSizeBytes?: bigint | undefined;
+
+  /**
+   * The name of the identity that created it through nap. Empty: none is known.
+   *
+   * @generated from field: string owner = 20;
+   */
+  owner: string;
 };
 
 /**

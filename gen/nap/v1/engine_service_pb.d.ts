@@ -702,6 +702,14 @@ export declare type Event = Message<"nap.v1.Event"> & {
    * @generated from field: bool synthetic = 9;
    */
   synthetic: boolean;
+
+  /**
+   * The name of the identity that created the container through nap. Empty: none is known, or it
+   * happened to something else.
+   *
+   * @generated from field: string owner = 10;
+   */
+  owner: string;
 };
 
 /**

@@ -240,6 +240,13 @@ export declare type Network = Message<"nap.v1.Network"> & {
    * @generated from field: string request_id = 7;
    */
   requestId: string;
+
+  /**
+   * The name of the identity that created it through nap. Empty: none is known.
+   *
+   * @generated from field: string owner = 8;
+   */
+  owner: string;
 };
 
 /**

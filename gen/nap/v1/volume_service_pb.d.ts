@@ -76,6 +76,13 @@ export declare type Volume = Message<"nap.v1.Volume"> & {
    * @generated from field: string request_id = 8;
    */
   requestId: string;
+
+  /**
+   * The name of the identity that created it through nap. Empty: none is known.
+   *
+   * @generated from field: string owner = 9;
+   */
+  owner: string;
 };
 
 /**

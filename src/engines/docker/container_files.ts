@@ -8,6 +8,7 @@ import {
   ListContainerChangesResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Methods } from "../../engine/engine.js";
+import { ownPrefix } from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
@@ -52,7 +53,10 @@ export function containerFileMethods(docker: DockerConnection) {
 
     commitContainer: async (request) => {
       const { container, reference, message, author, withoutPause, instructions } = request;
-      const { Id } = await inspectContainer(docker, container);
+      const { Id, Config } = await inspectContainer(docker, container);
+      // The image would have the labels of the container. Instructions cannot take them away, only
+      // empty them, and nap takes an empty one for none.
+      const ours = Object.keys(Config.Labels ?? {}).filter((key) => key.startsWith(ownPrefix));
       const { name: repo, tag } = parseReference(reference);
       const query = {
         container: Id,
@@ -60,7 +64,7 @@ export function containerFileMethods(docker: DockerConnection) {
         ...(message !== "" && { comment: message }),
         ...(author !== "" && { author }),
         pause: !withoutPause,
-        changes: instructions,
+        changes: [...instructions, ...ours.map((key) => `LABEL "${key}"=""`)],
       };
       const call = docker.api.json<{ Id: string }>({ method: "POST", path: "/commit", query });
       const field = instructions.length > 0 ? "instructions" : "reference";

@@ -24,7 +24,7 @@ import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
 import { fieldError, unless } from "../../engine/error.js";
-import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
+import { madeBy, originLabels, requestIdFilter } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { placeRooted } from "../../engine/rooted_mounts.js";
@@ -131,7 +131,9 @@ export async function createContainer(
   return docker.once(`container ${requestId}`, async () => {
     const query = { all: true, filters: { label: [requestIdFilter(requestId)] } };
     const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
-    const made = list.body.find(({ Labels }) => madeBy(schema, request, Labels ?? {}));
+    const made = list.body.find(({ Labels }) =>
+      madeBy(schema, request, call.identity, Labels ?? {}),
+    );
     if (made !== undefined) {
       return { json: await inspectContainer(docker, made.Id), warnings: [], existed: true };
     }
@@ -169,7 +171,7 @@ async function createAnew(
   const placed = await placeRooted(docker.bindRoots, spec, identity.name);
   const { body, further } = specToDocker(
     await withResetCommand(docker, placed.spec),
-    { ...placed.ownLabels, ...requestLabels(schema, request) },
+    { ...placed.ownLabels, ...originLabels(schema, request, identity) },
     docker.apiVersion,
   );
   const created = await meaning(

@@ -10,7 +10,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
 import { unless } from "../../engine/error.js";
-import { clientLabels } from "../../engine/labels.js";
+import { clientLabels, ownerOf } from "../../engine/labels.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { nanosSince1970, timestampOf, timestampOfNanos } from "../../engine/time.js";
 import type { DockerConnection } from "./connection.js";
@@ -29,6 +29,7 @@ interface KnownContainer {
   name: string;
   /** What its events say of it: its labels, image and name. */
   attributes: StringMap;
+  owner: string;
   /** Its process runs, or is paused. */
   live: boolean;
   paused: boolean;
@@ -60,7 +61,7 @@ export class Inventory {
   }
 
   /** Takes notice of an event. */
-  note({ resource, action, resourceId: id, attributes, ...event }: Event): void {
+  note({ resource, action, resourceId: id, attributes, owner, ...event }: Event): void {
     if (resource === EventResource.VOLUME) noteExistence(this.#volumes, id, action, attributes);
     if (resource === EventResource.NETWORK) noteExistence(this.#networks, id, action, attributes);
     if (resource !== EventResource.CONTAINER) return;
@@ -69,7 +70,8 @@ export class Inventory {
       return;
     }
     const changed = event.time === undefined ? 0n : nanosSince1970(event.time);
-    const known = this.#containers.get(id) ?? newcomer(event.resourceName, attributes, changed);
+    const known =
+      this.#containers.get(id) ?? newcomer(event.resourceName, attributes, owner, changed);
     this.#containers.set(id, known);
     known.name = event.resourceName;
     if (action === EventAction.START || action === EventAction.DIE) {
@@ -102,8 +104,9 @@ export class Inventory {
     for (const json of containers) {
       const { Labels, Image, State, Status } = json;
       const name = summaryName(json);
+      const attributes = { ...clientLabels(Labels ?? {}), image: Image, name };
       this.#containers.set(json.Id, {
-        ...newcomer(name, { ...clientLabels(Labels ?? {}), image: Image, name }, now),
+        ...newcomer(name, attributes, ownerOf(Labels), now),
         live: State === "running" || State === "paused",
         paused: State === "paused",
         health: /\((?:health: )?(starting|healthy|unhealthy)\)/.exec(Status)?.[1],
@@ -158,12 +161,17 @@ export class Inventory {
   }
 }
 
-function newcomer(name: string, attributes: StringMap, changed: bigint): KnownContainer {
-  return { name, attributes, live: false, paused: false, health: undefined, changed };
+function newcomer(
+  name: string,
+  attributes: StringMap,
+  owner: string,
+  changed: bigint,
+): KnownContainer {
+  return { name, attributes, owner, live: false, paused: false, health: undefined, changed };
 }
 
-function subject({ name, attributes }: KnownContainer): Happening {
-  return { resourceName: name, attributes };
+function subject({ name, attributes, owner }: KnownContainer): Happening {
+  return { resourceName: name, attributes, owner };
 }
 
 function noteExistence(
@@ -211,15 +219,17 @@ function* containerDifferences(
   const { Id, Name, Created, Config, State } = json;
   const name = Name.replace(/^\//, "");
   const attributes = { ...clientLabels(Config.Labels ?? {}), image: Config.Image ?? "", name };
+  const owner = ownerOf(Config.Labels);
   const about = (action: EventAction, engineAction: string): Happening => ({
     resource: EventResource.CONTAINER,
     resourceId: Id,
     resourceName: name,
     attributes,
+    owner,
     action,
     engineAction,
   });
-  const known = before ?? newcomer(name, attributes, 0n);
+  const known = before ?? newcomer(name, attributes, owner, 0n);
   const at = (text: string) => {
     const time = timestampOf(text);
     return time && { time };

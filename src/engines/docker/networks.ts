@@ -21,7 +21,8 @@ import {
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { fieldError, NapError, unless } from "../../engine/error.js";
-import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
+import type { Identity } from "../../engine/identity.js";
+import { madeBy, originLabels, requestIdFilter } from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
@@ -44,14 +45,14 @@ const predefined = new Set(["bridge", "host", "none"]);
 /** The calls on networks. */
 export function networkMethods(docker: DockerConnection) {
   return {
-    createNetwork: (request, { signal }) =>
+    createNetwork: (request, { signal, identity }) =>
       docker.once(`network ${request.requestId || request.name}`, async () => {
-        const before = await madeBefore(docker, request);
+        const before = await madeBefore(docker, request, identity);
         if (before !== undefined) {
           const network = networkFromDocker(docker.name, before);
           return create(CreateNetworkResponseSchema, { network });
         }
-        const own = requestLabels(CreateNetworkRequestSchema, request);
+        const own = originLabels(CreateNetworkRequestSchema, request, identity);
         // Without the check dockerd before 25 makes a second network under one name.
         const body = {
           Name: request.name,
@@ -180,11 +181,14 @@ async function getNetwork(
 async function madeBefore(
   docker: DockerConnection,
   request: CreateNetworkRequest,
+  identity: Identity,
 ): Promise<NetworkJson | undefined> {
   if (request.requestId === "") return undefined;
   const query = { filters: { label: [requestIdFilter(request.requestId)] } };
   const { body } = await docker.api.json<NetworkJson[]>({ path: "/networks", query });
-  return body.find(({ Labels }) => madeBy(CreateNetworkRequestSchema, request, Labels ?? {}));
+  return body.find(({ Labels }) =>
+    madeBy(CreateNetworkRequestSchema, request, identity, Labels ?? {}),
+  );
 }
 
 async function loadNetwork(

@@ -17,7 +17,8 @@ import {
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../engine/engine.js";
 import { fieldError, NapError, unless } from "../../engine/error.js";
-import { madeBy, requestIdFilter, requestLabels } from "../../engine/labels.js";
+import type { Identity } from "../../engine/identity.js";
+import { madeBy, ownerOf, originLabels, requestIdFilter } from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { pathPart } from "./api.js";
@@ -34,28 +35,28 @@ const named = { kinds: { 404: "VOLUME_NOT_FOUND" } } as const;
 /** The calls on volumes. */
 export function volumeMethods(docker: DockerConnection) {
   return {
-    createVolume: (request, { signal }) =>
+    createVolume: (request, { signal, identity }) =>
       docker.once(`volume ${request.requestId || request.name}`, async () => {
         const { name, spec } = request;
         const before =
-          (await madeBefore(docker, request)) ??
+          (await madeBefore(docker, request, identity)) ??
           (name === "" ? undefined : await unless("VOLUME_NOT_FOUND", getVolume(docker, name)));
         if (before !== undefined) {
           const same =
-            madeBy(CreateVolumeRequestSchema, request, before.Labels ?? {}) ||
+            madeBy(CreateVolumeRequestSchema, request, identity, before.Labels ?? {}) ||
             sameSpec(before, spec);
           if (!same) throw otherSpec(name);
           const volume = volumeFromDocker(docker.name, before);
           return create(CreateVolumeResponseSchema, { volume, changed: false });
         }
-        const own = requestLabels(CreateVolumeRequestSchema, request);
+        const own = originLabels(CreateVolumeRequestSchema, request, identity);
         const body = { Name: name, ...volumeSpecToDocker(spec, own) };
         const call = docker.api.json<VolumeJson>({ method: "POST", path: "/volumes/create", body });
         const kinds = { 404: "VOLUME_DRIVER_NOT_FOUND" } as const;
         const made = (await meaning(call, name || "a volume", { kinds, field: "spec" })).body;
         // Somebody else may have made it since it was looked for; dockerd then gives theirs.
         if (!sameSpec(made, spec)) throw otherSpec(name);
-        if (signal.aborted && request.requestId === "") {
+        if (signal.aborted && request.requestId === "" && ownerOf(made.Labels) === identity.name) {
           await docker.api.json({ method: "DELETE", path: `/volumes/${pathPart(made.Name)}` });
           throw signal.reason;
         }
@@ -132,12 +133,13 @@ export function volumeMethods(docker: DockerConnection) {
 async function madeBefore(
   docker: DockerConnection,
   request: CreateVolumeRequest,
+  identity: Identity,
 ): Promise<VolumeJson | undefined> {
   if (request.requestId === "") return undefined;
   const query = { filters: { label: [requestIdFilter(request.requestId)] } };
   const { body } = await docker.api.json<{ Volumes: VolumeJson[] }>({ path: "/volumes", query });
   return body.Volumes.find(({ Labels }) =>
-    madeBy(CreateVolumeRequestSchema, request, Labels ?? {}),
+    madeBy(CreateVolumeRequestSchema, request, identity, Labels ?? {}),
   );
 }
 

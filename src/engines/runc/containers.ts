@@ -29,7 +29,7 @@ import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
 import { placeRooted } from "../../engine/rooted_mounts.js";
 import { fieldError, NapError } from "../../engine/error.js";
-import { madeBy, requestLabels } from "../../engine/labels.js";
+import { madeBy, originLabels } from "../../engine/labels.js";
 import { refuseTargetTwice } from "../../engine/mount_targets.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { containerMatches } from "../../engine/selection.js";
@@ -124,7 +124,9 @@ export async function createContainer(
   call: Call,
 ): Promise<CreatedContainer> {
   return host.lock("create", async () => {
-    const before = host.store.all.find(({ ownLabels }) => madeBy(schema, request, ownLabels));
+    const before = host.store.all.find(({ ownLabels }) =>
+      madeBy(schema, request, call.identity, ownLabels),
+    );
     if (before !== undefined) return { stored: before, existed: true };
     const { spec: given = create(ContainerSpecSchema), requestId } = request;
     const id = randomBytes(32).toString("hex");
@@ -160,10 +162,11 @@ export async function createContainer(
       state: ContainerState.CREATED,
       createTime: timestampNow(),
       requestId,
+      owner: call.identity.name,
     });
     const stored = {
       container,
-      ownLabels: { ...ownLabels, ...requestLabels(schema, request) },
+      ownLabels: { ...ownLabels, ...originLabels(schema, request, call.identity) },
       imageDigest: found.image.id,
     };
     const paths = host.store.paths(id);

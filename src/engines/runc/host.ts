@@ -141,7 +141,7 @@ export class RuncHost implements EventSource {
 
   /** Reports what was done to a container. */
   report(action: EventAction, engineAction: string, container: Container): void {
-    const { id, name, spec, exit } = container;
+    const { id, name, spec, exit, owner } = container;
     const attributes = { ...spec?.labels, image: spec?.image ?? "", name };
     const event = create(EventSchema, {
       time: timestampNow(),
@@ -151,6 +151,7 @@ export class RuncHost implements EventSource {
       resourceId: id,
       resourceName: name,
       attributes,
+      owner,
       ...(action === EventAction.DIE && exit && { exit }),
     });
     this.journal.append(this.exits.note(event));

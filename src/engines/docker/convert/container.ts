@@ -8,7 +8,7 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus } from "../../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
-import { clientLabels, requestIdOf } from "../../../engine/labels.js";
+import { clientLabels, ownerOf, requestIdOf } from "../../../engine/labels.js";
 import { reportRooted } from "../../../engine/rooted_mounts.js";
 import type { ContainerJson, ContainerSummaryJson, StateJson } from "../json.js";
 import { timestampOf, timestampOfNanos } from "../../../engine/time.js";
@@ -58,6 +58,7 @@ export function containerFromDocker(engine: string, json: ContainerJson): Contai
     endpoints: endpoints(json.NetworkSettings.Networks),
     mounts: mountPoints(json.Mounts),
     requestId: requestIdOf(json.Config.Labels),
+    owner: ownerOf(json.Config.Labels),
     ...(json.SizeRw !== undefined && { writableSizeBytes: BigInt(json.SizeRw) }),
     ...(json.SizeRootFs !== undefined && { rootFilesystemSizeBytes: BigInt(json.SizeRootFs) }),
   });
@@ -79,6 +80,7 @@ export function containerFromSummary(engine: string, json: ContainerSummaryJson)
     endpoints: endpoints(json.NetworkSettings?.Networks),
     mounts: mountPoints(json.Mounts),
     requestId: requestIdOf(json.Labels),
+    owner: ownerOf(json.Labels),
   });
 }
 

@@ -7,7 +7,7 @@ import {
   EventSchema,
 } from "../../../../gen/nap/v1/engine_service_pb.js";
 import { ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
-import { clientLabels } from "../../../engine/labels.js";
+import { clientLabels, ownerOf } from "../../../engine/labels.js";
 import { timestampOfNanos } from "../../../engine/time.js";
 import type { EventJson } from "../json.js";
 
@@ -77,6 +77,7 @@ export function eventOf(line: string): Event {
     resourceId,
     resourceName: attributes["name"] ?? "",
     attributes,
+    owner: ownerOf(Attributes),
     ...(action === EventAction.DIE && {
       exit: create(ExitStatusSchema, { code: Number(attributes["exitCode"]), finishTime: time }),
     }),

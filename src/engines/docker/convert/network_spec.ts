@@ -7,7 +7,7 @@ import type {
 } from "../../../../gen/nap/v1/network_service_pb.js";
 import { NetworkSchema, NetworkSpecSchema } from "../../../../gen/nap/v1/network_service_pb.js";
 import { ResourceScope } from "../../../../gen/nap/v1/types_pb.js";
-import { clientLabels, requestIdOf } from "../../../engine/labels.js";
+import { clientLabels, ownerOf, requestIdOf } from "../../../engine/labels.js";
 import { timestampOf } from "../../../engine/time.js";
 import type { IpamJson, NetworkJson, NetworkSpecJson, StringMap } from "../json.js";
 import { scopes } from "./scopes.js";
@@ -91,5 +91,6 @@ export function networkFromDocker(engine: string, json: NetworkJson): Network {
       ipv6Address: endpoint.IPv6Address,
     })),
     requestId: requestIdOf(json.Labels),
+    owner: ownerOf(json.Labels),
   });
 }

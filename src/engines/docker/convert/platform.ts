@@ -9,9 +9,9 @@ import type { StringMap } from "../json.js";
 
 const platformLabel = `${ownPrefix}platform`;
 
-/** The label for a platform; none where none was asked for. */
+/** The label for a platform; empty where none was asked for, since an image may have it, too. */
 export function platformLabels(platform: Platform | undefined): StringMap {
-  if (platform === undefined) return {};
+  if (platform === undefined) return { [platformLabel]: "" };
   const { os = "", architecture = "", variant = "" } = platform;
   return { [platformLabel]: `${os}/${architecture}/${variant}` };
 }
@@ -20,8 +20,8 @@ export function platformLabels(platform: Platform | undefined): StringMap {
 export function platformFromLabels(
   labels: StringMap | null | undefined,
 ): MessageInitShape<typeof PlatformSchema> | undefined {
-  const text = labels?.[platformLabel];
-  if (text === undefined) return undefined;
+  const text = labels?.[platformLabel] ?? "";
+  if (text === "") return undefined;
   const [os, architecture, variant] = text.split("/");
   return { ...(os && { os }), ...(architecture && { architecture }), ...(variant && { variant }) };
 }

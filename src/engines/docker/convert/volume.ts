@@ -5,7 +5,7 @@ import { VolumeSpecSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { ResourceScope } from "../../../../gen/nap/v1/types_pb.js";
 import type { Volume } from "../../../../gen/nap/v1/volume_service_pb.js";
 import { VolumeSchema } from "../../../../gen/nap/v1/volume_service_pb.js";
-import { clientLabels, requestIdOf } from "../../../engine/labels.js";
+import { clientLabels, ownerOf, requestIdOf } from "../../../engine/labels.js";
 import { timestampOf } from "../../../engine/time.js";
 import type { StringMap, VolumeJson, VolumeSpecJson } from "../json.js";
 import { scopes } from "./scopes.js";
@@ -63,5 +63,6 @@ export function volumeFromDocker(engine: string, json: VolumeJson): Volume {
       Object.entries(json.Status ?? {}).map(([key, value]) => [key, String(value)]),
     ),
     requestId: requestIdOf(json.Labels),
+    owner: ownerOf(json.Labels),
   });
 }
