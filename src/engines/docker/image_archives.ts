@@ -14,6 +14,7 @@ import {
 import type { Call, Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { parseReference, referenceText } from "../../engine/reference.js";
+import { parseAnswer } from "./answer.js";
 import { DockerStatusError } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { dockerError, meaning } from "./errors.js";
@@ -88,7 +89,7 @@ async function loadImages(
     const source = await meaning(docker.api.stream(request, signal), "the archive", {});
     for await (const lines of lineBatches(docker.api.read(source, signal))) {
       for (const line of lines) {
-        const { stream = "", error } = JSON.parse(line) as LoadJson;
+        const { stream = "", error } = parseAnswer<LoadJson>(line);
         if (error !== undefined) {
           throw dockerError(new DockerStatusError(500, error), "the archive", {});
         }

@@ -21,6 +21,7 @@ import { TransferProgressSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
 import { fieldError, unless } from "../../engine/error.js";
 import { importBytes, importOpen } from "../../engine/upload.js";
+import { parseAnswer } from "./answer.js";
 import { DockerStatusError, pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
 import { dockerError, meaning } from "./errors.js";
@@ -70,7 +71,7 @@ export async function* pullImage(
   const source = await meaning(call, image, operation);
   let digest = "";
   for await (const lines of lineBatches(docker.api.read(source, signal))) {
-    const reports = lines.map((line) => JSON.parse(line) as ProgressJson);
+    const reports = lines.map((line) => parseAnswer<ProgressJson>(line));
     // Once the first line is out, dockerd has no status left to say that it failed.
     const failure = reports.find(({ error }) => error !== undefined)?.error;
     if (failure !== undefined) {
@@ -114,7 +115,7 @@ async function* pushImage(
   const source = await meaning(call, image, operation);
   let digest = "";
   for await (const lines of lineBatches(docker.api.read(source, signal))) {
-    const reports = lines.map((line) => JSON.parse(line) as ProgressJson);
+    const reports = lines.map((line) => parseAnswer<ProgressJson>(line));
     const failure = reports.find(({ error }) => error !== undefined)?.error;
     if (failure !== undefined) {
       throw dockerError(new DockerStatusError(500, failure), image, operation);
@@ -176,7 +177,7 @@ async function importImage(
     const field = open.instructions.length > 0 ? "open.instructions" : "open.reference";
     const source = await meaning(call, what, { field });
     const lines = (await docker.api.text(source, signal)).trim().split("\n");
-    const { status: imageIdMade = "", error } = JSON.parse(lines.at(-1) ?? "") as ProgressJson;
+    const { status: imageIdMade = "", error } = parseAnswer<ProgressJson>(lines.at(-1) ?? "");
     if (error !== undefined) throw dockerError(new DockerStatusError(500, error), what, { field });
     return create(ImportImageResponseSchema, { imageId: imageIdMade });
   } catch (error) {
