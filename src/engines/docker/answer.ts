@@ -5,6 +5,7 @@ import { NapError } from "../../engine/error.js";
 export const retryAfterMillis = 1000;
 
 /** Reads a document of JSON. Fails with ENGINE_UNREACHABLE where it is not whole. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as DockerApi.json
 export function parseAnswer<T>(text: string): T {
   try {
     return JSON.parse(text) as T;

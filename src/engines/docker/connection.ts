@@ -154,7 +154,7 @@ async function ping(docker: Docker, abortSignal: AbortSignal): Promise<void> {
       (answer as IncomingMessage | null)?.destroy();
       const answered = !error || (error as { statusCode?: number }).statusCode !== undefined;
       if (answered) resolve();
-      else reject(error as Error);
+      else reject(error);
     });
   });
 }
