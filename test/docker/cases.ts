@@ -20,6 +20,7 @@ import { all, failure } from "../support/client.js";
 import { accessCases } from "./access.js";
 import { deploymentCases } from "./deployment.js";
 import { errorTable } from "./errors.js";
+import { dockerFaultCases } from "./faults.js";
 import { hostileCases } from "./hostile.js";
 import { operationCases } from "./operations.js";
 import { importMessages } from "../conformance/images.js";
@@ -53,6 +54,7 @@ export function dockerCases(open: () => DockerBench): void {
   describe("operations", () => operationCases(open));
   describe("deployment", () => deploymentCases(open));
   describe("bind roots", () => bindRootCases(open));
+  describe("faults", () => dockerFaultCases(open));
   describe("dropped fields", () => droppedFieldCases(open));
 }
 
