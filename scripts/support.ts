@@ -28,15 +28,17 @@ const host = {
 const near = { files: true, processes: true };
 const spool = { directory: "/var/tmp", maxUploadBytes: 0 };
 
+const docker = { name: "docker", url: "unix:///var/run/docker.sock", timeoutMillis: 30_000 };
+
 const engines: readonly { title: string; engine: Engine; support: Support }[] = [
   {
     title: "Docker (API 1.41)",
-    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none, spool),
+    engine: createDockerEngine(docker, none, spool),
     support: dockerSupport("1.41", host, near),
   },
   {
     title: "Docker (API 1.48)",
-    engine: createDockerEngine({ name: "docker", url: "unix:///var/run/docker.sock" }, none, spool),
+    engine: createDockerEngine(docker, none, spool),
     support: dockerSupport("1.48", host, near),
   },
   {

@@ -25,6 +25,8 @@ export interface DockerConfig {
   readonly url: string;
   /** Certificates, as PEM. */
   readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+  /** How long dockerd may be silent before calls under way are given up. */
+  readonly timeoutMillis: number;
 }
 
 /** Where nap keeps what it runs with runC. */
@@ -74,6 +76,9 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
+/** A dockerd that works, however loaded, answers some request or other within this time. */
+const defaultTimeoutMillis = 30_000;
+
 const engineName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a-z0-9][a-z0-9_-]*");
 const dockerSchema = z.strictObject({
   driver: z.literal("docker"),
@@ -81,6 +86,11 @@ const dockerSchema = z.strictObject({
     .string()
     .regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+:\d+)$/, "must be unix:///path or tcp://host:port"),
   tls: z.strictObject({ ca: z.string().optional(), cert: z.string(), key: z.string() }).optional(),
+  timeout_seconds: z
+    .number()
+    .min(0.1)
+    .max(3600)
+    .default(defaultTimeoutMillis / 1000),
 });
 
 const runcSchema = z
@@ -189,7 +199,8 @@ function readConfigFile(path: string): ConfigFile {
     ...rest,
     engines: Object.entries(engines).map(([name, engine]): EngineConfig => {
       if (engine.driver === "runc") return { name, ...engine };
-      const { tls, ...docker } = engine;
+      const { tls, timeout_seconds: timeoutSeconds, ...rest } = engine;
+      const docker = { ...rest, timeoutMillis: timeoutSeconds * 1000 };
       if (tls === undefined) return { name, ...docker };
       const ca = tls.ca === undefined ? {} : { ca: read(tls.ca) };
       return { name, ...docker, tls: { ...ca, cert: read(tls.cert), key: read(tls.key) } };
@@ -250,7 +261,8 @@ function discoverRunc(env: Environment): RuncConfig[] {
 }
 
 function discoverDocker(env: Environment): DockerConfig {
-  const docker = { name: "docker", driver: "docker" } as const;
+  const timeoutMillis = defaultTimeoutMillis;
+  const docker = { name: "docker", driver: "docker", timeoutMillis } as const;
   const host = env["DOCKER_HOST"] ?? "";
   if (host !== "") {
     const secure = (env["DOCKER_TLS_VERIFY"] ?? "") !== "";

@@ -3,6 +3,7 @@ import type { Bench } from "../conformance/bench.js";
 import { accessCases } from "./access.js";
 import { deploymentCases } from "./deployment.js";
 import { errorTable } from "./errors.js";
+import { dockerFaultCases } from "./faults.js";
 import { hostileCases } from "./hostile.js";
 import { operationCases } from "./operations.js";
 import type { TestDockerd } from "../support/dockerd.js";
@@ -39,5 +40,6 @@ export function dockerCases(open: () => DockerBench): void {
   describe("deployment", () => deploymentCases(open));
   describe("ownership", () => ownershipCases(open));
   describe("bind roots", () => bindRootCases(open));
+  describe("faults", () => dockerFaultCases(open));
   describe("dropped fields", () => droppedFieldCases(open));
 }

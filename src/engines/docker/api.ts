@@ -5,6 +5,8 @@ import type { Readable } from "node:stream";
 import type Docker from "dockerode";
 import { NapError } from "../../engine/error.js";
 import { destroyOnAbort } from "../../engine/wait.js";
+import { parseAnswer, retryAfterMillis } from "./answer.js";
+import type { Liveness } from "./liveness.js";
 
 /** A request to dockerd's HTTP API. */
 export interface DockerRequest {
@@ -22,6 +24,13 @@ export interface DockerRequest {
   readonly registryAuth?: object | undefined;
   /** Sent as X-Registry-Config. */
   readonly registryConfig?: object;
+  /** It changes nothing in dockerd, whatever its method. Default: for GET and HEAD. */
+  readonly harmless?: boolean;
+  /**
+   * dockerd may take any time for it, as long as it answers others. Default: for all that is streamed,
+   * and for what is neither GET nor HEAD: to look at something takes little time, to change it may not.
+   */
+  readonly patient?: boolean;
 }
 
 type QueryValue = string | number | boolean | readonly string[] | object | undefined;
@@ -65,6 +74,7 @@ export class DockerApi {
   constructor(
     private readonly docker: Docker,
     private readonly target: string,
+    private readonly liveness: Liveness,
   ) {}
 
   /**
@@ -73,17 +83,37 @@ export class DockerApi {
    * Always as a stream: docker-modem 5.0 never calls back where the connection is lost behind the
    * headers of a response that it collects itself.
    */
-  async json<T>(request: DockerRequest, signal?: AbortSignal): Promise<DockerResponse<T>> {
-    const response = await this.stream(request, signal);
-    const text = await this.text(response, signal);
-    const body = (text === "" ? undefined : JSON.parse(text)) as T;
-    return { status: response.statusCode ?? 0, body };
+  async json<T>(
+    request: DockerRequest,
+    signal = new AbortController().signal,
+  ): Promise<DockerResponse<T>> {
+    const { timeoutMillis } = this.liveness;
+    const patient = request.patient ?? !isRead(request);
+    const over = new AbortController();
+    const end = (): void => over.abort(this.#silent(timeoutMillis));
+    const timer = patient ? undefined : setTimeout(end, timeoutMillis);
+    try {
+      const either = patient ? signal : AbortSignal.any([signal, over.signal]);
+      const response = await this.stream(request, either);
+      const chunks: Buffer[] = [];
+      for await (const chunk of this.read(response, either)) {
+        timer?.refresh();
+        chunks.push(chunk);
+      }
+      const text = Buffer.concat(chunks).toString();
+      const body = text === "" ? undefined : parseAnswer<T>(text);
+      return { status: response.statusCode ?? 0, body: body as T };
+    } catch (error) {
+      throw sentAnyway(request, error);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Sends a request and gives the response once its headers are there. The reader destroys it. */
   async stream(request: DockerRequest, signal?: AbortSignal): Promise<IncomingMessage> {
     const response = (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
-    response.on("error", () => undefined);
+    this.#hold(response);
     return response;
   }
 
@@ -101,8 +131,7 @@ export class DockerApi {
   async hijack(request: DockerRequest, signal: AbortSignal): Promise<Socket> {
     const options = { isStream: true, hijack: true, openStdin: true, allowEmpty: true };
     const socket = (await this.#dial({ body: {}, ...request }, options, signal)) as Socket;
-    // It may fail before anybody reads it; the reader is told then.
-    socket.on("error", () => undefined);
+    this.#hold(socket);
     return socket;
   }
 
@@ -123,6 +152,12 @@ export class DockerApi {
     signal?.throwIfAborted();
     // dockerd would redirect such a path to another one, and docker-modem would follow.
     if (!isPlain(request.path)) throw new DockerStatusError(404, "no such object");
+    // What ends the call before its answer has begun: the signal, or dockerd's silence.
+    const over = new AbortController();
+    const onAbort = (): void => over.abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const onSilence = (millis: number): void => over.abort(this.#silent(millis));
+    const release = this.liveness.watch(onSilence);
     const dial = {
       ...options,
       method: request.method ?? "GET",
@@ -133,35 +168,80 @@ export class DockerApi {
       ...(request.upload && { file: request.upload }),
       ...(request.registryAuth && { authconfig: request.registryAuth }),
       ...(request.registryConfig && { registryconfig: urlBase64(request.registryConfig) }),
-      ...(signal && { abortSignal: signal }),
+      abortSignal: over.signal,
       statusCodes: successes,
     };
     try {
-      return await new Promise((resolve, reject) => {
+      const answer = await new Promise((resolve, reject) => {
+        // docker-modem does not call back for every request that is ended, such as one whose error
+        // has been announced and not told.
+        over.signal.addEventListener("abort", () => reject(over.signal.reason as Error));
         this.docker.modem.dial(dial, (error: unknown, result: unknown) => {
           if (error) reject(error);
           else resolve(result);
         });
       });
+      this.liveness.seen();
+      return answer;
     } catch (error) {
-      throw this.#lost(error, signal);
+      throw sentAnyway(request, this.#lost(over.signal.reason ?? error, signal));
+    } finally {
+      release();
+      signal?.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** Ends an answer that has begun once dockerd is silent. */
+  #hold(answer: IncomingMessage | Socket): void {
+    // It may fail before anybody reads it; the reader is told then.
+    answer.on("error", () => undefined);
+    answer.once(
+      "close",
+      this.liveness.watch((millis) => answer.destroy(this.#silent(millis))),
+    );
+  }
+
+  #silent(millis: number): NapError {
+    return unreachable(this.target, new Error(`nothing came from it for ${millis / 1000} s`));
   }
 
   /** Tells the daemon's answer from a connection that does not work. */
   #lost(error: unknown, signal?: AbortSignal): Error {
     if (signal?.aborted) return signal.reason as Error;
+    if (error instanceof NapError) return error;
     const { statusCode, message } = error as { statusCode?: number; message: string };
-    if (statusCode !== undefined) return new DockerStatusError(statusCode, ownWords(message));
+    if (statusCode !== undefined) {
+      this.liveness.seen();
+      return new DockerStatusError(statusCode, ownWords(message));
+    }
     return unreachable(this.target, error);
   }
+}
+
+function isRead({ method = "GET" }: DockerRequest): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+/** The failures of a connection that was never made: nothing has been sent. */
+const neverConnected: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "ENOENT", "EACCES"]);
+
+const maybeDone = "; what it was asked to do may have been done";
+
+/** Says of a change whose answer did not come that it may have been made. */
+function sentAnyway(request: DockerRequest, error: unknown): unknown {
+  if (!(error instanceof NapError) || error.kind !== "ENGINE_UNREACHABLE") return error;
+  if (request.harmless ?? isRead(request)) return error;
+  const { code } = (error.cause ?? {}) as { code?: unknown };
+  if (neverConnected.has(code) || error.message.endsWith(maybeDone)) return error;
+  const message = `${error.message}${maybeDone}`;
+  return new NapError(error.kind, message, error.details, error.cause);
 }
 
 /** The error for a daemon that does not answer. */
 export function unreachable(target: string, cause: unknown): NapError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   const message = `Docker at ${target} does not answer: ${reason}`;
-  return new NapError("ENGINE_UNREACHABLE", message, { retryAfterMillis: 1000 }, cause);
+  return new NapError("ENGINE_UNREACHABLE", message, { retryAfterMillis }, cause);
 }
 
 /**

@@ -1,5 +1,8 @@
 /** The connection to one dockerd: reached, its API version negotiated, its abilities known. */
 import { hostname } from "node:os";
+import type { IncomingMessage } from "node:http";
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
 import Docker from "dockerode";
 import type { BindRoots } from "../../engine/bind_roots.js";
 import type { Connection } from "../../engine/engine.js";
@@ -7,6 +10,7 @@ import { NapError } from "../../engine/error.js";
 import { DockerApi, unreachable } from "./api.js";
 import { olderOf } from "./api_version.js";
 import type { InfoJson, VersionJson } from "./json.js";
+import { Liveness } from "./liveness.js";
 import { dockerSupport } from "./support.js";
 
 /** The newest version of the API that nap speaks, and the oldest. */
@@ -21,6 +25,8 @@ export interface DockerTarget {
   readonly url: string;
   /** Certificates as PEM; with them the connection is TLS. */
   readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+  /** How long dockerd may be silent before calls under way are given up. */
+  readonly timeoutMillis: number;
 }
 
 /** The connection of one engine. It is made at its first use, and anew after it was lost. */
@@ -28,6 +34,7 @@ export class DockerConnection {
   readonly name: string;
   readonly #config: DockerTarget;
   readonly #inFlight = new Map<string, Promise<unknown>>();
+  readonly #liveness: Liveness;
   #api: DockerApi;
   #connected: Connection | undefined;
   #ownHost = false;
@@ -39,6 +46,11 @@ export class DockerConnection {
   ) {
     this.name = config.name;
     this.#config = config;
+    const probe = this.#newDocker();
+    // A connection of its own each time: a kept one may be what is broken.
+    const Agent = config.tls === undefined ? HttpAgent : HttpsAgent;
+    (probe.modem as { agent?: HttpAgent }).agent = new Agent({ keepAlive: false });
+    this.#liveness = new Liveness(config.timeoutMillis, (signal) => ping(probe, signal));
     this.#api = this.#newApi();
   }
 
@@ -83,10 +95,14 @@ export class DockerConnection {
     }
   }
 
-  /** Fails as a call on a connection that broke does. */
-  async lost(): Promise<never> {
-    this.#connected = undefined;
-    throw unreachable(this.#config.url, new Error("it closed the connection"));
+  /** How long dockerd may be silent. */
+  get timeoutMillis(): number {
+    return this.#config.timeoutMillis;
+  }
+
+  /** The error for a dockerd that cannot be used, and why. */
+  away(reason: string): NapError {
+    return unreachable(this.#config.url, new Error(reason));
   }
 
   /** Runs `work`, or where one under this key is under way, waits for it first. */
@@ -124,6 +140,10 @@ export class DockerConnection {
   }
 
   #newApi(version?: string): DockerApi {
+    return new DockerApi(this.#newDocker(version), this.#config.url, this.#liveness);
+  }
+
+  #newDocker(version?: string): Docker {
     const { url, tls } = this.#config;
     const [, scheme, rest = ""] = /^(unix|tcp):\/\/(.+)$/.exec(url) ?? [];
     // What is left out here, docker-modem would take from the environment.
@@ -133,9 +153,22 @@ export class DockerConnection {
         : { socketPath: undefined, ...hostAndPort(rest) };
     const protocol = tls === undefined ? "http" : "https";
     const options = { ca: undefined, cert: undefined, key: undefined, ...tls };
-    const docker = new Docker({ ...target, protocol, ...options, version });
-    return new DockerApi(docker, url);
+    return new Docker({ ...target, protocol, ...options, version });
   }
+}
+
+/** Resolves once dockerd has begun to answer, whatever it says. */
+async function ping(docker: Docker, abortSignal: AbortSignal): Promise<void> {
+  const statusCodes = { 200: true };
+  const dial = { method: "GET", path: "/_ping?", isStream: true, options: {}, abortSignal };
+  await new Promise<void>((resolve, reject) => {
+    docker.modem.dial({ ...dial, statusCodes }, (error: unknown, answer: unknown) => {
+      (answer as IncomingMessage | null)?.destroy();
+      const answered = !error || (error as { statusCode?: number }).statusCode !== undefined;
+      if (answered) resolve();
+      else reject(error);
+    });
+  });
 }
 
 function hostAndPort(address: string): { host: string; port: string } {

@@ -32,7 +32,7 @@ export function containerFileMethods(docker: DockerConnection) {
   return {
     listContainerChanges: async (request, { signal }) => {
       const path = `/containers/${pathPart(request.container)}/changes`;
-      const call = docker.api.json<ChangeJson[] | null>({ path }, signal);
+      const call = docker.api.json<ChangeJson[] | null>({ path, patient: true }, signal);
       const { body } = await meaning(call, request.container, named);
       const { pageSize, pageToken } = request;
       const size = pageSize === 0 ? defaultPageSize : pageSize;

@@ -14,6 +14,7 @@ import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
 import { DisconnectAction, ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../engine/engine.js";
 import { unless } from "../../engine/error.js";
+import { parseAnswer } from "./answer.js";
 import { exitOf } from "./convert/container.js";
 import type { DockerConnection } from "./connection.js";
 import { createContainer, inspectContainer, pullFirst } from "./containers.js";
@@ -55,14 +56,17 @@ export async function armWait(
   signal: AbortSignal,
 ): Promise<ArmedWait> {
   const path = `/containers/${id}/wait`;
-  const call = docker.api.stream({ method: "POST", path, query: { condition } }, signal);
+  const call = docker.api.stream(
+    { method: "POST", path, query: { condition }, harmless: true },
+    signal,
+  );
   const source = await meaning(call, id, { kinds: { 404: "CONTAINER_NOT_FOUND" } });
   // It may fail before anybody reads it.
   source.on("error", () => undefined);
   return {
     status: async () => {
       const text = await docker.api.text(source, signal);
-      const { StatusCode: code } = JSON.parse(text) as { StatusCode: number };
+      const { StatusCode: code } = parseAnswer<{ StatusCode: number }>(text);
       const json = await inspectIfThere(docker, id);
       const known = json && !json.State.Running ? exitOf(json.State) : undefined;
       return known?.code === code ? known : create(ExitStatusSchema, { code });
@@ -149,7 +153,10 @@ async function attachOutput(
   signal: AbortSignal,
 ): Promise<Readable> {
   const query = { stream: true, stdout: true, stderr: true };
-  return docker.api.hijack({ method: "POST", path: `/containers/${id}/attach`, query }, signal);
+  return docker.api.hijack(
+    { method: "POST", path: `/containers/${id}/attach`, query, harmless: true },
+    signal,
+  );
 }
 
 /** For a repeated call: all that was written before it, too. An attachment would miss a past exit. */

@@ -108,7 +108,9 @@ export async function inspectContainer(
   query: Readonly<Record<string, boolean>> = {},
 ): Promise<ContainerJson> {
   const path = `/containers/${pathPart(container)}/json`;
-  const call = docker.api.json<ContainerJson>({ path, query }, signal);
+  // To measure its files takes as long as there are many.
+  const patient = query["size"] === true;
+  const call = docker.api.json<ContainerJson>({ path, query, patient }, signal);
   return (await meaning(call, container, named)).body;
 }
 

@@ -74,10 +74,21 @@ export class EventFeed implements EventSource {
     this.#running ??= this.#run();
   }
 
-  /** Resolves once whatever happens comes into the journal. Rejects on abort. */
+  /**
+   * Resolves once whatever happens comes into the journal. Rejects on abort, and with
+   * ENGINE_UNREACHABLE where dockerd cannot be followed within its timeout.
+   */
   async armed(signal: AbortSignal): Promise<this> {
     this.start();
-    while (!this.#armed) await this.#change(signal);
+    if (this.#armed) return this;
+    const timeout = AbortSignal.timeout(this.#docker.timeoutMillis);
+    const either = AbortSignal.any([signal, timeout]);
+    try {
+      while (!this.#armed) await this.#change(either);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw timeout.aborted ? this.#docker.away("its events cannot be followed") : error;
+    }
     return this;
   }
 

@@ -12,6 +12,7 @@ import {
   OutputStream,
 } from "../../../gen/nap/v1/types_pb.js";
 import { NapError } from "../../engine/error.js";
+import { brokenOff } from "./answer.js";
 
 /** A frame as dockerd sends it. */
 export interface Frame {
@@ -44,7 +45,7 @@ export async function* frames(source: AsyncIterable<Buffer>): AsyncGenerator<Fra
     rest = rest.subarray(at);
     if (whole.length > 0) yield whole;
   }
-  if (rest.length > 0) throw brokenStream("an unfinished frame");
+  if (rest.length > 0) throw brokenOff("an unfinished frame of output");
 }
 
 function frame(type: number, data: Buffer): Frame {

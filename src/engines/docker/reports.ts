@@ -5,6 +5,7 @@ import type { TransferProgress } from "../../../gen/nap/v1/types_pb.js";
 import { TransferProgressSchema } from "../../../gen/nap/v1/types_pb.js";
 import { DockerStatusError } from "./api.js";
 import type { DockerRequest } from "./api.js";
+import { parseAnswer } from "./answer.js";
 import type { DockerConnection } from "./connection.js";
 import type { Operation } from "./errors.js";
 import { dockerError, meaning } from "./errors.js";
@@ -51,7 +52,7 @@ export async function* reports(
     const call = docker.api.stream({ ...request, ...(upload && { upload }) }, signal);
     const source = await meaning(call, resource, operation);
     for await (const lines of lineBatches(docker.api.read(source, signal))) {
-      const batch = lines.map((line) => JSON.parse(line) as ReportJson);
+      const batch = lines.map((line) => parseAnswer<ReportJson>(line));
       const end = batch.findIndex(({ error }) => error !== undefined);
       const failure = batch[end];
       const before = failure === undefined ? batch : batch.slice(0, end);

@@ -29,7 +29,7 @@ export function systemMethods(docker: DockerConnection, feed: EventFeed) {
     getDiskUsage: async (_request, { signal }) => {
       // dockerd measures for one client at a time and turns others away.
       const { body } = await docker.once("disk usage", () => {
-        const call = docker.api.json<DiskUsageJson>({ path: "/system/df" }, signal);
+        const call = docker.api.json<DiskUsageJson>({ path: "/system/df", patient: true }, signal);
         return meaning(call, "disk usage", {});
       });
       return create(GetDiskUsageResponseSchema, diskUsageFromDocker(body));

@@ -8,6 +8,7 @@ import {
 } from "../../../../gen/nap/v1/engine_service_pb.js";
 import { ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
 import { clientLabels, ownerOf } from "../../../engine/labels.js";
+import { parseAnswer } from "../answer.js";
 import { timestampOfNanos } from "../../../engine/time.js";
 import type { EventJson } from "../json.js";
 
@@ -62,7 +63,7 @@ const actions: readonly [EventAction, ...string[]][] = [
 
 /** One event from a line of JSON. */
 export function eventOf(line: string): Event {
-  const json = JSON.parse(line) as EventJson;
+  const json = parseAnswer<EventJson>(line);
   const { ID: resourceId, Attributes } = json.Actor;
   const attributes = clientLabels(Attributes ?? {});
   // Actions of commands and health probes carry what happened behind a colon.
