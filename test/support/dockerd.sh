@@ -48,6 +48,11 @@ kill $K 2>/dev/null
 # unshare blocks SIGTERM, and ends once its child, pid 1 of the namespace, is gone with all others.
 read -r C _ </proc/$U/task/$U/children 2>/dev/null
 [ -n "$C" ] && kill -KILL "$C"
+# A paused container's processes are killed only once they are thawed.
+find /sys/fs/cgroup/freezer/"$G" -depth -name freezer.state 2>/dev/null |
+  while read -r F; do echo THAWED >"$F"; done
+find /sys/fs/cgroup -path "*/$G/*" -name cgroup.freeze 2>/dev/null |
+  while read -r F; do echo 0 >"$F"; done
 wait $U
 n=0
 while ls -d /sys/fs/cgroup/*/"$G" >/dev/null 2>&1 && [ $n -lt 100 ]; do
