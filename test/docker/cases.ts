@@ -4,6 +4,7 @@ import { accessCases } from "./access.js";
 import { deploymentCases } from "./deployment.js";
 import { errorTable } from "./errors.js";
 import { dockerFaultCases } from "./faults.js";
+import { freezeCases } from "./freeze.js";
 import { hostileCases } from "./hostile.js";
 import { operationCases } from "./operations.js";
 import type { TestDockerd } from "../support/dockerd.js";
@@ -40,6 +41,9 @@ export function dockerCases(open: () => DockerBench): void {
   describe("deployment", () => deploymentCases(open));
   describe("ownership", () => ownershipCases(open));
   describe("bind roots", () => bindRootCases(open));
-  describe("faults", () => dockerFaultCases(open));
+  describe("faults", () => {
+    dockerFaultCases(open);
+    freezeCases(open);
+  });
   describe("dropped fields", () => droppedFieldCases(open));
 }
