@@ -1135,6 +1135,9 @@ export declare const EngineService: GenService<{
    * Fails with OUT_OF_RANGE (CURSOR_EXPIRED) where the cursor is too old, INVALID_ARGUMENT
    * (CURSOR_INVALID), and RESOURCE_EXHAUSTED (SLOW_CONSUMER) where the client reads too slowly.
    *
+   * An identity that is bound to what it made itself gets the events of that alone, and of volumes and
+   * networks only where they were still there when the server heard of them.
+   *
    * @generated from rpc nap.v1.EngineService.StreamEvents
    */
   streamEvents: {
