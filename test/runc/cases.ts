@@ -13,6 +13,7 @@ import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
+import { runcOwnershipCase } from "./ownership.js";
 
 /** What these cases work with. */
 export interface RuncBench {
@@ -23,6 +24,8 @@ export interface RuncBench {
 
 /** Declares the cases. `open` gives their bench when the tests run. */
 export function runcCases(open: () => RuncBench): void {
+  runcOwnershipCase(open);
+
   it("reads users from plain files of the image alone, and never from outside it", async () => {
     const { nap, bench } = open();
     for (const [what, entry] of [

@@ -3832,6 +3832,11 @@ export declare const FileChangeKindSchema: GenEnum<FileChangeKind>;
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has
  * been sent to the engine is carried out even if the call is cancelled meanwhile.
  *
+ * The server may bind an identity to the containers, volumes and networks that it made itself. To that
+ * identity whatever else there is does not exist: it is NOT_FOUND, a volume that is mounted by its name
+ * must have been made before, and what concerns everybody's things (pruning, GetDiskUsage) fails with
+ * PERMISSION_DENIED.
+ *
  * @generated from service nap.v1.ContainerService
  */
 export declare const ContainerService: GenService<{

@@ -1144,6 +1144,9 @@ export declare const EngineService: GenService<{
    * and every other status that ends the stream, as UNAVAILABLE when the server stops, carries the last
    * cursor sent as "cursor" in the metadata of ErrorInfo.
    *
+   * An identity that is bound to what it made itself gets the events of that alone, and of volumes and
+   * networks only where they were still there when the server heard of them.
+   *
    * @generated from rpc nap.v1.EngineService.StreamEvents
    */
   streamEvents: {
