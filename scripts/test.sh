@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests, after all the set-up that they need. Arguments go to mocha; with --fuzz first, the
-# long campaign of random requests runs instead.
+# long campaign of random requests runs instead, with --soak the long one of ordinary work.
 #
 # The tests run a private dockerd in namespaces of its own; no other engine is touched.
 set -eu
@@ -15,5 +15,9 @@ sh scripts/packages.sh docker.io docker-registry systemd runc conmon umoci busyb
 if [ "${1-}" = --fuzz ]; then
   shift
   exec node_modules/.bin/tsx test/fuzz/long.ts "$@"
+fi
+if [ "${1-}" = --soak ]; then
+  shift
+  exec node_modules/.bin/tsx test/soak/long.ts "$@"
 fi
 exec node_modules/.bin/mocha "$@"
