@@ -193,15 +193,15 @@ export async function failure(outcome: Promise<unknown>): Promise<RpcError> {
   return error;
 }
 
-/** Asks again until `probe` gives something, for at most ten seconds. */
+/** Asks again until `probe` gives something, for at most half a minute. */
 export async function eventually<T>(
   probe: () => Promise<T | undefined> | T | undefined,
 ): Promise<T> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   for (;;) {
     const found = await probe();
     if (found !== undefined && found !== false) return found;
-    if (Date.now() > end) throw new Error("it did not come about within 10 s");
+    if (Date.now() > end) throw new Error("it did not come about within 30 s");
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

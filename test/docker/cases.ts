@@ -15,6 +15,7 @@ import { imageCases } from "./images.js";
 import { ownershipCases } from "./ownership.js";
 import { registryCases } from "./registries.js";
 import { serverCases } from "./server.js";
+import { situationCases } from "./situations.js";
 import { streamCases } from "./streams.js";
 import { transportCases } from "./transports.js";
 import { errorCases } from "./violations.js";
@@ -29,6 +30,7 @@ export interface DockerBench {
 /** Declares the cases. `open` gives their bench when the tests run. */
 export function dockerCases(open: () => DockerBench): void {
   describe("errors", () => errorCases(open));
+  describe("errors by situation", () => situationCases(open));
   describe("errors of every method", () => errorTable(open));
   describe("streams", () => streamCases(open));
   describe("transports", () => transportCases(open));

@@ -113,6 +113,11 @@ class LogStream {
     this.#run = run;
   }
 
+  /** When the newest run that is known was started. */
+  get #newestRun(): bigint {
+    return this.#coming.at(-1)?.startNanos ?? this.#run;
+  }
+
   async *messages(): AsyncGenerator<StreamContainerLogsResponse> {
     const { request } = this;
     const over = new AbortController();
@@ -166,10 +171,13 @@ class LogStream {
         yield* this.#pass({});
         for (const run of this.#coming.splice(0)) yield this.#started(run);
       }
+      const before = this.#newestRun;
       yield* this.#source.rotates ? this.#again(over) : this.#live(over);
       if (over.aborted) return LogEndReason.COMPLETE;
       if (this.runs === undefined) return LogEndReason.STOPPED;
       yield* this.#pass({});
+      // What was read may have been of a run that is known by now.
+      if (this.#newestRun !== before) continue;
       const waiting = AbortSignal.any([this.signal, over]);
       await this.runs.change(waiting).catch((error: unknown) => {
         if (!over.aborted || this.signal.aborted) throw error;
@@ -238,10 +246,7 @@ class LogStream {
     const { id, docker } = { id: this.json.Id, docker: this.docker };
     const now = await unless("CONTAINER_NOT_FOUND", inspectContainer(docker, id, this.signal));
     const ended = now === undefined ? 0n : nanosOfText(now.State.FinishedAt);
-    const isUnknown = (): boolean => {
-      const newest = this.#coming.at(-1)?.startNanos ?? this.#run;
-      return last > ended && ended > newest && !runs.isGone;
-    };
+    const isUnknown = (): boolean => last > ended && ended > this.#newestRun && !runs.isGone;
     while (isUnknown()) {
       await runs.change(this.signal);
       this.#coming.push(...runs.take());
