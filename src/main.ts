@@ -127,14 +127,17 @@ function registryOf(config: Config): Registry {
   return new Registry(engines, config.defaultEngine);
 }
 
-function announce({ engines }: Config, { addresses }: RunningServer): void {
+function announce({ engines, listen }: Config, { addresses }: RunningServer): void {
   for (const engine of engines) {
     const place = engine.driver === "docker" ? engine.url : engine.root;
     print(`nap: engine "${engine.name}" (${engine.driver}) at ${place}`);
   }
   for (const address of addresses) print(`nap: listening on ${address}`);
   const target = addresses[0]?.replace(/^unix:/, "-unix ");
-  print(`nap: try  grpcurl -plaintext ${target} nap.v1.EngineService/ListEngines`);
+  const [first] = listen;
+  const isSecure = first?.kind === "tcp" && first.tls !== undefined;
+  const transport = isSecure ? "-cacert CA -cert CERTIFICATE -key KEY" : "-plaintext";
+  print(`nap: try  grpcurl ${transport} ${target} nap.v1.EngineService/ListEngines`);
 }
 
 function version(): string {

@@ -154,6 +154,16 @@ export function ownershipCases(open: () => DockerBench): void {
         containers.writeContainerArchive([
           { engine, container, action: { case: "open", value: { path: "/" } } },
         ]),
+      (container) =>
+        all(
+          containers.execContainer([
+            { engine, container, action: { case: "open", value: { exec } } },
+          ]),
+        ),
+      (container) =>
+        all(
+          containers.attachContainer([{ engine, container, action: { case: "open", value: {} } }]),
+        ),
       (container) => networks.connectContainer({ engine, container, network }),
       (container) => networks.disconnectContainer({ engine, container, network, force: true }),
     ];

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
 import { EngineService } from "../../gen/nap/v1/engine_service_pb.js";
@@ -68,6 +69,7 @@ export async function startNap(
   const channel = openChannel(address);
   const pid = namespacesOf === undefined ? server.pid : childOf(server.pid);
   if (pid === undefined) throw new Error("nap has no process id");
+  const hold = holdLoosely(server);
   return {
     address,
     addresses,
@@ -76,6 +78,7 @@ export async function startNap(
     output: () => output,
     openFiles: () => openFiles(pid),
     kill: async () => {
+      hold();
       const exited = once(server, "exit");
       process.kill(pid, "SIGKILL");
       await exited;
@@ -83,6 +86,7 @@ export async function startNap(
     },
     stop: async () => {
       if (server.exitCode !== null) return server.exitCode;
+      hold();
       const exited = once(server, "exit");
       process.kill(pid, "SIGTERM");
       const [code] = (await exited) as [number | null];
@@ -90,6 +94,19 @@ export async function startNap(
       return code ?? -1;
     },
   };
+}
+
+/**
+ * Lets the trials end where one of them fails before it has stopped its server, which then ends with
+ * them. What is returned has them wait for it again.
+ */
+function holdLoosely(server: ChildProcess): () => void {
+  const streams = [server.stdout, server.stderr] as unknown as (Socket | null)[];
+  for (const handle of [server, ...streams]) handle?.unref();
+  const end = (): void => void server.kill("SIGKILL");
+  process.once("exit", end);
+  server.once("exit", () => process.off("exit", end));
+  return () => server.ref();
 }
 
 /** The five services over one channel. */

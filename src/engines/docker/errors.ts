@@ -79,6 +79,9 @@ const fields: readonly [words: RegExp, field: string][] = [
   [/working directory/, "spec.working_dir"],
   [/Healthcheck/, "spec.health_probe"],
   [/AutoRemove/, "spec.auto_remove"],
+  [/depends on a configuration network/, "spec.config_from"],
+  // A number that JSON cannot carry whole.
+  [/cannot unmarshal number/, "spec"],
   [/restart policy|retry count/, "spec.restart_policy"],
   [/No command specified/, "spec.command"],
   [/unable to find (user|group)/, "spec.user"],
