@@ -1,4 +1,5 @@
 /** What calls say while dockerd misbehaves, and that nothing else does. */
+import { randomUUID } from "node:crypto";
 import { mkdtempSync } from "node:fs";
 import { once } from "node:events";
 import type { Server, Socket } from "node:net";
@@ -17,11 +18,16 @@ import type { DockerBench } from "./cases.js";
 const engine = "far";
 
 /** What becomes of what dockerd says, on its way to nap. */
-type Fault = "none" | "silent" | "cut headers" | "cut body" | "closed";
+type Fault = "none" | "silent" | "cut headers" | "cut body" | "closed" | "delayed";
+
+/** As much later do delayed answers come, in milliseconds. */
+const delayMillis = 150;
 
 /** A socket in front of dockerd's, on which faults can be had. */
 class FaultySocket {
   fault: Fault = "none";
+  /** The request with which a fault begins, and the fault. */
+  trigger: { readonly request: RegExp; readonly fault: Fault } | undefined;
   readonly #open = new Set<Socket>();
   readonly #server: Server;
 
@@ -36,11 +42,16 @@ class FaultySocket {
         socket.on("error", () => undefined);
         socket.on("close", () => {
           this.#open.delete(socket);
-          inward.destroy();
-          outward.destroy();
+          const end = (): void => void [inward.destroy(), outward.destroy()];
+          if (this.fault === "delayed") setTimeout(end, 2 * delayMillis);
+          else end();
         });
       }
-      inward.on("data", (data) => this.fault !== "closed" && outward.write(data));
+      inward.on("data", (data) => {
+        if (this.trigger?.request.test(data.toString("latin1"))) this.fault = this.trigger.fault;
+        if (this.fault === "closed") inward.destroy();
+        else outward.write(data);
+      });
       outward.on("data", (data) => this.#answer(inward, data));
       if (this.fault === "closed") inward.destroy();
     });
@@ -65,10 +76,32 @@ class FaultySocket {
   #answer(inward: Socket, data: Buffer): void {
     if (this.fault === "silent") return;
     if (this.fault === "none") return void inward.write(data);
+    if (this.fault === "delayed") {
+      return void setTimeout(() => inward.writable && inward.write(data), delayMillis);
+    }
     const body = data.indexOf("\r\n\r\n") + 4;
     inward.end(data.subarray(0, this.fault === "cut headers" ? 20 : body + 5));
   }
 }
+
+const spec = { image: "nap-test:1", command: { arguments: ["true"] } };
+
+const newRequestId = (): string => `fault-${randomUUID()}`;
+
+/** The request that is each call's own, behind what it looks at first. */
+const ownRequests: Readonly<Record<string, RegExp>> = {
+  "a look": /GET \S+\/containers\/\w+\/json/,
+  "a list": /GET \S+\/containers\/json/,
+  "a change": /POST \S+\/kill/,
+  "a creation": /POST \S+\/containers\/create/,
+  "a run": /POST \S+\/start/,
+  logs: /GET \S+\/logs/,
+  "a command": /POST \S+\/exec\/\w+\/start/,
+  "a pull": /POST \S+\/images\/create/,
+  "an import": /POST \S+\/images\/create/,
+  "a read of an archive": /GET \S+\/archive/,
+  "a disk usage": /GET \S+\/system\/df/,
+};
 
 /** A call of each kind on a container that runs. */
 const calls: Readonly<
@@ -79,9 +112,8 @@ const calls: Readonly<
   "a change": (nap, container) =>
     nap.containers.killContainer({ engine, container, signal: "CONT" }),
   "a creation": (nap) =>
-    nap.containers.createContainer({ engine, spec: { image: "nap-test:1" }, requestId: "lost" }),
-  "a run": (nap) =>
-    all(nap.containers.runContainer({ engine, spec: { image: "nap-test:1" }, requestId: "run" })),
+    nap.containers.createContainer({ engine, spec, requestId: newRequestId() }),
+  "a run": (nap) => all(nap.containers.runContainer({ engine, spec, requestId: newRequestId() })),
   logs: (nap, container) =>
     all(nap.containers.streamContainerLogs({ engine, container, follow: true })),
   "a command": (nap, container) =>
@@ -149,6 +181,47 @@ export function dockerFaultCases(open: () => DockerBench): void {
       await eventually(() => nap.containers.listContainers({ engine }).catch(() => undefined));
     });
   }
+
+  for (const fault of ["silent", "closed", "cut headers"] as const) {
+    it(`ends every kind of call in its middle where dockerd's answer to it is ${fault}`, async function () {
+      this.timeout(180_000);
+      const { bench } = open();
+      for (const [what, call] of Object.entries(calls)) {
+        await eventually(() => nap.containers.listContainers({ engine }).catch(() => undefined));
+        socket.trigger = { request: ownRequests[what]!, fault };
+        try {
+          const error = await failure(call(nap, container, bench.rootfs)).catch((why: unknown) => {
+            throw new Error(what, { cause: why });
+          });
+          expect(socket.fault, what).to.equal(fault);
+          expect(error, what).to.include({ code: Code.UNAVAILABLE, reason: "ENGINE_UNREACHABLE" });
+          expect(error.retryAfterMillis, what).to.be.greaterThan(0);
+        } finally {
+          socket.trigger = undefined;
+          socket.fault = "none";
+          socket.cut();
+        }
+      }
+      await nap.containers.listContainers({ engine: "near" });
+      const filters = { label: ["nap.v1.request-id"] };
+      for (const { Id, Labels } of await docker.listContainers({ all: true, filters })) {
+        const isOurs = Labels["nap.v1.request-id"]?.startsWith("fault-");
+        if (isOurs) await docker.getContainer(Id).remove({ force: true });
+      }
+    });
+  }
+
+  it("takes answers that are delayed", async () => {
+    await eventually(() => nap.containers.listContainers({ engine }).catch(() => undefined));
+    socket.fault = "delayed";
+    try {
+      for (const what of ["a look", "a list", "a change", "a command", "a disk usage"]) {
+        await calls[what]!(nap, container, Buffer.alloc(0));
+      }
+    } finally {
+      socket.fault = "none";
+    }
+  });
 
   it("ends logs that are followed once dockerd falls silent", async function () {
     this.timeout(60_000);
