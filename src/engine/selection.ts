@@ -1,6 +1,8 @@
 /** Applies the filters of the contract, for engines that do not filter themselves. */
+import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Container, ContainerFilter } from "../../gen/nap/v1/container_service_pb.js";
+import { ContainerFilterSchema } from "../../gen/nap/v1/container_service_pb.js";
 import type { Event, EventFilter } from "../../gen/nap/v1/engine_service_pb.js";
 import { EventResource } from "../../gen/nap/v1/engine_service_pb.js";
 import type { Image, ImageFilter } from "../../gen/nap/v1/image_service_pb.js";
@@ -28,22 +30,53 @@ function anyOf<T>(wanted: readonly T[], fits: (entry: T) => boolean): boolean {
   return wanted.length === 0 || wanted.some(fits);
 }
 
-/** Whether a container is selected. Networks, volumes and exposed ports are the engine's own affair. */
+/** Whether a container is selected; an image that its own image was built on is not known here. */
 export function containerMatches(
   container: Container,
   filter: ContainerFilter | undefined,
 ): boolean {
   if (filter === undefined) return true;
-  const { id, name, spec, state, health, exit, imageId, owner } = container;
+  const { spec, imageId } = container;
+  return (
+    containerMatchesByItself(container, filter) &&
+    anyOf(filter.images, (wanted) => spec?.image === wanted || imageId === wanted) &&
+    filter.exposedPorts.length === 0
+  );
+}
+
+/**
+ * Whether a whole container has what a filter demands, apart from the images that it was built on and
+ * its exposed ports, which only the engine can judge.
+ */
+export function containerMatchesByItself(
+  container: Container,
+  filter: ContainerFilter | undefined,
+): boolean {
+  if (filter === undefined) return true;
+  const { id, name, spec, state, health, exit, owner, endpoints, mounts } = container;
   return (
     anyOf(filter.ids, (prefix) => id.startsWith(prefix)) &&
     anyOf(filter.names, (wanted) => name === wanted) &&
     labelsMatch({ ...spec?.labels, [ownerLabel]: owner }, filter.labels) &&
     anyOf(filter.states, (wanted) => state === wanted) &&
     anyOf(filter.healths, (wanted) => health === wanted) &&
-    anyOf(filter.images, (wanted) => spec?.image === wanted || imageId === wanted) &&
+    anyOf(filter.networks, (wanted) =>
+      endpoints.some(({ network, networkId }) => wanted === network || wanted === networkId),
+    ) &&
+    anyOf(filter.volumes, (wanted) =>
+      mounts.some(({ target, volume, hostPath }) =>
+        [target, volume === "" ? hostPath : volume].includes(wanted),
+      ),
+    ) &&
     anyOf(filter.exitCodes, (code) => exit?.code === code)
   );
+}
+
+/** The part of a filter that {@link containerMatchesByItself} leaves to the engine, if there is any. */
+export function engineOnlyFilter(filter: ContainerFilter | undefined): ContainerFilter | undefined {
+  const { images = [], exposedPorts = [] } = filter ?? {};
+  if (images.length === 0 && exposedPorts.length === 0) return undefined;
+  return create(ContainerFilterSchema, { images, exposedPorts });
 }
 
 /** Whether an event is selected. */

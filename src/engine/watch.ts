@@ -1,7 +1,8 @@
 /**
  * WatchContainers for every engine: the selected containers as they are, then each change. The journal
  * is watched before the list is read, so that nothing falls between the two; several events of one
- * container that wait together become one change.
+ * container that wait together become one change. The filter is judged on the container that is sent,
+ * since an engine's list may be older than its events.
  */
 import { create } from "@bufbuild/protobuf";
 import type {
@@ -16,10 +17,11 @@ import { EventAction, EventResource } from "../../gen/nap/v1/engine_service_pb.j
 import type { EventSource } from "./event_stream.js";
 import type { Journal } from "./journal.js";
 import { mapInParallel } from "./parallel.js";
+import { containerMatchesByItself, engineOnlyFilter } from "./selection.js";
 
 /** An engine's containers as a watcher needs them. */
 export interface WatchedContainers {
-  /** The ids of those that the filter selects: of all, or among these. */
+  /** The ids of those that the engine's list selects: of all, or among these full ids. */
   select(
     filter: ContainerFilter | undefined,
     among: readonly string[] | undefined,
@@ -58,21 +60,22 @@ export async function* watchContainers(
 ): AsyncGenerator<WatchContainersResponse> {
   /** The ids of the containers that the client has. */
   const sent = new Set<string>();
+  const left = engineOnlyFilter(filter);
   let position = journal.end;
-  const present = await containers.select(filter, undefined, signal);
-  yield* changes(present, new Set(present));
+  yield* changes(await containers.select(filter, undefined, signal));
   yield response({ case: "synced", value: { $typeName: "nap.v1.WatchSynced" } });
   for (;;) {
     const changed = new Set<string>();
     position = await collect(journal, position, changed, signal);
     const ids = [...changed];
     if (ids.length === 0) continue;
-    yield* changes(ids, new Set(await containers.select(filter, ids, signal)));
+    const selected = left === undefined ? ids : await containers.select(left, ids, signal);
+    yield* changes(ids, new Set(selected));
   }
 
   async function* changes(
     ids: readonly string[],
-    selected: ReadonlySet<string>,
+    selected: ReadonlySet<string> = new Set(ids),
   ): AsyncGenerator<WatchContainersResponse> {
     for (let at = 0; at < ids.length; at += batchSize) {
       const batch = ids.slice(at, at + batchSize);
@@ -81,7 +84,7 @@ export async function* watchContainers(
       );
       for (const [index, id] of batch.entries()) {
         const value = loaded[index];
-        if (value !== undefined) {
+        if (value !== undefined && containerMatchesByItself(value, filter)) {
           sent.add(id);
           yield response({ case: "container", value });
         } else if (sent.delete(id)) {

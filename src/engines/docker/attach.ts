@@ -21,7 +21,7 @@ import {
 } from "../../engine/interaction.js";
 import type { DockerConnection } from "./connection.js";
 import { armWait, inspectIfThere, kill } from "./container_streams.js";
-import { inspectContainer } from "./containers.js";
+import { inspectContainer } from "./container_reads.js";
 import { exitOf } from "./convert/container.js";
 import { dockerError, meaning } from "./errors.js";
 import { outputBatches } from "./frames.js";

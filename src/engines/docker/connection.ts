@@ -9,6 +9,7 @@ import type { Connection } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { DockerApi, unreachable } from "./api.js";
 import { olderOf } from "./api_version.js";
+import { UnlistedExits } from "./unlisted_exits.js";
 import type { InfoJson, VersionJson } from "./json.js";
 import { Liveness } from "./liveness.js";
 import { dockerSupport } from "./support.js";
@@ -32,6 +33,8 @@ export interface DockerTarget {
 /** The connection of one engine. It is made at its first use, and anew after it was lost. */
 export class DockerConnection {
   readonly name: string;
+  /** The exits that dockerd may not list yet. */
+  readonly unlistedExits = new UnlistedExits();
   readonly #config: DockerTarget;
   readonly #inFlight = new Map<string, Promise<unknown>>();
   readonly #liveness: Liveness;

@@ -26,7 +26,7 @@ import { SpoolFile } from "../../engine/spool.js";
 import { archiveOpen, takeArchive } from "../../engine/upload.js";
 import { DockerStatusError, pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer, named } from "./containers.js";
+import { inspectContainer, named } from "./container_reads.js";
 import { pathStatFromHeader } from "./convert/path_stat.js";
 import { meaning } from "./errors.js";
 import type { ContainerJson } from "./json.js";

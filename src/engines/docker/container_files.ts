@@ -12,7 +12,7 @@ import { ownPrefix } from "../../engine/labels.js";
 import { pageOf } from "../../engine/page.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer, named } from "./containers.js";
+import { inspectContainer, named } from "./container_reads.js";
 import { meaning } from "./errors.js";
 import { parseReference } from "../../engine/reference.js";
 

@@ -3,7 +3,7 @@ import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_p
 import { unless } from "../../engine/error.js";
 import { nanosSince1970, timestampOf } from "../../engine/time.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer } from "./containers.js";
+import { inspectContainer } from "./container_reads.js";
 import type { EventFeed } from "./event_feed.js";
 import type { ContainerJson } from "./json.js";
 

@@ -13,12 +13,12 @@ import { mapInParallel } from "../../engine/parallel.js";
 import { ticks } from "../../engine/ticks.js";
 import { nanosOf } from "../../engine/time.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer, named } from "./containers.js";
+import { inspectContainer, listContainers, named } from "./container_reads.js";
 import type { StatsJson } from "./convert/stats.js";
 import { setCpuUsageCores, statsFromDocker } from "./convert/stats.js";
 import { meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
-import type { ContainerSummaryJson, InfoJson } from "./json.js";
+import type { InfoJson } from "./json.js";
 
 /**
  * dockerd's collector measures once a second, and a request waits for its next round (20.10): asked
@@ -56,13 +56,9 @@ async function* streamStats(
   const query = { filters: containerFilters(filter) };
   let before = new Map<string, Sample>();
   const measure = async (): Promise<ContainerStats[]> => {
-    const list = await meaning(
-      docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query }, signal),
-      "containers",
-      { field: "filter" },
-    );
+    const list = await listContainers(docker, query, signal);
     // A filter by state or exit code selects also what does not run.
-    const running = list.body.filter(({ State }) => State === "running" || State === "paused");
+    const running = list.filter(({ State }) => State === "running" || State === "paused");
     const samples = await mapInParallel(
       running,
       ({ Id }) => unless("CONTAINER_NOT_FOUND", measured(docker, Id, info.MemTotal, signal)),

@@ -9,12 +9,10 @@ import { unless } from "../../engine/error.js";
 import type { WatchedContainers } from "../../engine/watch.js";
 import { watchContainers } from "../../engine/watch.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer } from "./containers.js";
+import { inspectContainer, listContainers } from "./container_reads.js";
 import { containerFromDocker } from "./convert/container.js";
-import { meaning } from "./errors.js";
 import type { EventFeed } from "./event_feed.js";
 import { containerFilters } from "./filters.js";
-import type { ContainerSummaryJson } from "./json.js";
 
 /** The calls that follow containers by their events. */
 export function containerWaits(docker: DockerConnection, feed: EventFeed) {
@@ -49,9 +47,6 @@ async function selectContainers(
   );
   if (ids?.length === 0) return [];
   const filters = { ...containerFilters(filter), ...(ids && { id: ids }) };
-  const list = docker.api.json<ContainerSummaryJson[]>(
-    { path: "/containers/json", query: { all: true, filters } },
-    signal,
-  );
-  return (await meaning(list, "containers", { field: "filter" })).body.map(({ Id }) => Id);
+  const list = await listContainers(docker, { all: true, filters }, signal);
+  return list.map(({ Id }) => Id);
 }

@@ -4,6 +4,7 @@ import type {
   Container,
   CreateContainerRequest,
   CreateContainerRequestSchema,
+  ListContainersRequest,
   RunContainerRequest,
   RunContainerRequestSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
@@ -27,12 +28,14 @@ import { fieldError, unless } from "../../engine/error.js";
 import { madeBy, originLabels, requestIdFilter } from "../../engine/labels.js";
 import { newestFirst, pageOf } from "../../engine/page.js";
 import { mapInParallel } from "../../engine/parallel.js";
+import { containerMatchesByItself } from "../../engine/selection.js";
 import { placeRooted } from "../../engine/rooted_mounts.js";
 import { pathPart } from "./api.js";
 import { containerFromDocker, containerFromSummary } from "./convert/container.js";
 import { specFromDocker, specToDocker } from "./convert/container_spec.js";
 import { endpointToDocker } from "./convert/endpoints.js";
 import type { DockerConnection } from "./connection.js";
+import { inspectContainer, listContainers, named } from "./container_reads.js";
 import { hasStatus, meaning } from "./errors.js";
 import { containerFilters } from "./filters.js";
 import { pullImage, requireOwnRegistry } from "./image_transfers.js";
@@ -40,9 +43,6 @@ import { platformText } from "./platform.js";
 import { inspectImage } from "./images.js";
 import type { ContainerJson, ContainerSummaryJson, ImageJson, NetworkJson } from "./json.js";
 import { refuseDropped } from "./read_back.js";
-
-/** What the errors of a call that names a container mean. */
-export const named = { kinds: { 404: "CONTAINER_NOT_FOUND" } } as const;
 
 /** The calls that create, show and remove containers. */
 export function containerMethods(docker: DockerConnection) {
@@ -69,14 +69,10 @@ export function containerMethods(docker: DockerConnection) {
 
     listContainers: async (request, { signal }) => {
       const query = { all: true, filters: containerFilters(request.filter) };
-      const list = await meaning(
-        docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query }, signal),
-        "containers",
-        { field: "filter" },
-      );
-      const { items, nextPageToken } = await pageOf(list.body, request, {
+      const list = await listContainers(docker, query, signal);
+      const { items, nextPageToken } = await pageOf(list, request, {
         key: ({ Created, Id }) => newestFirst(Created, Id),
-        load: (page) => loadContainers(docker, page, request.view, signal),
+        load: (page) => loadContainers(docker, page, request, signal),
         schema: ContainerSchema,
       });
       return create(ListContainersResponseSchema, { containers: items, nextPageToken });
@@ -98,20 +94,6 @@ export function containerMethods(docker: DockerConnection) {
       return create(RemoveContainerResponseSchema);
     },
   } satisfies Methods<typeof ContainerService>;
-}
-
-/** A container as dockerd has it. Fails with CONTAINER_NOT_FOUND and AMBIGUOUS_ID. */
-export async function inspectContainer(
-  docker: DockerConnection,
-  container: string,
-  signal?: AbortSignal,
-  query: Readonly<Record<string, boolean>> = {},
-): Promise<ContainerJson> {
-  const path = `/containers/${pathPart(container)}/json`;
-  // To measure its files takes as long as there are many.
-  const patient = query["size"] === true;
-  const call = docker.api.json<ContainerJson>({ path, query, patient }, signal);
-  return (await meaning(call, container, named)).body;
 }
 
 /** A container just made, or made before by a request with the same request_id. */
@@ -288,12 +270,14 @@ async function withResetCommand(
 async function loadContainers(
   docker: DockerConnection,
   page: readonly ContainerSummaryJson[],
-  view: ListView,
+  { view, filter }: ListContainersRequest,
   signal: AbortSignal,
 ): Promise<(Container | undefined)[]> {
   if (view !== ListView.FULL) return page.map((json) => containerFromSummary(docker.name, json));
   return mapInParallel(page, async ({ Id }) => {
     const json = await unless("CONTAINER_NOT_FOUND", inspectContainer(docker, Id, signal));
-    return json && containerFromDocker(docker.name, json);
+    const container = json && containerFromDocker(docker.name, json);
+    // It may have changed since it was listed.
+    return container && containerMatchesByItself(container, filter) ? container : undefined;
   });
 }

@@ -11,6 +11,7 @@
 import { setMaxListeners } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type { Event, EventFilter } from "../../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import { NapError } from "../../engine/error.js";
 import type { EventSource } from "../../engine/event_stream.js";
 import { Exits } from "../../engine/exits.js";
@@ -227,6 +228,9 @@ export class EventFeed implements EventSource {
       const time = timeOf(event);
       if (time > this.#lastNanos) this.#lastNanos = time;
       this.#inventory.note(event);
+      const { resource, action, resourceId } = event;
+      const exited = resource === EventResource.CONTAINER && action === EventAction.DIE;
+      if (exited) this.#docker.unlistedExits.add(resourceId);
       this.journal.append(this.exits.note(event));
     }
     this.#wake();

@@ -14,7 +14,7 @@ import { clientLabels, ownerOf } from "../../engine/labels.js";
 import { mapInParallel } from "../../engine/parallel.js";
 import { nanosSince1970, timestampOf, timestampOfNanos } from "../../engine/time.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer } from "./containers.js";
+import { inspectContainer, listContainers } from "./container_reads.js";
 import { exitOf, summaryName } from "./convert/container.js";
 import type {
   ContainerJson,
@@ -118,15 +118,14 @@ export class Inventory {
 
   async #list(signal: AbortSignal): Promise<Lists> {
     const { api } = this.#docker;
-    const all = { path: "/containers/json", query: { all: true } };
     const [containers, volumes, networks] = await Promise.all([
-      api.json<ContainerSummaryJson[]>(all, signal),
+      listContainers(this.#docker, { all: true }, signal),
       api.json<{ Volumes: VolumeJson[] | null }>({ path: "/volumes" }, signal),
       api.json<NetworkJson[]>({ path: "/networks" }, signal),
     ]);
     const volumeList = volumes.body.Volumes ?? [];
     return {
-      containers: containers.body,
+      containers,
       volumes: new Map(volumeList.map(({ Name, Driver }) => [Name, { driver: Driver }])),
       networks: new Map(
         networks.body.map(({ Id, Name, Driver }) => [Id, { name: Name, type: Driver }]),

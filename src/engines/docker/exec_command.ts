@@ -10,7 +10,7 @@ import type { NapError } from "../../engine/error.js";
 import { sleep } from "../../engine/wait.js";
 import { DockerStatusError, pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer } from "./containers.js";
+import { inspectContainer } from "./container_reads.js";
 import { dockerError, hasStatus, meaning } from "./errors.js";
 import { outputBatches } from "./frames.js";
 import type { HostProcess } from "./host_processes.js";

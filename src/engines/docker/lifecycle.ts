@@ -19,7 +19,7 @@ import { prune } from "./prune.js";
 import { recheckRooted } from "../../engine/rooted_mounts.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer, named } from "./containers.js";
+import { inspectContainer, named } from "./container_reads.js";
 import { containerFromDocker } from "./convert/container.js";
 import { mountsFromDocker } from "./convert/mounts_read.js";
 import { updateToDocker } from "./convert/update.js";

@@ -24,7 +24,7 @@ import { sleep, waitUntil } from "../../engine/wait.js";
 import type { DockerConnection } from "./connection.js";
 import type { ContainerRun } from "./container_runs.js";
 import { ContainerRuns, nanosOfText } from "./container_runs.js";
-import { inspectContainer } from "./containers.js";
+import { inspectContainer } from "./container_reads.js";
 import type { EventFeed } from "./event_feed.js";
 import type { ContainerJson } from "./json.js";
 import type { LogRead } from "./log_source.js";

@@ -13,7 +13,7 @@ import type { Methods } from "../../engine/engine.js";
 import { NapError } from "../../engine/error.js";
 import { pathPart } from "./api.js";
 import type { DockerConnection } from "./connection.js";
-import { inspectContainer, named } from "./containers.js";
+import { inspectContainer, named } from "./container_reads.js";
 import { meaning } from "./errors.js";
 import type { ExecJson } from "./json.js";
 
