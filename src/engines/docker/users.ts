@@ -1,7 +1,7 @@
 /** Finds out which containers use something, for the errors that refuse its removal. */
 import type { DockerConnection } from "./connection.js";
-import { listContainers } from "./container_reads.js";
-import { summaryName } from "./convert/container.js";
+import { listContainers } from "./containers/reads.js";
+import { summaryName } from "../docker-http/convert/container/container.js";
 
 /** The names of the containers that use a volume or network. */
 export async function usersOf(
