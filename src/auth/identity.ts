@@ -6,7 +6,7 @@ export type Role = "read" | "operate" | "admin";
 
 /** An identity as the configuration has it. */
 export interface Identity {
-  /** `[a-z0-9][a-z0-9_-]{0,62}`; it may stand in paths and labels. */
+  /** Name matches {@link identityNamePattern}. */
   readonly name: string;
   readonly role: Role;
   /** Patterns of engines' names, in which `*` stands for any text. */
@@ -30,6 +30,9 @@ export interface Credentials {
   /** Identities by a name in their client certificates. */
   readonly certificates: ReadonlyMap<string, Identity>;
 }
+
+/** The names of identities: they stand in paths and labels as they are. */
+export const identityNamePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 
 /** The name of the identity of whoever reaches a listener that asks for no credentials. */
 export const localName = "local";

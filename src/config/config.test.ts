@@ -4,7 +4,9 @@ import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { ConfigError, discoverEngines, loadConfig } from "./config.js";
+import { loadConfig } from "./config.js";
+import { discoverEngines } from "./discover.js";
+import { ConfigError } from "./error.js";
 
 describe("configuration", () => {
   let directory: string;

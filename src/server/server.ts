@@ -6,7 +6,7 @@ import { HealthImplementation } from "grpc-health-check";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
-import type { ListenAddress } from "../config/identities.js";
+import type { ListenAddress } from "../config/listeners.js";
 import type { Credentials } from "../auth/identity.js";
 import type { Registry } from "../core/engines.js";
 import { services } from "../core/engines.js";
