@@ -19,7 +19,7 @@ import type { StatsJson } from "../../docker-http/convert/stats.js";
 import { setCpuUsageCores, statsFromDocker } from "../../docker-http/convert/stats.js";
 import { meaning } from "../errors.js";
 import { containerFilters } from "../filters.js";
-import type { InfoJson } from "../../docker-http/json.js";
+import type { ContainerSummaryJson, InfoJson } from "../../docker-http/json.js";
 
 /**
  * dockerd's collector measures once a second, and a request waits for its next round (20.10): asked
