@@ -188,7 +188,7 @@ export const runCases: readonly Case[] = [
     name: "starts by a repeated call what a call with its request_id left created",
     run: async (bench) => {
       const { nap, engine, image } = bench;
-      for (let millis = 0; millis < 200; millis += 10) {
+      for (let millis = 0; millis < 200; millis += 20) {
         const requestId = bench.name("request");
         const file = join(bench.hostDirectory, requestId);
         const { mounts, script } = counting(bench, requestId, "sleep 0.05;");
@@ -240,7 +240,7 @@ export const runCases: readonly Case[] = [
 const callers = 8;
 
 /** A script that notes each of its runs in a file of the host, and says what it noted. */
-function counting(bench: Bench, name: string, pause: string) {
+export function counting(bench: Bench, name: string, pause: string) {
   writeFileSync(join(bench.hostDirectory, name), "");
   const origin = { case: "hostPath" as const, value: join(bench.hostDirectory, name) };
   const mounts = [{ target: "/runs", source: { case: "bind" as const, value: { origin } } }];

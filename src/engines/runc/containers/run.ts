@@ -29,6 +29,7 @@ import { createContainer, currentContainer, removeContainer } from "./containers
 import type { RuncHost } from "../context.js";
 import { killContainer, startContainer, waitForExit } from "./lifecycle.js";
 import { logEntries, openLog } from "../logs/entries.js";
+import { awaitsStart } from "../runtime/shim.js";
 import type { Stored } from "../runtime/store.js";
 
 /** The calls on containers that stream. */
@@ -106,8 +107,14 @@ function runcSteps(host: RuncHost, request: RunContainerRequest, call: Call): Ru
       return { created, autoRemove: spec?.autoRemove === true, container: stored };
     },
     unstarted: async (stored) => {
-      const { state } = await currentContainer(host, stored);
-      return state === ContainerState.CREATED ? stored : undefined;
+      const { id } = stored.container;
+      // Not while it is being started.
+      return host.lock(`container ${id}`, async () => {
+        const { state } = await currentContainer(host, stored);
+        const isNew = state === ContainerState.CREATED;
+        const isMade = state === ContainerState.RUNNING && (await awaitsStart(host.store, id));
+        return isNew || isMade ? stored : undefined;
+      });
     },
     start: async (stored, keep) => {
       let run: Run | undefined;
