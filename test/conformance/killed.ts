@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { all } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { Bench, ended } from "./bench.js";
-import { counting } from "./run.js";
+import { counting } from "./run-once.js";
 
 /** A server is killed this often, each time later after the calls by this much. */
 const rounds = 10;

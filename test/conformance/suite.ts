@@ -23,6 +23,7 @@ import { optionCases } from "./options/all.js";
 import type { Row } from "./options/rows.js";
 import { lifecycleRowsOf } from "./options/rows.js";
 import { runCases } from "./run.js";
+import { runOnceCases } from "./run-once.js";
 import { statsCases } from "./stats.js";
 import { verbCases } from "./verbs.js";
 import { volumeCases } from "./volumes.js";
@@ -32,7 +33,7 @@ import { watchCases } from "./watch.js";
 const groups: readonly [title: string, cases: readonly Case[]][] = [
   ["containers", containerCases],
   ["verbs", verbCases],
-  ["run", runCases],
+  ["run", [...runCases, ...runOnceCases]],
   ["options", optionCases],
   ["logs", logCases],
   ["exec", execCases],

@@ -19,7 +19,7 @@ import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
 import { Bench as NewBench, ended, eventually } from "../conformance/bench.js";
 import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
-import { counting } from "../conformance/run.js";
+import { counting } from "../conformance/run-once.js";
 import { importMessages } from "../conformance/images.js";
 import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";

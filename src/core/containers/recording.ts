@@ -1,6 +1,6 @@
 /** Keeps what a container writes in one run, and how that ends, for calls that come later. */
 import { create } from "@bufbuild/protobuf";
-import type { ExitStatus, OutputBatch } from "../../../gen/nap/v1/types_pb.js";
+import type { ExitStatus, OutputBatch, OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import { OutputBatchSchema } from "../../../gen/nap/v1/types_pb.js";
 import { NapError } from "../../contract/errors.js";
 import { orAborted } from "../../lib/sleep.js";
@@ -14,6 +14,11 @@ export interface Run {
   close(): void | Promise<void>;
 }
 
+/** Adds the bytes of a batch to those of each stream. */
+export function countBytes(told: Map<OutputStream, number>, { chunks }: OutputBatch): void {
+  for (const { stream, data } of chunks) told.set(stream, (told.get(stream) ?? 0) + data.length);
+}
+
 /** A chunk costs more memory than its bytes. */
 const chunkBytes = 256;
 
@@ -21,6 +26,7 @@ const chunkBytes = 256;
 export class Recording {
   /** Resolves when the run has ended and all that is kept of it is there. */
   readonly done: Promise<void>;
+  readonly #told = new Map<OutputStream, number>();
   readonly #grown: (bytes: number) => void;
   #batches: OutputBatch[] = [];
   #bytes = 0;
@@ -71,6 +77,13 @@ export class Recording {
     }
   }
 
+  /** Whether these are the bytes of each stream that the run wrote, as far as it was read to its end. */
+  async isAll(told: ReadonlyMap<OutputStream, number>, signal: AbortSignal): Promise<boolean> {
+    await orAborted(this.done, signal);
+    if (this.#failure !== undefined) return true;
+    return [...this.#told].every(([stream, bytes]) => told.get(stream) === bytes);
+  }
+
   /** How the run ended, once it has. Fails with EXIT_UNKNOWN where the engine was lost before. */
   async exit(signal: AbortSignal): Promise<ExitStatus> {
     await orAborted(this.done, signal);
@@ -82,8 +95,8 @@ export class Recording {
   async #read(run: Run): Promise<void> {
     try {
       for await (const batch of run.output) {
-        if (!this.#isWhole) break;
-        this.#keep(batch);
+        countBytes(this.#told, batch);
+        if (this.#isWhole) this.#keep(batch);
       }
       this.#exit = await run.exit();
     } catch (error) {

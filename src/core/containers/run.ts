@@ -18,6 +18,7 @@ import type { Call } from "../engine.js";
 import { NapError } from "../../contract/errors.js";
 import { requestKey } from "../../contract/reserved-labels.js";
 import type { Recording, Run } from "./recording.js";
+import { countBytes } from "./recording.js";
 import type { SharedRun, SharedRuns } from "./shared-runs.js";
 
 /** A container just made, or made before by the same request, as the engine has it. */
@@ -152,23 +153,24 @@ function replayed<C>(
   async function* output(): AsyncGenerator<OutputBatch> {
     const told = new Map<OutputStream, number>();
     for await (const batch of recording.replay(signal)) {
-      for (const { stream, data } of batch.chunks) {
-        told.set(stream, (told.get(stream) ?? 0) + data.length);
-      }
+      countBytes(told, batch);
       yield batch;
     }
     if (recording.isWhole) return;
     const resource = created?.containerId ?? "";
+    const message = "the container of this request has ended and was removed with its output";
+    const isGone = new NapError("CONTAINER_NOT_FOUND", message, { resource });
     const container = await steps.find(resource);
-    if (container === undefined) {
-      const message = "the container of this request has ended and was removed with its output";
-      throw new NapError("CONTAINER_NOT_FOUND", message, { resource });
-    }
+    if (container === undefined) throw isGone;
     rest = await steps.repeat(container);
+    const before = new Map(told);
     for await (const batch of rest.output) {
-      const fresh = batchBehind(batch, told);
+      const fresh = batchBehind(batch, before);
+      countBytes(told, fresh);
       if (fresh.chunks.length > 0) yield fresh;
     }
+    // dockerd's following of a log may lose the end of it (20.10), which cannot be read again.
+    if (!(await recording.isAll(told, signal))) throw isGone;
   }
   return {
     output: output(),
