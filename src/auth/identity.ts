@@ -1,5 +1,6 @@
 /** Who calls, and what that identity may do. */
 import { NapError } from "../contract/errors.js";
+import { wildcardFits } from "../lib/wildcard.js";
 
 /** What an identity may do, each including the one before: look, change, and tidy up for everybody. */
 export type Role = "read" | "operate" | "admin";
@@ -51,10 +52,7 @@ export const local: Identity = {
 
 /** Whether a name matches one of some patterns, in which `*` stands for any text. */
 export function matchesAny(patterns: readonly string[], name: string): boolean {
-  return patterns.some((pattern) => {
-    const words = pattern.split("*").map((word) => word.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-    return new RegExp(`^${words.join(".*")}$`, "s").test(name);
-  });
+  return patterns.some((pattern) => wildcardFits(pattern, name));
 }
 
 /** The error for what an identity may not do. */

@@ -8,6 +8,7 @@ import { EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Image, ImageFilter } from "../../../gen/nap/v1/image_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
 import { ownerLabel } from "../../contract/reserved-labels.js";
+import { wildcardFits } from "../../lib/wildcard.js";
 
 /** Below 0 where `a` is earlier than `b`, 0 where they are the same time. */
 export function compareTimes(a: Timestamp, b: Timestamp): number {
@@ -110,7 +111,7 @@ export function imageMatches(image: Image, filter: ImageFilter | undefined): boo
 
 /** A pattern without a tag fits every tag; "*" stands for any part of a name or tag. */
 function referenceFits(reference: string, pattern: string): boolean {
-  const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-  const text = parts.join("[^/:]*");
-  return new RegExp(`^${text}(:[^/:]+)?$`).test(reference);
+  if (wildcardFits(pattern, reference, "/:")) return true;
+  const tag = /:[^/:]+$/.exec(reference);
+  return tag !== null && wildcardFits(pattern, reference.slice(0, tag.index), "/:");
 }
