@@ -43,7 +43,7 @@ export function originLabels(
 export function requestKey(
   desc: DescMessage,
   request: CreateRequest,
-  { name }: Identity,
+  { name }: { readonly name: string },
 ): string | undefined {
   if (request.requestId === "") return undefined;
   return JSON.stringify([name, request.requestId, digestOf(desc, request)]);

@@ -1,5 +1,5 @@
 /** The check of requests against the rules of the contract. */
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
@@ -7,6 +7,8 @@ import {
   StopContainerRequestSchema,
   StreamContainerLogsRequestSchema,
 } from "../../gen/nap/v1/container_service_pb.js";
+import type { FieldViolation } from "./errors.js";
+import { RuleTable } from "./rules.js";
 import { contractViolations } from "./validate.js";
 
 type Request = MessageInitShape<typeof CreateContainerRequestSchema>;
@@ -15,7 +17,7 @@ const host = { case: "hostPath" as const, value: "/x" };
 const tmpfs = { case: "tmpfs" as const, value: {} };
 
 /** Requests and the paths at fault. */
-const table: readonly [claim: string, request: Request, ...paths: string[]][] = [
+const requests: readonly [claim: string, request: Request, ...paths: string[]][] = [
   ["accepts the least", { spec: { image: "a" } }],
   ["wants a spec", {}, "spec"],
   ["wants an image", { spec: {} }, "spec.image"],
@@ -81,10 +83,15 @@ const table: readonly [claim: string, request: Request, ...paths: string[]][] = 
 ];
 
 describe("validation", () => {
-  for (const [claim, request, ...paths] of table) {
+  const table = new RuleTable();
+  const violations = (desc: DescMessage, message: Message): FieldViolation[] => [
+    ...contractViolations(table, desc, message),
+  ];
+
+  for (const [claim, request, ...paths] of requests) {
     it(claim, () => {
       const message = create(CreateContainerRequestSchema, request);
-      const found = contractViolations(CreateContainerRequestSchema, message);
+      const found = violations(CreateContainerRequestSchema, message);
       expect(found.map(({ field }) => field)).to.deep.equal(paths);
     });
   }
@@ -111,7 +118,7 @@ describe("validation", () => {
       1,
     );
     const message = fromBinary(CreateContainerRequestSchema, bytes);
-    const found = contractViolations(CreateContainerRequestSchema, message);
+    const found = violations(CreateContainerRequestSchema, message);
     const unknown = found.filter(({ kind }) => kind === "FIELD_UNKNOWN");
     expect(unknown.map(({ field }) => field)).to.deep.equal([
       "300",
@@ -123,12 +130,12 @@ describe("validation", () => {
   it("refuses an unspecified value in a list of enum values", () => {
     const schema = StreamContainerLogsRequestSchema;
     const message = create(schema, { container: "a", streams: [0, 7 as never] });
-    const found = contractViolations(schema, message).map(({ field }) => field);
+    const found = violations(schema, message).map(({ field }) => field);
     expect(found).to.deep.equal(["streams[1]", "streams[0]"]);
   });
 
   it("accepts a span of zero where one is given", () => {
     const message = create(StopContainerRequestSchema, { container: "a", timeout: {} });
-    expect(contractViolations(StopContainerRequestSchema, message)).to.deep.equal([]);
+    expect(violations(StopContainerRequestSchema, message)).to.deep.equal([]);
   });
 });

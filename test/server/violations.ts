@@ -44,7 +44,9 @@ export function errorCases(open: () => DockerBench): void {
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
     expect(error.badRequest?.fieldViolations).to.have.length(16);
-    expect(error.badRequest?.fieldViolations.at(-1)?.description).to.include("2984 more");
+    expect(error.badRequest?.fieldViolations.at(-1)?.description).to.include(
+      "(and more violations)",
+    );
     expect(error.message.length).to.be.below(1200);
   });
 
