@@ -2,12 +2,13 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
-import { Bench } from "./conformance/bench.js";
+import { Bench, tidied } from "./conformance/bench.js";
 import { dockerFloor } from "./conformance/floors/docker.js";
 import { runcFloor } from "./conformance/floors/runc.js";
 import { importMessages } from "./conformance/images.js";
 import { conformance, printTable } from "./conformance/suite.js";
 import { dockerArchiveCases } from "./docker/archives.js";
+import type { DockerBench } from "./docker/cases.js";
 import { dockerCases } from "./docker/cases.js";
 import { dockerEventCases } from "./docker/events.js";
 import { logCases } from "./docker/logs.js";
@@ -58,16 +59,21 @@ describe("engines", () => {
     new Bench(nap, engine, image, rootfs, dockerd.directory, dockerd);
   conformance("docker", open("docker"), dockerFloor);
   conformance("runc", open("runc"), runcFloor);
-  describe("docker alone", () => {
-    const dockerBench = () => ({ dockerd, nap, bench: open("docker")() });
-    dockerCases(dockerBench);
-    describe("interactive", () => interactiveDockerCases(dockerBench));
+  alone("docker alone", "docker", (openBench) => {
+    dockerCases(openBench);
+    describe("interactive", () => interactiveDockerCases(openBench));
   });
-  describe("docker's events", () => dockerEventCases(() => ({ dockerd, bench: open("docker")() })));
-  describe("docker's logs", () => logCases(() => ({ dockerd, nap, bench: open("docker")() })));
-  describe("docker's stats", () =>
-    dockerStatsCases(() => ({ dockerd, nap, bench: open("docker")() })));
-  describe("docker's archives", () =>
-    dockerArchiveCases(() => ({ dockerd, nap, bench: open("docker")() })));
-  describe("runc alone", () => runcCases(() => ({ dockerd, nap, bench: open("runc")() })));
+  alone("docker's events", "docker", dockerEventCases);
+  alone("docker's logs", "docker", logCases);
+  alone("docker's stats", "docker", dockerStatsCases);
+  alone("docker's archives", "docker", dockerArchiveCases);
+  alone("runc alone", "runc", runcCases);
+
+  /** Declares cases that only one engine has. */
+  function alone(title: string, engine: string, declare: (open: () => DockerBench) => void): void {
+    describe(title, () => {
+      const openTidied = tidied(open(engine));
+      declare(() => ({ dockerd, nap, bench: openTidied() }));
+    });
+  }
 });

@@ -30,7 +30,6 @@ export function streamCases(open: () => DockerBench): void {
     for (const client of clients) client.abort();
     await eventually(() => (sockets() <= before ? true : undefined));
     await Promise.allSettled(streams);
-    await bench.tidy();
   });
 
   it("ends a wait at the client's deadline", async () => {
@@ -39,7 +38,6 @@ export function streamCases(open: () => DockerBench): void {
     const request = { engine: "docker", container };
     const error = await failure(all(nap.containers.waitContainer(request, { timeoutMillis: 300 })));
     expect(error.code).to.equal(Code.DEADLINE_EXCEEDED);
-    await bench.tidy();
   });
 
   it("holds dockerd back when the client does not read, and the server's memory stays", async () => {
