@@ -1,11 +1,8 @@
 /** The conformance suite on every engine, and what is true of each alone. */
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { expect } from "chai";
 import { Bench, tidied } from "./conformance/bench.js";
 import { dockerFloor } from "./conformance/floors/docker.js";
 import { runcFloor } from "./conformance/floors/runc.js";
-import { importMessages } from "./conformance/images.js";
 import { conformance, printTable } from "./conformance/suite.js";
 import { dockerArchiveCases } from "./docker/archives.js";
 import type { DockerBench } from "./docker/cases.js";
@@ -15,48 +12,28 @@ import { logCases } from "./docker/logs.js";
 import { dockerStatsCases } from "./docker/stats.js";
 import { interactiveDockerCases } from "./docker/interactive.js";
 import { runcCases } from "./runc/cases.js";
-import type { TestDockerd } from "./support/dockerd.js";
-import { startDockerd } from "./support/dockerd.js";
-import type { TestNap } from "./support/nap.js";
-import { startNap } from "./support/nap.js";
-import { rootfsArchive } from "./support/rootfs.js";
-
-const image = "nap-test:1";
+import type { EnginesBench } from "./support/bench.js";
+import { openBench } from "./support/bench.js";
 
 describe("engines", () => {
-  let dockerd: TestDockerd;
-  let nap: TestNap;
-  let rootfs: Buffer;
+  let opened: EnginesBench;
 
   before(async function () {
     this.timeout(60_000);
-    dockerd = await startDockerd();
-    // Both engines run in dockerd's namespaces, which end with everything in them.
-    const runcRoot = join(dockerd.directory, "runc");
-    mkdirSync(runcRoot);
-    const docker = { driver: "docker", url: `unix://${dockerd.socket}` };
-    const runc = { driver: "runc", root: runcRoot, cgroup_parent: dockerd.cgroup };
-    const engines = { docker, runc };
-    const spool = join(dockerd.directory, "spool");
-    mkdirSync(spool);
-    const config = { engines, default_engine: "docker", spool_directory: spool };
-    nap = await startNap(dockerd.directory, config, dockerd.initPid);
-    rootfs = await rootfsArchive();
-    for (const engine of Object.keys(engines)) {
-      await nap.images.importImage(importMessages(engine, { reference: image }, rootfs));
-    }
+    opened = await openBench();
   });
 
   after(async function () {
     this.timeout(60_000);
     printTable();
-    const code = await nap?.stop();
-    await dockerd?.stop();
-    expect(code, "nap's exit code").to.equal(0);
+    // It is missing where it did not start, which is a failure of its own.
+    if (opened !== undefined) expect(await opened.stop(), "nap's exit code").to.equal(0);
   });
 
-  const open = (engine: string) => (): Bench =>
-    new Bench(nap, engine, image, rootfs, dockerd.directory, dockerd);
+  const open = (engine: string) => (): Bench => {
+    const { dockerd, nap, image, rootfs } = opened;
+    return new Bench(nap, engine, image, rootfs, dockerd.directory, dockerd);
+  };
   conformance("docker", open("docker"), dockerFloor);
   conformance("runc", open("runc"), runcFloor);
   alone("docker alone", "docker", (openBench) => {
@@ -73,7 +50,7 @@ describe("engines", () => {
   function alone(title: string, engine: string, declare: (open: () => DockerBench) => void): void {
     describe(title, () => {
       const openTidied = tidied(open(engine));
-      declare(() => ({ dockerd, nap, bench: openTidied() }));
+      declare(() => ({ dockerd: opened.dockerd, nap: opened.nap, bench: openTidied() }));
     });
   }
 });
