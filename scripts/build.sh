@@ -19,4 +19,4 @@ if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
   fi
   touch node_modules/.package-lock.json
 fi
-node_modules/.bin/tsc
+node_modules/.bin/tsc -p scripts/tsconfig.build.json

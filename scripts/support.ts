@@ -5,10 +5,10 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { accessClasses } from "../src/engine/access_classes.js";
-import type { Engine } from "../src/engine/engine.js";
-import { Registry, services } from "../src/engine/registry.js";
-import type { Support } from "../src/engine/support.js";
+import { accessClasses } from "../src/auth/access-classes.js";
+import type { Engine } from "../src/core/engine.js";
+import { Registry, services } from "../src/core/engines.js";
+import type { Support } from "../src/contract/unsupported.js";
 import { createDockerEngine } from "../src/engines/docker/engine.js";
 import { createRuncEngine } from "../src/engines/runc/engine.js";
 import { runcSupport } from "../src/engines/runc/support.js";

@@ -29,4 +29,4 @@ for argument; do
     *.test.ts) exec node_modules/.bin/mocha "$@" ;;
   esac
 done
-exec node_modules/.bin/mocha "$@" 'test/**/*.test.ts'
+exec node_modules/.bin/mocha "$@" 'src/**/*.test.ts' 'test/**/*.test.ts'

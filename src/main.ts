@@ -4,19 +4,22 @@ import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
-import { callLog, newLogger, standardOutput } from "./call_log.js";
-import type { Config, EngineConfig, ServeFlags, SpoolConfig } from "./config.js";
-import { ConfigError, loadConfig } from "./config.js";
-import type { BindRoots } from "./engine/bind_roots.js";
-import type { Engine } from "./engine/engine.js";
-import { Registry } from "./engine/registry.js";
+import { callLog, newLogger, standardOutput } from "./server/access-log.js";
+import type { Config, ServeFlags } from "./config/config.js";
+import { loadConfig } from "./config/config.js";
+import type { EngineConfig } from "./config/engines.js";
+import { ConfigError } from "./config/error.js";
+import type { SpoolConfig } from "./core/uploads/spool.js";
+import type { BindRoots } from "./core/mounts/bind-roots.js";
+import type { Engine } from "./core/engine.js";
+import { Registry } from "./core/engines.js";
 import { createDockerEngine } from "./engines/docker/engine.js";
 import { createRuncEngine } from "./engines/runc/engine.js";
-import { ListenError } from "./listener.js";
-import { newMetrics, serveMetrics } from "./metrics.js";
-import type { Observer } from "./rpc/observe.js";
-import type { RunningServer } from "./server.js";
-import { startServer } from "./server.js";
+import { ListenError } from "./server/listener.js";
+import { newMetrics, serveMetrics } from "./server/metrics.js";
+import type { Observer } from "./rpc/call-record.js";
+import type { RunningServer } from "./server/server.js";
+import { startServer } from "./server/server.js";
 
 const help = `nap, one stable gRPC interface to container engines
 

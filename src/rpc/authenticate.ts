@@ -2,8 +2,8 @@
 import { createHash, X509Certificate } from "node:crypto";
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
 import { ServerInterceptingCall } from "@grpc/grpc-js";
-import type { Credentials, Identity } from "../engine/identity.js";
-import { NapError } from "../engine/error.js";
+import type { Credentials, Identity } from "../auth/identity.js";
+import { NapError } from "../contract/errors.js";
 import { statusOf } from "./status.js";
 
 /**

@@ -21,8 +21,8 @@ import {
   ServerReflection as ServerReflectionAlpha,
   ServerReflectionResponseSchema as AlphaResponseSchema,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import type { Binding, BoundService } from "./bind.js";
-import { bind } from "./bind.js";
+import type { Binding, BoundService } from "./grpc-adapter.js";
+import { bind } from "./grpc-adapter.js";
 
 type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undefined }>;
 

@@ -12,8 +12,8 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
-import type { ErrorDetails, ErrorKind } from "../engine/error.js";
-import { NapError } from "../engine/error.js";
+import type { ErrorDetails, ErrorKind } from "../contract/errors.js";
+import { NapError } from "../contract/errors.js";
 
 /** The domain of every ErrorInfo. */
 export const errorDomain = "nap.v1";

@@ -1,7 +1,8 @@
 /** WatchContainers: what there is, and each change. */
 import { expect } from "chai";
-import type { WatchContainersResponse } from "../../gen/nap/v1/container_service_pb.js";
+import type { Container, WatchContainersResponse } from "../../gen/nap/v1/container_service_pb.js";
 import { ContainerState, HealthStatus } from "../../gen/nap/v1/container_service_pb.js";
+import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { listAll, Watcher } from "../support/watcher.js";
 import type { Bench } from "./bench.js";
@@ -59,6 +60,73 @@ export function watchCases(test: ConformanceTest): void {
       while (event.case === "container") event = await next(watch);
       expect(event).to.deep.equal({ case: "removedContainerId", value: container });
       await watch.return(undefined);
+    },
+  );
+
+  test(
+    "watch.judges-its-filter-on-what-it-sends",
+    "judges a filter on what it sends: every exit is shown, and nothing that does not fit",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const { filter, labels } = marked(bench);
+      const { RUNNING, EXITED } = ContainerState;
+      const unfit: string[] = [];
+      const watchStates = (states: ContainerState[]): Watcher => {
+        const note = ({ id, state }: Container): void => {
+          if (!states.includes(state)) unfit.push(`${id} is ${ContainerState[state]}`);
+        };
+        return new Watcher(nap, { engine, filter: { ...filter, states } }, note);
+      };
+      const running = watchStates([RUNNING]);
+      const ended = watchStates([EXITED]);
+      const failed = new Watcher(nap, { engine, filter: { ...filter, exitCodes: [3] } });
+      for (const watcher of [running, ended, failed]) {
+        await eventually(() => watcher.synced || undefined);
+      }
+      const late: Watcher[] = [];
+      const rounds = 6;
+      const atOnce = 4;
+      for (let round = 0; round < rounds; round++) {
+        const script = ["sh", "-c", "exit 3"];
+        await Promise.all(Array.from({ length: atOnce }, () => bench.start({ labels }, script)));
+        late.push(watchStates([EXITED]));
+      }
+      const all = rounds * atOnce;
+      for (const watcher of [ended, failed, ...late]) {
+        await eventually(() => (watcher.synced && watcher.containers.size === all) || undefined);
+      }
+      await eventually(() => (running.synced && running.containers.size === 0) || undefined);
+      expect(unfit).to.deep.equal([]);
+      for (const watcher of [running, ended, failed, ...late]) await watcher.stop();
+    },
+  );
+
+  test(
+    "watch.lists-nothing-as-running-after-its-exit",
+    "lists no container as running once its exit was reported",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const { labels } = marked(bench);
+      const states = [ContainerState.RUNNING];
+      const events = nap.engines.streamEvents({ engine, filter: { actions: [EventAction.DIE] } });
+      await events.next();
+      const stale: string[] = [];
+      const listed: Promise<void>[] = [];
+      const expectEnded = async (id: string): Promise<void> => {
+        const filter = { ids: [id], states };
+        const { containers } = await nap.containers.listContainers({ engine, filter });
+        stale.push(...containers.map((container) => container.id));
+      };
+      const count = 24;
+      const runs = Array.from({ length: count }, () => bench.start({ labels }, ["true"]));
+      while (listed.length < count) {
+        const { value, done } = await events.next();
+        if (done) throw new Error("the stream ended");
+        for (const { resourceId } of value.events) listed.push(expectEnded(resourceId));
+      }
+      await Promise.all([...runs, ...listed]);
+      expect(stale).to.deep.equal([]);
+      await events.return(undefined);
     },
   );
 

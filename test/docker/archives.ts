@@ -16,7 +16,7 @@ import { startNap } from "../support/nap.js";
 import { sendMessage, wireCall } from "../support/wire.js";
 import type { DockerBench } from "./cases.js";
 import { connectionsTo } from "../support/connections.js";
-import { memoryOf } from "./streams.js";
+import { memoryOf } from "../server/streams.js";
 
 const engine = "docker";
 

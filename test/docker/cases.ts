@@ -1,24 +1,24 @@
 /** What is true of Docker alone, or shown on it for all engines. */
 import type { Bench } from "../conformance/bench.js";
-import { accessCases } from "./access.js";
-import { deploymentCases } from "./deployment.js";
-import { errorTable } from "./errors.js";
+import { accessCases } from "../server/access.js";
+import { deploymentCases } from "../server/deployment.js";
+import { errorTable } from "../server/errors.js";
 import { dockerFaultCases } from "./faults.js";
 import { freezeCases } from "./freeze.js";
-import { hostileCases } from "./hostile.js";
-import { operationCases } from "./operations.js";
+import { hostileCases } from "../server/hostile.js";
+import { operationCases } from "../server/operations.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
-import { bindRootCases } from "./bind_roots.js";
-import { droppedFieldCases } from "./dropped_fields.js";
+import { bindRootCases } from "../server/bind-roots.js";
+import { droppedFieldCases } from "./dropped-fields.js";
 import { imageCases } from "./images.js";
-import { ownershipCases } from "./ownership.js";
+import { ownershipCases } from "../server/ownership.js";
 import { registryCases } from "./registries.js";
-import { serverCases } from "./server.js";
-import { situationCases } from "./situations.js";
-import { streamCases } from "./streams.js";
+import { serverCases } from "../server/server.js";
+import { situationCases } from "../server/situations.js";
+import { streamCases } from "../server/streams.js";
 import { transportCases } from "./transports.js";
-import { errorCases } from "./violations.js";
+import { errorCases } from "../server/violations.js";
 
 /** What these cases work with. */
 export interface DockerBench {

@@ -5,7 +5,7 @@ import Docker from "dockerode";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
-import { startRefusingRegistry } from "../support/refusing_registry.js";
+import { startRefusingRegistry } from "../support/refusing-registry.js";
 import type { DockerBench } from "./cases.js";
 
 /** Declares the cases of registries. */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
-import { services } from "../../src/engine/registry.js";
+import { services } from "../../src/core/engines.js";
 import { openChannel } from "../support/client.js";
 import { Random, randomRequest } from "./mutation.js";
 

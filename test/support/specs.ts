@@ -4,8 +4,8 @@ import { create, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import * as fc from "fast-check";
 import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
-import { fieldName } from "../../src/engine/support.js";
-import type { Support } from "../../src/engine/support.js";
+import { fieldName } from "../../src/contract/unsupported.js";
+import type { Support } from "../../src/contract/unsupported.js";
 
 /** What a generator knows beside the contract. */
 export interface Generation {

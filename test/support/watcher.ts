@@ -13,11 +13,19 @@ export class Watcher {
   #failure: unknown;
   #synced = false;
 
-  constructor(nap: Clients, request: Request) {
+  /** `onContainer` is called with each container that is sent. */
+  constructor(
+    nap: Clients,
+    request: Request,
+    onContainer: (container: Container) => void = () => undefined,
+  ) {
     const stream = nap.containers.watchContainers(request, { signal: this.#abort.signal });
     this.#reading = (async () => {
       for await (const { event } of stream) {
-        if (event.case === "container") this.containers.set(event.value.id, event.value);
+        if (event.case === "container") {
+          this.containers.set(event.value.id, event.value);
+          onContainer(event.value);
+        }
         if (event.case === "removedContainerId") this.containers.delete(event.value);
         if (event.case === "synced") this.#synced = true;
       }

@@ -4,13 +4,14 @@ import type { IncomingMessage } from "node:http";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import Docker from "dockerode";
-import type { BindRoots } from "../../engine/bind_roots.js";
-import type { Connection } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
-import { DockerApi, unreachable } from "./api.js";
-import { olderOf } from "./api_version.js";
-import type { InfoJson, VersionJson } from "./json.js";
-import { Liveness } from "./liveness.js";
+import type { BindRoots } from "../../core/mounts/bind-roots.js";
+import type { Connection } from "../../core/engine.js";
+import { NapError } from "../../contract/errors.js";
+import { DockerApi, unreachable } from "../docker-http/client.js";
+import { olderOf } from "../docker-http/api-version.js";
+import { UnlistedExits } from "./events/unlisted-exits.js";
+import type { InfoJson, VersionJson } from "../docker-http/json.js";
+import { Liveness } from "../docker-http/liveness.js";
 import { dockerSupport } from "./support.js";
 
 /** The newest version of the API that nap speaks, and the oldest. */
@@ -32,6 +33,8 @@ export interface DockerTarget {
 /** The connection of one engine. It is made at its first use, and anew after it was lost. */
 export class DockerConnection {
   readonly name: string;
+  /** The exits that dockerd may not list yet. */
+  readonly unlistedExits = new UnlistedExits();
   readonly #config: DockerTarget;
   readonly #inFlight = new Map<string, Promise<unknown>>();
   readonly #liveness: Liveness;

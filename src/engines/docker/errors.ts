@@ -5,9 +5,9 @@
  * only where it gives nothing else. All such words stand in the tables here, as dockerd 20.10.24
  * says them.
  */
-import type { ErrorKind } from "../../engine/error.js";
-import { fieldError, NapError } from "../../engine/error.js";
-import { DockerStatusError } from "./api.js";
+import type { ErrorKind } from "../../contract/errors.js";
+import { fieldError, NapError } from "../../contract/errors.js";
+import { DockerStatusError } from "../docker-http/client.js";
 
 /** What the errors of one operation mean, beside what means the same everywhere. */
 export interface Operation {

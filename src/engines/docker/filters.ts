@@ -4,9 +4,9 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { ContainerFilter } from "../../../gen/nap/v1/container_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
-import { healthWords, stateWords } from "./convert/container.js";
-import { portKey } from "./convert/ports.js";
-import { queryTime } from "../../engine/time.js";
+import { healthWords, stateWords } from "../docker-http/convert/container/container.js";
+import { portKey } from "../docker-http/convert/container/ports.js";
+import { queryTime } from "../docker-http/time.js";
 
 /** dockerd's filters: AND between keys, OR within one, but for labels, which are all demanded. */
 export type Filters = Record<string, string[]>;

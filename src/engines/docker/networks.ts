@@ -19,23 +19,23 @@ import {
   RemoveNetworkResponseSchema,
 } from "../../../gen/nap/v1/network_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
-import type { Methods } from "../../engine/engine.js";
-import { fieldError, NapError, unless } from "../../engine/error.js";
-import type { Identity } from "../../engine/identity.js";
-import { madeBy, originLabels, requestIdFilter } from "../../engine/labels.js";
-import { pageOf } from "../../engine/page.js";
-import { mapInParallel } from "../../engine/parallel.js";
-import { pathPart } from "./api.js";
+import type { Methods } from "../../core/engine.js";
+import { fieldError, NapError, unless } from "../../contract/errors.js";
+import type { Identity } from "../../auth/identity.js";
+import { madeBy, originLabels, requestIdFilter } from "../../contract/reserved-labels.js";
+import { pageOf } from "../../core/lists/page.js";
+import { mapInParallel } from "../../lib/parallel.js";
+import { pathPart } from "../docker-http/client.js";
 import type { DockerConnection } from "./connection.js";
-import { endpointToDocker } from "./convert/endpoints.js";
-import { networkFromDocker, networkSpecToDocker } from "./convert/network_spec.js";
-import { scopes } from "./convert/scopes.js";
+import { endpointToDocker } from "../docker-http/convert/container/endpoints.js";
+import { networkFromDocker, networkSpecToDocker } from "../docker-http/convert/network-spec.js";
+import { scopes } from "../docker-http/convert/scopes.js";
 import { dockerError, hasStatus, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
-import type { NetworkJson } from "./json.js";
+import type { NetworkJson } from "../docker-http/json.js";
 import { prune } from "./prune.js";
-import { refuseDropped } from "./read_back.js";
+import { refuseDropped } from "./read-back.js";
 import { usersOf } from "./users.js";
 
 const named = { kinds: { 404: "NETWORK_NOT_FOUND" } } as const;

@@ -1,7 +1,7 @@
 /** What Docker cannot do, for the API version and the host of one connection. */
-import type { Support, Unsupported } from "../../engine/support.js";
-import { isAtLeast } from "./api_version.js";
-import type { InfoJson } from "./json.js";
+import type { Support, Unsupported } from "../../contract/unsupported.js";
+import { isAtLeast } from "../docker-http/api-version.js";
+import type { InfoJson } from "../docker-http/json.js";
 
 /** What Docker cannot do in any version. */
 const never: readonly [name: string, reason: Unsupported][] = [

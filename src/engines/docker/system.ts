@@ -6,14 +6,14 @@ import {
   GetDiskUsageResponseSchema,
   GetEngineResponseSchema,
 } from "../../../gen/nap/v1/engine_service_pb.js";
-import type { Methods } from "../../engine/engine.js";
-import { streamEvents } from "../../engine/event_stream.js";
-import type { DiskUsageJson } from "./convert/disk_usage.js";
-import { diskUsageFromDocker } from "./convert/disk_usage.js";
+import type { Methods } from "../../core/engine.js";
+import { streamEvents } from "../../core/events/stream.js";
+import type { DiskUsageJson } from "../docker-http/convert/disk-usage.js";
+import { diskUsageFromDocker } from "../docker-http/convert/disk-usage.js";
 import type { DockerConnection } from "./connection.js";
 import { meaning } from "./errors.js";
-import type { EventFeed } from "./event_feed.js";
-import type { InfoJson, VersionJson } from "./json.js";
+import type { EventFeed } from "./events/feed.js";
+import type { InfoJson, VersionJson } from "../docker-http/json.js";
 
 /** The calls on the engine itself. */
 export function systemMethods(docker: DockerConnection, feed: EventFeed) {

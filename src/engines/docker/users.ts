@@ -1,7 +1,7 @@
 /** Finds out which containers use something, for the errors that refuse its removal. */
 import type { DockerConnection } from "./connection.js";
-import { summaryName } from "./convert/container.js";
-import type { ContainerSummaryJson } from "./json.js";
+import { listContainers } from "./containers/reads.js";
+import { summaryName } from "../docker-http/convert/container/container.js";
 
 /** The names of the containers that use a volume or network. */
 export async function usersOf(
@@ -9,7 +9,6 @@ export async function usersOf(
   key: "volume" | "network" | "ancestor",
   value: string,
 ): Promise<string[]> {
-  const query = { all: true, filters: { [key]: [value] } };
-  const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
-  return list.body.map(summaryName);
+  const list = await listContainers(docker, { all: true, filters: { [key]: [value] } });
+  return list.map(summaryName);
 }

@@ -15,18 +15,18 @@ import {
   VolumeSchema,
 } from "../../../gen/nap/v1/volume_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
-import type { Methods } from "../../engine/engine.js";
-import { fieldError, NapError, unless } from "../../engine/error.js";
-import type { Identity } from "../../engine/identity.js";
-import { madeBy, ownerOf, originLabels, requestIdFilter } from "../../engine/labels.js";
-import { pageOf } from "../../engine/page.js";
-import { mapInParallel } from "../../engine/parallel.js";
-import { pathPart } from "./api.js";
+import type { Methods } from "../../core/engine.js";
+import { fieldError, NapError, unless } from "../../contract/errors.js";
+import type { Identity } from "../../auth/identity.js";
+import { madeBy, ownerOf, originLabels, requestIdFilter } from "../../contract/reserved-labels.js";
+import { pageOf } from "../../core/lists/page.js";
+import { mapInParallel } from "../../lib/parallel.js";
+import { pathPart } from "../docker-http/client.js";
 import type { DockerConnection } from "./connection.js";
-import { sameSpec, volumeFromDocker, volumeSpecToDocker } from "./convert/volume.js";
+import { sameSpec, volumeFromDocker, volumeSpecToDocker } from "../docker-http/convert/volume.js";
 import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
-import type { VolumeJson } from "./json.js";
+import type { VolumeJson } from "../docker-http/json.js";
 import { prune } from "./prune.js";
 import { usersOf } from "./users.js";
 

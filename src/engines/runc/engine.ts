@@ -1,17 +1,17 @@
 /** runC as an engine: no daemon, but runc, conmon and umoci, driven by nap itself. */
-import type { BindRoots } from "../../engine/bind_roots.js";
-import type { Connection, Engine } from "../../engine/engine.js";
-import { NapError } from "../../engine/error.js";
-import { demand } from "./command.js";
-import { containerStreams } from "./container_streams.js";
-import { containerWaits } from "./container_waits.js";
-import { containerMethods } from "./containers.js";
-import { execMethods } from "./exec.js";
-import type { RuncTarget } from "./host.js";
-import { RuncHost } from "./host.js";
-import { imageTransfers } from "./image_transfers.js";
-import { imageMethods, removeUnfinished } from "./images.js";
-import { lifecycleMethods, settleExits } from "./lifecycle.js";
+import type { BindRoots } from "../../core/mounts/bind-roots.js";
+import type { Connection, Engine } from "../../core/engine.js";
+import { NapError } from "../../contract/errors.js";
+import { demand } from "./runtime/command.js";
+import { containerStreams } from "./containers/run.js";
+import { containerWaits } from "./containers/waits.js";
+import { containerMethods } from "./containers/containers.js";
+import { execMethods } from "./exec/exec.js";
+import type { RuncTarget } from "./context.js";
+import { RuncHost } from "./context.js";
+import { imageTransfers } from "./images/transfers.js";
+import { imageMethods, removeUnfinished } from "./images/images.js";
+import { lifecycleMethods, settleExits } from "./containers/lifecycle.js";
 import { runcSupport } from "./support.js";
 import { systemMethods } from "./system.js";
 

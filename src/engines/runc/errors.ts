@@ -1,6 +1,6 @@
 /** What runc's words mean; it has no other way to say what failed (runc 1.1.5). */
-import type { ErrorKind } from "../../engine/error.js";
-import { NapError } from "../../engine/error.js";
+import type { ErrorKind } from "../../contract/errors.js";
+import { NapError } from "../../contract/errors.js";
 
 const meanings: readonly [words: RegExp, kind: ErrorKind][] = [
   [

@@ -15,8 +15,8 @@ import {
   SecuritySchema,
   UlimitValueSchema,
 } from "../../../gen/nap/v1/container_spec_pb.js";
-import { fieldName } from "../../engine/support.js";
-import type { Support, Unsupported } from "../../engine/support.js";
+import { fieldName } from "../../contract/unsupported.js";
+import type { Support, Unsupported } from "../../contract/unsupported.js";
 
 const notYet = "nap does not map this to runC yet";
 

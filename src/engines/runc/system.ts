@@ -4,10 +4,10 @@ import { cpus, hostname, release, totalmem } from "node:os";
 import { create } from "@bufbuild/protobuf";
 import type { EngineService } from "../../../gen/nap/v1/engine_service_pb.js";
 import { GetEngineResponseSchema } from "../../../gen/nap/v1/engine_service_pb.js";
-import type { Methods } from "../../engine/engine.js";
-import { streamEvents } from "../../engine/event_stream.js";
-import type { RuncHost } from "./host.js";
-import { readIfThere } from "./store.js";
+import type { Methods } from "../../core/engine.js";
+import { streamEvents } from "../../core/events/stream.js";
+import type { RuncHost } from "./context.js";
+import { readIfThere } from "./runtime/store.js";
 
 /** Go's names for the architectures that Node has others for. */
 const architectures: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386" };

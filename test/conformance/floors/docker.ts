@@ -300,6 +300,8 @@ export const dockerFloor: Floor = {
     "watch.follows-its-filter",
     "watch.equals-the-list-under-churn",
     "watch.shows-health-and-restarts",
+    "watch.judges-its-filter-on-what-it-sends",
+    "watch.lists-nothing-as-running-after-its-exit",
     "image.imports-an-archive-with-its-configuration",
     "image.refuses-to-import-no-archive",
     "image.tags-finds-and-removes-by-reference",

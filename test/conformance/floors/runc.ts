@@ -111,6 +111,8 @@ export const runcFloor: Floor = {
     "watch.sends-items-synced-and-changes",
     "watch.follows-its-filter",
     "watch.equals-the-list-under-churn",
+    "watch.judges-its-filter-on-what-it-sends",
+    "watch.lists-nothing-as-running-after-its-exit",
     "image.refuses-to-import-no-archive",
     "image.tags-finds-and-removes-by-reference",
     "image.refuses-to-remove-one-in-use",

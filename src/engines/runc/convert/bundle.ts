@@ -2,8 +2,8 @@
 import type { ContainerSpec, Mount, Resources } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { NamespaceMode } from "../../../../gen/nap/v1/container_spec_pb.js";
 import type { ImageConfig } from "../../../../gen/nap/v1/image_service_pb.js";
-import { environmentList } from "../../../engine/environment.js";
-import type { ContainerPaths } from "../store.js";
+import { environmentList } from "../../../lib/env-vars.js";
+import type { ContainerPaths } from "../runtime/store.js";
 
 /** The identity that a command runs under, resolved from the image's own files. */
 export interface Identity {

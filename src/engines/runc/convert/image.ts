@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type { ImageConfig } from "../../../../gen/nap/v1/image_service_pb.js";
 import { ImageConfigSchema } from "../../../../gen/nap/v1/image_service_pb.js";
-import { environmentMap } from "../../../engine/environment.js";
+import { environmentMap } from "../../../lib/env-vars.js";
 import { PortProtocol } from "../../../../gen/nap/v1/types_pb.js";
 
 /** The parts of an image's configuration that are read. */

@@ -1,0 +1,264 @@
+/** Every field that a request can set has an access class, and the walk finds the privileged ones. */
+import type { DescField, DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import { expect } from "chai";
+import {
+  ContainerStatsSchema,
+  CreateContainerRequestSchema,
+  ExecContainerSyncRequestSchema,
+  UpdateContainerRequestSchema,
+} from "../../gen/nap/v1/container_service_pb.js";
+import { DeviceKind, MountPropagation, NamespaceMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { BuildImageRequestSchema } from "../../gen/nap/v1/image_service_pb.js";
+import { CreateNetworkRequestSchema } from "../../gen/nap/v1/network_service_pb.js";
+import { ResourceScope } from "../../gen/nap/v1/types_pb.js";
+import { CreateVolumeRequestSchema } from "../../gen/nap/v1/volume_service_pb.js";
+import { isLookedInto, privilegedFields } from "./privileged-fields.js";
+import { accessClasses } from "./access-classes.js";
+import { services } from "../core/engines.js";
+import { fieldName } from "../contract/unsupported.js";
+
+/** Every field that the walk asks for the class of, in any request. */
+function leavesOfRequests(): Map<string, DescField> {
+  const leaves = new Map<string, DescField>();
+  const seen = new Set<string>();
+  const visit = (desc: DescMessage): void => {
+    if (seen.has(desc.typeName)) return;
+    seen.add(desc.typeName);
+    for (const field of desc.fields) {
+      if (field.message !== undefined && isLookedInto(field)) visit(field.message);
+      else leaves.set(fieldName(field), field);
+    }
+  };
+  for (const { input } of services.flatMap(({ desc }) => desc.methods)) visit(input);
+  return leaves;
+}
+
+type SpecInit = NonNullable<MessageInitShape<typeof CreateContainerRequestSchema>["spec"]>;
+const inSpec = (spec: SpecInit): string[] => {
+  const request = create(CreateContainerRequestSchema, { engine: "e", name: "n", spec });
+  return privilegedFields(CreateContainerRequestSchema, request);
+};
+
+describe("access classes of the core", () => {
+  const leaves = leavesOfRequests();
+
+  it("exist for every field that a request can set", () => {
+    const without = [...leaves.keys()].filter((name) => !accessClasses.has(name));
+    expect(without).to.deep.equal([]);
+    expect(leaves.size).to.be.greaterThan(300);
+  });
+
+  it("name fields of requests, and values that these can have", () => {
+    for (const [key, kind] of accessClasses) {
+      const [name = "", value] = key.split("=");
+      const field = leaves.get(name);
+      expect(field, key).not.to.equal(undefined);
+      if (value === undefined) continue;
+      expect(kind, key).not.to.equal(accessClasses.get(name));
+      if (field?.enum !== undefined) {
+        expect(
+          field.enum.values.map((each) => each.name),
+          key,
+        ).to.include(value);
+      } else if (field?.fieldKind === "scalar" && /^(true|false)$/.test(value)) {
+        expect(field.scalar, key).to.equal(8);
+      }
+    }
+  });
+
+  it("exempt no message as a whole, which may gain fields", () => {
+    const messages = [...leaves].filter(
+      ([, { message }]) => message !== undefined && !message.typeName.startsWith("google."),
+    );
+    expect(messages).not.to.deep.equal([]);
+    for (const [name, { message }] of messages) {
+      const expected = message?.fields.length === 0 ? /./ : /^privileged$/;
+      expect(accessClasses.get(name), name).to.match(expected);
+    }
+  });
+
+  it("count a field that has none as privileged", () => {
+    // No request has this message, so that none of its fields has a class.
+    const stats = create(ContainerStatsSchema, { name: "x", cpu: { onlineCpus: 1 } });
+    const found = privilegedFields(ContainerStatsSchema, stats);
+    expect(found).to.deep.equal(["name", "cpu.online_cpus"]);
+  });
+
+  it("find nothing in a request that uses what everybody may", () => {
+    const found = inSpec({
+      image: "i",
+      command: { arguments: ["sh"] },
+      labels: { a: "b" },
+      stopTimeout: { seconds: 1n },
+      logConfig: { driver: "local" },
+      resources: { memoryLimit: { case: "memoryLimitBytes", value: 1n }, cpusetCpus: [0, 1] },
+      ulimits: [{ name: "nofile", soft: { limit: { case: "unlimited", value: {} } } }],
+      network: {
+        mode: { case: "attachments", value: { items: [{ network: "n", endpoint: {} }] } },
+        portBindings: [{ containerPort: 80, hostPort: 80 }],
+      },
+      mounts: [
+        { target: "/a", source: { case: "volume", value: { createSpec: { driver: "local" } } } },
+        {
+          target: "/b",
+          source: {
+            case: "bind",
+            value: {
+              origin: { case: "rooted", value: { root: "r", path: "" } },
+              propagation: MountPropagation.RPRIVATE,
+            },
+          },
+        },
+        { target: "/c", source: { case: "tmpfs", value: { options: ["noexec"] } } },
+      ],
+      security: {
+        privileged: false,
+        capabilitiesDrop: ["ALL"],
+        capabilitiesAdd: ["NET_BIND_SERVICE", "CAP_CHOWN"],
+        noNewPrivileges: true,
+      },
+      namespaces: { uts: NamespaceMode.PRIVATE, pid: { mode: { case: "isolated", value: {} } } },
+    });
+    expect(found).to.deep.equal([]);
+  });
+
+  const empty = {};
+  const bind = (value: object) => ({ target: "/t", source: { case: "bind" as const, value } });
+  const rooted = { origin: { case: "rooted" as const, value: { root: "r" } } };
+  const host = { case: "host" as const, value: empty };
+  const other = { case: "container" as const, value: "c" };
+  const cases: readonly [path: string, spec: SpecInit][] = [
+    ["spec.annotations", { annotations: { a: "b" } }],
+    ["spec.oom_score_adj", { oomScoreAdj: 0 }],
+    ["spec.volumes_from", { volumesFrom: [{ container: "c" }] }],
+    ["spec.storage_options", { storageOptions: { size: "1" } }],
+    ["spec.devices", { devices: [{ hostPath: "/dev/x" }] }],
+    ["spec.device_cgroup_rules", { deviceCgroupRules: [{ kind: DeviceKind.ALL }] }],
+    ["spec.device_requests", { deviceRequests: [{}] }],
+    ["spec.sysctls", { sysctls: { a: "b" } }],
+    ["spec.cgroup_parent", { cgroupParent: "/" }],
+    ["spec.runtime", { runtime: "r" }],
+    ["spec.lxc_config", { lxcConfig: [{ key: "k" }] }],
+    ["spec.log_config.driver", { logConfig: { driver: "syslog" } }],
+    ["spec.log_config.options", { logConfig: { options: { a: "b" } } }],
+    ["spec.resources.oom_kill_disabled", { resources: { oomKillDisabled: true } }],
+    ["spec.resources.cpu_realtime_period_micros", { resources: { cpuRealtimePeriodMicros: 1n } }],
+    ["spec.resources.cpu_realtime_runtime_micros", { resources: { cpuRealtimeRuntimeMicros: 1n } }],
+    ["spec.ulimits[1].name", { ulimits: [{ name: "core" }, { name: "rtprio" }] }],
+    ["spec.network.host", { network: { mode: host } }],
+    ["spec.network.container", { network: { mode: other } }],
+    [
+      "spec.network.attachments.items[0].network",
+      { network: { mode: { case: "attachments", value: { items: [{ network: "host" }] } } } },
+    ],
+    [
+      "spec.network.attachments.items[0].endpoint.driver_options",
+      {
+        network: {
+          mode: {
+            case: "attachments",
+            value: { items: [{ network: "n", endpoint: { driverOptions: { a: "b" } } }] },
+          },
+        },
+      },
+    ],
+    [
+      "spec.mounts[0].bind.host_path",
+      { mounts: [bind({ origin: { case: "hostPath", value: "/" } })] },
+    ],
+    [
+      "spec.mounts[0].bind.propagation",
+      { mounts: [bind({ ...rooted, propagation: MountPropagation.RSHARED })] },
+    ],
+    ["spec.mounts[0].bind.selinux_relabel", { mounts: [bind({ ...rooted, selinuxRelabel: 1 })] }],
+    [
+      "spec.mounts[0].volume.create_spec.driver",
+      {
+        mounts: [
+          { target: "/t", source: { case: "volume", value: { createSpec: { driver: "nfs" } } } },
+        ],
+      },
+    ],
+    [
+      "spec.mounts[0].tmpfs.options[1]",
+      {
+        mounts: [
+          { target: "/t", source: { case: "tmpfs", value: { options: ["noexec", "bind"] } } },
+        ],
+      },
+    ],
+    ["spec.security.privileged", { security: { privileged: true } }],
+    ["spec.security.capabilities_add[1]", { security: { capabilitiesAdd: ["KILL", "ALL"] } }],
+    ["spec.security.no_new_privileges", { security: { noNewPrivileges: false } }],
+    [
+      "spec.security.seccomp_unconfined",
+      { security: { seccomp: { case: "seccompUnconfined", value: empty } } },
+    ],
+    [
+      "spec.security.seccomp_profile",
+      { security: { seccomp: { case: "seccompProfile", value: empty } } },
+    ],
+    ["spec.security.apparmor_profile", { security: { apparmorProfile: "p" } }],
+    [
+      "spec.security.selinux_disabled",
+      { security: { selinux: { case: "selinuxDisabled", value: empty } } },
+    ],
+    [
+      "spec.security.selinux_label",
+      { security: { selinux: { case: "selinuxLabel", value: empty } } },
+    ],
+    ["spec.security.masked_paths", { security: { maskedPaths: empty } }],
+    ["spec.security.read_only_paths", { security: { readOnlyPaths: empty } }],
+    ["spec.namespaces.pid.host", { namespaces: { pid: { mode: host } } }],
+    ["spec.namespaces.pid.container", { namespaces: { pid: { mode: other } } }],
+    ["spec.namespaces.ipc.host", { namespaces: { ipc: { mode: host } } }],
+    ["spec.namespaces.ipc.container", { namespaces: { ipc: { mode: other } } }],
+    ["spec.namespaces.uts", { namespaces: { uts: NamespaceMode.HOST } }],
+    ["spec.namespaces.user", { namespaces: { user: NamespaceMode.HOST } }],
+    ["spec.namespaces.cgroup", { namespaces: { cgroup: NamespaceMode.HOST } }],
+  ];
+  for (const [path, spec] of cases) {
+    it(`find ${path}`, () => expect(inSpec({ image: "i", ...spec })).to.deep.equal([path]));
+  }
+
+  it("find what has power in other requests", () => {
+    for (const [desc, init, paths] of [
+      [CreateVolumeRequestSchema, { spec: { driver: "local" } }, []],
+      [
+        CreateVolumeRequestSchema,
+        { spec: { driver: "nfs", driverOptions: { device: "/" } } },
+        ["spec.driver", "spec.driver_options"],
+      ],
+      [CreateNetworkRequestSchema, { name: "n", spec: { driver: "bridge", internal: true } }, []],
+      [
+        CreateNetworkRequestSchema,
+        {
+          spec: {
+            driver: "macvlan",
+            driverOptions: { parent: "eth0" },
+            addressManagement: { driver: "default", pools: [{ subnet: "10.0.0.0/8" }] },
+            scope: ResourceScope.GLOBAL,
+          },
+        },
+        ["spec.driver", "spec.driver_options", "spec.address_management.pools", "spec.scope"],
+      ],
+      [
+        UpdateContainerRequestSchema,
+        { container: "c", resources: { cpuRealtimeRuntimeMicros: 1n, cpuShares: 2n } },
+        ["resources.cpu_realtime_runtime_micros"],
+      ],
+      [ExecContainerSyncRequestSchema, { exec: { privileged: true } }, ["exec.privileged"]],
+      [ExecContainerSyncRequestSchema, { exec: { privileged: false, user: "root" } }, []],
+      [
+        BuildImageRequestSchema,
+        { action: { case: "open", value: { network: "host", tags: ["t"] } } },
+        ["open.network"],
+      ],
+      [BuildImageRequestSchema, { action: { case: "open", value: { network: "none" } } }, []],
+    ] as const) {
+      const request = create(desc as DescMessage, init as Record<string, unknown>);
+      expect(privilegedFields(desc, request), JSON.stringify(paths)).to.deep.equal(paths);
+    }
+  });
+});

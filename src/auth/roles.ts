@@ -1,0 +1,127 @@
+/** Decides whether an identity may make a call, before anything else is looked at. */
+import type { DescMethod, Message } from "@bufbuild/protobuf";
+import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
+import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
+import type { Identity, Role } from "./identity.js";
+import { denied, matchesAny } from "./identity.js";
+
+/** The least role that each method takes. A method that is missing here is nobody's. */
+const methodRoles: Readonly<Record<Role, readonly string[]>> = {
+  // Looking at resources, at what they write and at what happens to them.
+  read: [
+    "GetContainer",
+    "GetDiskUsage",
+    "GetEngine",
+    "GetEngineCapabilities",
+    "GetImage",
+    "GetImageHistory",
+    "GetNetwork",
+    "GetVolume",
+    "ListContainerChanges",
+    "ListContainerProcesses",
+    "ListContainers",
+    "ListEngines",
+    "ListImages",
+    "ListNetworks",
+    "ListVolumes",
+    "StatContainerPath",
+    "StreamContainerLogs",
+    "StreamContainerStats",
+    "StreamEvents",
+    "WaitContainer",
+    "WatchContainers",
+  ],
+  // Changing resources, and taking files out of them.
+  operate: [
+    "AttachContainer",
+    "BuildImage",
+    "CommitContainer",
+    "ConnectContainer",
+    "CreateContainer",
+    "CreateNetwork",
+    "CreateVolume",
+    "DisconnectContainer",
+    "ExecContainer",
+    "ExecContainerSync",
+    "ExportContainer",
+    "ImportImage",
+    "KillContainer",
+    "LoadImages",
+    "PauseContainer",
+    "PullImage",
+    "PushImage",
+    "ReadContainerArchive",
+    "RemoveContainer",
+    "RemoveImage",
+    "RemoveNetwork",
+    "RemoveVolume",
+    "RenameContainer",
+    "ResizeContainerTerminal",
+    "RestartContainer",
+    "RunContainer",
+    "SaveImages",
+    "StartContainer",
+    "StopContainer",
+    "TagImage",
+    "UnpauseContainer",
+    "UpdateContainer",
+    "WriteContainerArchive",
+  ],
+  // Removing whatever nobody uses.
+  admin: ["PruneContainers", "PruneImages", "PruneNetworks", "PruneVolumes"],
+};
+
+/** The methods that change what images there are, here or at a registry. */
+const imageChanges: ReadonlySet<string> = new Set([
+  "BuildImage",
+  "CommitContainer",
+  "ImportImage",
+  "LoadImages",
+  "PruneImages",
+  "PullImage",
+  "PushImage",
+  "RemoveImage",
+  "TagImage",
+]);
+
+const ranks: readonly Role[] = ["read", "operate", "admin"];
+
+/** The least role that a method takes. Undefined: it is missing in the table. */
+export function roleFor({ name }: Pick<DescMethod, "name">): Role | undefined {
+  return ranks.find((role) => methodRoles[role].includes(name));
+}
+
+/** Fails with PERMISSION_DENIED where the identity may not call this method. */
+export function admitMethod(identity: Identity, method: DescMethod): void {
+  const role = roleFor(method);
+  if (role === undefined || ranks.indexOf(identity.role) < ranks.indexOf(role)) {
+    throw denied(identity, `${method.name} takes the role ${role ?? "of nobody"}`);
+  }
+  if (imageChanges.has(method.name) && !identity.imageChanges) {
+    throw denied(identity, `${method.name} changes images, which it may not`);
+  }
+}
+
+/** Fails with PERMISSION_DENIED where a request asks for what the identity may not have. */
+export function admitRequest(
+  identity: Identity,
+  request: Message & { readonly pullPolicy?: PullPolicy; readonly spec?: unknown },
+  privileged: readonly string[],
+): void {
+  if (privileged.length > 0 && !identity.privilegedOptions) {
+    throw denied(identity, `it may not set options that reach the host: ${privileged.join(", ")}`);
+  }
+  const { pullPolicy = PullPolicy.UNSPECIFIED } = request;
+  const pulls = pullPolicy !== PullPolicy.UNSPECIFIED && pullPolicy !== PullPolicy.NEVER;
+  if (pulls && !identity.imageChanges) {
+    throw denied(identity, "pull_policy: it changes images, which it may not");
+  }
+  const { mounts = [] } = (request.spec ?? {}) as Partial<ContainerSpec>;
+  for (const [index, { source }] of mounts.entries()) {
+    if (source.case !== "bind" || source.value.origin.case !== "rooted") continue;
+    const { root } = source.value.origin.value;
+    if (!matchesAny(identity.bindRoots, root)) {
+      throw denied(identity, `spec.mounts[${index}]: it may not use the bind root "${root}"`);
+    }
+  }
+}

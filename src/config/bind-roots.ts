@@ -1,0 +1,54 @@
+/** The part of the configuration that names directories of the host for bind mounts. */
+import { z } from "zod";
+import type { BindRoot, BindRoots } from "../core/mounts/bind-roots.js";
+import { identityPart } from "../core/mounts/bind-roots.js";
+import { nameSchema } from "./names.js";
+
+const bindRootSchema = z
+  .strictObject({
+    path: z
+      .string()
+      .regex(/^(\/[^/\0]+)+$/, "must be an absolute path below /, without empty parts")
+      .refine((path) => !/(^|\/)\.\.?(\/|$)/.test(path), 'must not have the part "." or ".."')
+      .refine(
+        (path) => path.split("/").every((part) => part === identityPart || !/[{}]/.test(part)),
+        `may have ${identityPart} only as a whole part, and no other braces`,
+      ),
+    trusted_content: z.boolean().default(false),
+  })
+  .transform(({ path, trusted_content: trustedContent }): BindRoot => ({
+    path,
+    trustedContent,
+  }));
+
+/** Bind roots as the file says them, by their names. */
+export const bindRootsSchema = z.record(nameSchema, bindRootSchema);
+
+/**
+ * The bind roots by name. Containers that have one root could replace the directory of another one
+ * that lies below it by a symbolic link, so such is refused unless the content of one is trusted.
+ */
+export function checkedRoots(roots: Readonly<Record<string, BindRoot>>): BindRoots {
+  const all = new Map(Object.entries(roots));
+  for (const [name, root] of all) {
+    if (root.trustedContent) continue;
+    const outer = [...all].find(
+      ([, { path, trustedContent }]) => !trustedContent && liesBelow(root.path, path),
+    )?.[0];
+    if (outer === undefined) continue;
+    throw new Error(
+      `bind_roots.${name}: lies below the bind root "${outer}", whose containers could replace it ` +
+        "by a symbolic link; move one of them, or set trusted_content for one",
+    );
+  }
+  return all;
+}
+
+/** Whether a root lies below another one for some identities. */
+function liesBelow(inner: string, outer: string): boolean {
+  const below = inner.split("/");
+  const above = outer.split("/");
+  const same = (a: string | undefined, b: string | undefined): boolean =>
+    a === b || a === identityPart || b === identityPart;
+  return below.length > above.length && above.every((part, index) => same(part, below[index]));
+}

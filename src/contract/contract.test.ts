@@ -1,0 +1,168 @@
+/** The rules of the contract that its descriptors can prove. */
+import type { DescField, DescFile, DescMessage } from "@bufbuild/protobuf";
+import { getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
+import { FieldDescriptorProto_Label } from "@bufbuild/protobuf/wkt";
+import { expect } from "chai";
+import { file_nap_v1_container_spec } from "../../gen/nap/v1/container_spec_pb.js";
+import { file_nap_v1_rules, rules } from "../../gen/nap/v1/rules_pb.js";
+import { file_nap_v1_types } from "../../gen/nap/v1/types_pb.js";
+import { services } from "../core/engines.js";
+import { enumValueName, fieldName } from "./unsupported.js";
+import { runcSupport } from "../engines/runc/support.js";
+import { dockerSupport } from "../engines/docker/support.js";
+
+const files: readonly DescFile[] = [
+  ...services.map(({ desc }) => desc.file),
+  file_nap_v1_container_spec,
+  file_nap_v1_types,
+  file_nap_v1_rules,
+];
+const methods = services.flatMap(({ desc }) => desc.methods);
+
+function* messagesIn(messages: readonly DescMessage[]): Generator<DescMessage> {
+  for (const message of messages) {
+    yield message;
+    yield* messagesIn(message.nestedMessages);
+  }
+}
+const messages = files.flatMap((file) => [...messagesIn(file.messages)]);
+const fields = messages.flatMap((message) => message.fields);
+
+/** The words that Python, Go or Java keep for themselves. */
+const keywords = new Set(
+  `False None True and as assert async await break class continue def del elif else except finally
+   for from global if import in is lambda nonlocal not or pass raise return try while with yield
+   chan case const default defer fallthrough func go goto interface map package range select struct
+   switch type var abstract boolean byte catch char do double enum extends final float implements
+   instanceof int long native new private protected public short static strictfp super synchronized
+   this throw throws transient void volatile`.split(/\s+/),
+);
+
+describe("contract", () => {
+  it("has every method of the design", () => {
+    const names = services.map(({ desc }) => [desc.name, desc.methods.length]);
+    expect(names).to.deep.equal([
+      ["ContainerService", 29],
+      ["VolumeService", 5],
+      ["NetworkService", 7],
+      ["ImageService", 12],
+      ["EngineService", 5],
+    ]);
+  });
+
+  it("has `string engine = 1` in every request but ListEngines", () => {
+    for (const { input } of methods) {
+      if (input.name === "ListEnginesRequest") continue;
+      const engine = input.fields.find(({ number }) => number === 1);
+      expect(engine?.name, input.name).to.equal("engine");
+      expect(engine?.scalar, input.name).to.equal(ScalarType.STRING);
+    }
+  });
+
+  it("names a container by `string container = 2` in every request that names one", () => {
+    for (const { input } of methods) {
+      const container = input.field["container"];
+      if (container === undefined) continue;
+      expect([container.number, container.scalar], input.name).to.deep.equal([
+        2,
+        ScalarType.STRING,
+      ]);
+    }
+    expect(methods.filter(({ input }) => "container" in input.field)).to.have.length(25);
+  });
+
+  it("requires what names an object, in every request of one message", () => {
+    for (const { input, methodKind } of methods) {
+      if (methodKind === "client_streaming" || methodKind === "bidi_streaming") continue;
+      for (const name of ["container", "volume", "network", "image"]) {
+        const field = input.field[name];
+        if (field === undefined) continue;
+        expect(
+          hasOption(field, rules) && getOption(field, rules).required,
+          `${input.name}.${name}`,
+        ).to.equal(true);
+      }
+    }
+  });
+
+  it("has presence for every scalar of a spec that has a default of the engine's", () => {
+    const specs = messages.filter(({ name }) =>
+      [
+        "ContainerSpec",
+        "Resources",
+        "Security",
+        "ContainerNetwork",
+        "NetworkSpec",
+        "VolumeSpec",
+        "Mount",
+      ].includes(name),
+    );
+    expect(specs).to.have.length(7);
+    for (const field of specs.flatMap((spec) => spec.fields)) {
+      if (field.fieldKind !== "scalar" || isRequired(field)) continue;
+      const { label } = field.proto;
+      expect(label === FieldDescriptorProto_Label.REPEATED, fieldName(field)).to.equal(false);
+      expect(field.proto.proto3Optional || field.oneof !== undefined, fieldName(field)).to.equal(
+        true,
+      );
+    }
+  });
+
+  it("uses no keyword of Python, Go or Java as a name", () => {
+    for (const { name, parent } of fields) expect(keywords, parent.name).not.to.include(name);
+    for (const { oneofs } of messages)
+      for (const { name } of oneofs) expect(keywords).not.to.include(name);
+  });
+
+  it("says times and spans by their types, and units in names", () => {
+    for (const field of fields) {
+      const at = fieldName(field);
+      if (/(_time|_before|^since|^until)$/.test(field.name)) {
+        expect(field.message?.typeName, at).to.match(/^google\.protobuf\.(Timestamp|Duration)$/);
+      }
+      if (/(timeout|interval|period)$/.test(field.name)) {
+        expect(field.message?.typeName, at).to.equal("google.protobuf.Duration");
+      }
+    }
+  });
+
+  it("imports nothing but google/protobuf and itself", () => {
+    for (const { proto: file } of files) {
+      for (const path of file.dependency) expect(path).to.match(/^(google\/protobuf|nap\/v1)\//);
+    }
+  });
+
+  it("declares patterns that compile", () => {
+    for (const field of fields) {
+      if (!hasOption(field, rules)) continue;
+      const { pattern, items, keys } = getOption(field, rules);
+      for (const text of [pattern, items?.pattern, keys?.pattern]) {
+        expect(() => new RegExp(text ?? "", "u"), fieldName(field)).not.to.throw();
+      }
+    }
+  });
+
+  it("has every name that an engine's support table refuses", () => {
+    const enums = files.flatMap((file) => file.enums);
+    const names = new Set([
+      ...fields.map(fieldName),
+      ...enums.flatMap((desc) => desc.values.map((value) => enumValueName(desc, value))),
+    ]);
+    const limits = { MemoryLimit: false, SwapLimit: false, PidsLimit: false };
+    const info = { CgroupVersion: "2", SecurityOptions: [], ...limits };
+    for (const table of [
+      dockerSupport("1.41", info, { files: false, processes: true }),
+      runcSupport(),
+    ]) {
+      for (const key of table.keys()) {
+        const [name = "", value] = key.split("=");
+        expect(names, key).to.include(name);
+        if (value !== undefined) expect(names, key).to.include(`nap.v1.${value}`);
+      }
+    }
+  });
+});
+
+function isRequired(field: DescField): boolean {
+  return hasOption(field, rules) && getOption(field, rules).required;
+}

@@ -1,0 +1,155 @@
+/**
+ * Compares what was asked for with what an engine reports of it, so that nothing is dropped unseen.
+ *
+ * What an engine added is no loss. Which differences are only another way of writing the same, the
+ * engine knows.
+ */
+import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
+import { create, equals } from "@bufbuild/protobuf";
+import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
+import { reflect } from "@bufbuild/protobuf/reflect";
+import { fieldName } from "./unsupported.js";
+import { fieldPath } from "./walk.js";
+
+/** A field that was asked for and came back otherwise. Undefined: it did not come back. */
+export interface Difference {
+  /** The field's full name, for example `nap.v1.ContainerSpec.tty`. */
+  readonly name: string;
+  /** The value of a scalar, or the message where it is compared as a whole or has no fields set. */
+  readonly wanted: unknown;
+  readonly got: unknown;
+  /** It is the choice of a oneof or an entry of a collection: it says something whatever its value. */
+  readonly chosen: boolean;
+}
+
+/** What an engine knows of the ways in which it writes the same thing. */
+export interface Rewrites {
+  /** Whether a difference is none. */
+  isSame(difference: Difference): boolean;
+  /** Full names of messages that are compared as a whole. Those of google.protobuf always are. */
+  readonly whole: ReadonlySet<string>;
+  /** Full names of lists whose order counts. The entries of others only have to be there. */
+  readonly ordered: ReadonlySet<string>;
+}
+
+/** The paths of the fields that are set in `wanted`, and lost or changed in `got`. */
+export function lostFields(
+  desc: DescMessage,
+  wanted: Message,
+  got: Message | undefined,
+  rewrites: Rewrites,
+  path = "",
+): string[] {
+  const present = got ?? create(desc);
+  return [...lostIn(path, reflect(desc, wanted), reflect(desc, present), rewrites)];
+}
+
+function* lostIn(
+  path: string,
+  wanted: ReflectMessage,
+  got: ReflectMessage,
+  rewrites: Rewrites,
+): Generator<string> {
+  for (const field of wanted.fields) {
+    if (wanted.isSet(field))
+      yield* lostField(fieldPath(path, field.name), field, wanted, got, rewrites);
+  }
+}
+
+function* lostField(
+  at: string,
+  field: DescField,
+  wanted: ReflectMessage,
+  got: ReflectMessage,
+  rewrites: Rewrites,
+): Generator<string> {
+  const differs = (value: unknown, found: unknown): boolean =>
+    value !== found &&
+    !rewrites.isSame({
+      name: fieldName(field),
+      wanted: value,
+      got: found,
+      chosen: field.oneof !== undefined || field.fieldKind === "list" || field.fieldKind === "map",
+    });
+  switch (field.fieldKind) {
+    case "message": {
+      const value = wanted.get(field);
+      const found = got.isSet(field) ? got.get(field) : undefined;
+      if (isWhole(field.message, rewrites) || !value.fields.some((part) => value.isSet(part))) {
+        const same = found !== undefined && holds(value, found, rewrites);
+        if (!same && differs(value.message, found?.message)) yield at;
+        return;
+      }
+      yield* lostIn(at, value, found ?? reflect(field.message), rewrites);
+      return;
+    }
+    case "list": {
+      const values = [...wanted.get(field)];
+      const found = [...got.get(field)];
+      if (field.listKind === "message") {
+        yield* lostMessages(at, values as ReflectMessage[], found as ReflectMessage[], rewrites);
+      } else if (rewrites.ordered.has(fieldName(field))) {
+        const same =
+          values.length === found.length && values.every((v, i) => !differs(v, found[i]));
+        if (!same) yield at;
+      } else {
+        for (const [index, value] of values.entries()) {
+          if (found.every((other) => differs(value, other))) yield `${at}[${index}]`;
+        }
+      }
+      return;
+    }
+    case "map": {
+      const found = got.get(field);
+      for (const [key, value] of wanted.get(field)) {
+        const other: unknown = found.get(key);
+        if (differs(value, other)) yield `${at}[${JSON.stringify(key)}]`;
+      }
+      return;
+    }
+    default: {
+      const found: unknown = got.isSet(field) ? got.get(field) : undefined;
+      if (differs(wanted.get(field), found)) yield at;
+    }
+  }
+}
+
+function isWhole(desc: DescMessage, rewrites: Rewrites): boolean {
+  return desc.typeName.startsWith("google.protobuf.") || rewrites.whole.has(desc.typeName);
+}
+
+/** Whether a message that is compared as a whole came back, or one without fields. */
+function holds(wanted: ReflectMessage, got: ReflectMessage, rewrites: Rewrites): boolean {
+  // Of a message that may have fields and has none, an engine may have set some.
+  if (!isWhole(wanted.desc, rewrites)) return !isEmptyList(wanted, got);
+  return equals(wanted.desc, wanted.message, got.message);
+}
+
+/** A list that was asked to be empty, in a message of its own so that it can be, and is not. */
+function isEmptyList({ fields }: ReflectMessage, got: ReflectMessage): boolean {
+  const [only, ...further] = fields;
+  return only?.fieldKind === "list" && further.length === 0 && got.isSet(only);
+}
+
+/** Each message goes with one that holds all of it, where there is one, else with the most like it. */
+function* lostMessages(
+  at: string,
+  wanted: readonly ReflectMessage[],
+  got: readonly ReflectMessage[],
+  rewrites: Rewrites,
+): Generator<string> {
+  const left = [...got];
+  const unmatched: [index: number, value: ReflectMessage][] = [];
+  for (const [index, value] of wanted.entries()) {
+    const match = left.findIndex((other) => [...lostIn("", value, other, rewrites)].length === 0);
+    if (match < 0) unmatched.push([index, value]);
+    else left.splice(match, 1);
+  }
+  for (const [index, value] of unmatched) {
+    const where = `${at}[${index}]`;
+    const losses = left.map((other) => [...lostIn(where, value, other, rewrites)]);
+    const least = losses.toSorted((a, b) => a.length - b.length)[0];
+    if (least !== undefined) left.splice(losses.indexOf(least), 1);
+    yield* least ?? [where];
+  }
+}

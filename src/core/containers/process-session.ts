@@ -1,0 +1,104 @@
+/**
+ * What a client does with a process whose input and output it has as streams: the order of its
+ * messages, and what of it the process can take.
+ */
+import type {
+  AttachContainerRequest,
+  ExecContainerRequest,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { TerminalSize } from "../../../gen/nap/v1/types_pb.js";
+import { fieldError } from "../../contract/errors.js";
+
+type InteractionRequest = ExecContainerRequest | AttachContainerRequest;
+type OpenOf<R extends InteractionRequest> = Extract<R["action"], { case: "open" }>["value"];
+
+/** The process at the other end. What comes too late for it, since it has ended, has no effect. */
+export interface Interlocutor {
+  /** Hands on bytes for its standard input; resolves when it takes more. Absent: it has none. */
+  readonly write?: (data: Uint8Array) => Promise<void>;
+  /** Tells the end of its standard input. */
+  readonly closeStdin: () => void;
+  /** Gives its terminal another size. Absent: it has no terminal. */
+  readonly resize?: (size: TerminalSize) => Promise<void>;
+  readonly signal: (signal: string) => Promise<void>;
+}
+
+/** The first message. Fails with FIELD_INVALID where it does not open, or names no container. */
+export async function interactionOpen<R extends InteractionRequest>(
+  incoming: AsyncIterator<R>,
+): Promise<{ container: string; open: OpenOf<R> }> {
+  const { value } = (await incoming.next()) as { value?: R };
+  if (value?.action.case !== "open") throw invalid("open", "stands in the first message");
+  if (value.container === "") throw invalid("container", "is required");
+  return { container: value.container, open: value.action.value };
+}
+
+/** Fails with FIELD_INVALID where a size is given for a terminal that is not there. */
+export function refuseSizeWithoutTerminal(size: TerminalSize | undefined, tty: boolean): void {
+  if (size !== undefined && !tty) throw invalid("open.terminal_size", "there is no terminal");
+}
+
+/**
+ * Hands on everything that the client sends, one message after the other, to its end, which is the
+ * end of standard input too. Fails with FIELD_INVALID where the process cannot take it.
+ */
+export async function interact<R extends InteractionRequest>(
+  incoming: AsyncIterator<R>,
+  process: Interlocutor,
+  signal: AbortSignal,
+): Promise<void> {
+  let closed = false;
+  for (;;) {
+    const next = await incoming.next();
+    if (signal.aborted) return;
+    if (next.done) break;
+    const { action } = next.value;
+    switch (action.case) {
+      case "stdin":
+        if (process.write === undefined) throw invalid("stdin", "open.stdin is not set");
+        if (closed) throw invalid("stdin", "comes after close_stdin");
+        await process.write(action.value);
+        break;
+      case "closeStdin":
+        if (process.write === undefined) throw invalid("close_stdin", "open.stdin is not set");
+        if (closed) throw invalid("close_stdin", "comes twice");
+        closed = true;
+        process.closeStdin();
+        break;
+      case "resize":
+        if (process.resize === undefined) throw invalid("resize", "there is no terminal");
+        await process.resize(action.value);
+        break;
+      case "signal":
+        await process.signal(action.value);
+        break;
+      default:
+        throw invalid("open", "stands in the first message alone");
+    }
+  }
+  if (!closed) process.closeStdin();
+}
+
+/**
+ * Yields the output while `input` runs. A failure of the input ends the output with it; the end of
+ * the output ends the input, which may wait for a client that sends nothing more.
+ */
+export async function* beside<T>(
+  input: (signal: AbortSignal) => Promise<void>,
+  outputOf: (signal: AbortSignal) => AsyncIterable<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T> {
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  input(either).catch((error: unknown) => over.abort(error));
+  try {
+    yield* outputOf(either);
+    over.signal.throwIfAborted();
+  } finally {
+    over.abort();
+  }
+}
+
+function invalid(field: string, description: string): Error {
+  return fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+}

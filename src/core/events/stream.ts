@@ -1,0 +1,121 @@
+/** StreamEvents for every engine: what its journal has and gets, filtered, with a cursor each time. */
+import { create } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type {
+  Event,
+  StreamEventsRequest,
+  StreamEventsResponse,
+} from "../../../gen/nap/v1/engine_service_pb.js";
+import { StreamEventsResponseSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import type { Call } from "../engine.js";
+import { fieldError, NapError } from "../../contract/errors.js";
+import type { Beginning } from "./cursor.js";
+import { decodeCursor, encodeCursor } from "./cursor.js";
+import type { Exits } from "./exit-cache.js";
+import type { Journal } from "./journal.js";
+import { compareTimes, eventMatches } from "../lists/filters.js";
+import { waitUntil } from "../../lib/sleep.js";
+
+/** What an engine reports, once it is armed: what happens from then on comes into the journal. */
+export interface EventSource {
+  /** The engine's name. */
+  readonly engine: string;
+  readonly journal: Journal;
+  /** The exits among its events. */
+  readonly exits: Exits;
+  /** As much is the engine's clock ahead of this one. */
+  readonly clockOffsetMillis: number;
+  /** Resolves when everything that has happened until now is in the journal. */
+  caughtUp(signal: AbortSignal): Promise<void>;
+}
+
+/** A stream whose filter selects little gets a fresh cursor after so many events all the same. */
+const cursorEvery = 2048;
+
+/**
+ * Streams events. The first message comes at once: the stream is armed, and it carries the cursor to
+ * begin from. Fails with CURSOR_INVALID, CURSOR_EXPIRED, and SLOW_CONSUMER with the last cursor.
+ */
+export async function* streamEvents(
+  source: EventSource,
+  request: StreamEventsRequest,
+  { signal }: Call,
+): AsyncGenerator<StreamEventsResponse> {
+  const { engine, journal } = source;
+  const { until, filter } = request;
+  const { position: start, unread } = beginning(source, request);
+  const wanted = (event: Event): boolean =>
+    unread(event) &&
+    eventMatches(event, filter) &&
+    (until === undefined || !event.time || compareTimes(event.time, until) <= 0);
+  let position = start;
+  // Behind a restart of the server only the cursor that was given says what has been read.
+  let cursor = request.cursor || encodeCursor(journal, engine, position);
+  yield create(StreamEventsResponseSchema, { cursor });
+  let told = position;
+  const stopped = new AbortController();
+  const over = new AbortController();
+  const timer =
+    until && overAt(timestampMs(until) - source.clockOffsetMillis, over, stopped.signal);
+  const ended = AbortSignal.any([signal, over.signal]);
+  let end = Infinity;
+  try {
+    while (position < end) {
+      const chunk = over.signal.aborted
+        ? journal.after(position)
+        : await journal.next(position, ended).catch(unlessOver(over.signal, signal));
+      if (over.signal.aborted && end === Infinity) {
+        await source.caughtUp(signal);
+        end = journal.end;
+      }
+      position = chunk?.position ?? position;
+      const events = chunk?.events.filter(wanted) ?? [];
+      if (events.length === 0 && position - told < cursorEvery) continue;
+      cursor = encodeCursor(journal, engine, position);
+      told = position;
+      yield create(StreamEventsResponseSchema, { events, cursor });
+    }
+  } catch (error) {
+    if (!(error instanceof NapError) || error.kind !== "SLOW_CONSUMER") throw error;
+    throw new NapError("SLOW_CONSUMER", error.message, { cursor }, error);
+  } finally {
+    stopped.abort();
+    await timer;
+  }
+}
+
+/** Aborts `over` when the time has come, unless the stream has stopped before. */
+async function overAt(
+  epochMillis: number,
+  over: AbortController,
+  stopped: AbortSignal,
+): Promise<void> {
+  try {
+    // A clock of whole milliseconds: what happens within the last one is still wanted.
+    await waitUntil(epochMillis + 1, stopped);
+    over.abort();
+  } catch (error) {
+    if (!stopped.aborted) throw error;
+  }
+}
+
+/** Takes the end of the span for an answer without events. */
+function unlessOver(over: AbortSignal, signal: AbortSignal): (error: unknown) => undefined {
+  return (error) => {
+    if (signal.aborted || !over.aborted) throw error;
+  };
+}
+
+function beginning(
+  { engine, journal }: EventSource,
+  { since, cursor }: StreamEventsRequest,
+): Beginning {
+  if (cursor !== "" && since !== undefined) {
+    const description = "must be unset where a cursor is given";
+    throw fieldError([{ field: "since", description, kind: "FIELD_INVALID" }]);
+  }
+  if (cursor !== "") return decodeCursor(journal, engine, cursor);
+  if (since === undefined) return { position: journal.end, unread: () => true };
+  const unread = ({ time }: Event): boolean => !time || compareTimes(time, since) >= 0;
+  return { position: journal.since(since), unread };
+}

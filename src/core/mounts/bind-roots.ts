@@ -1,0 +1,146 @@
+/**
+ * The bind roots: directories of the host that the configuration names, and the way from a path below
+ * one to a path of the host.
+ *
+ * An engine resolves a bind's source anew at each start. Whatever a container can write may therefore
+ * be a symbolic link by then, so only what containers cannot replace is mounted: the root's own
+ * directory, whose parent is the operator's, or any path where the operator vouches for the content.
+ */
+import { lstat, mkdir, realpath } from "node:fs/promises";
+import { join } from "node:path";
+import type { RootedPath } from "../../../gen/nap/v1/container_spec_pb.js";
+import { identityNamePattern } from "../../auth/identity.js";
+
+/** A directory of the host that requests may name. */
+export interface BindRoot {
+  /** An absolute path. A part of it that is `{identity}` stands for who calls. */
+  readonly path: string;
+  /** No container can put a symbolic link below it that leads astray: the operator vouches for it. */
+  readonly trustedContent: boolean;
+}
+
+/** The bind roots by name. */
+export type BindRoots = ReadonlyMap<string, BindRoot>;
+
+/** The part of a root's path that stands for the identity. */
+export const identityPart = "{identity}";
+
+/** A rooted path, from a request or remembered. */
+export type RootedName = Pick<RootedPath, "root" | "path">;
+
+/** Why a rooted path is not mounted: a field of it is at fault, or its source is not there. */
+export interface BindFault {
+  readonly at: "root" | "path" | "source";
+  readonly description: string;
+}
+
+/** What is wrong with a rooted path by its words alone; undefined where nothing is. */
+export function rootedFault(roots: BindRoots, { root, path }: RootedName): BindFault | undefined {
+  const known = roots.get(root);
+  if (known === undefined) {
+    const names = [...roots.keys()].join(", ") || "none";
+    return { at: "root", description: `there is no bind root "${root}" (there are: ${names})` };
+  }
+  const at = "path";
+  if (path.includes("\0")) return { at, description: "has a NUL" };
+  if (path.startsWith("/")) return { at, description: "is absolute, and must be relative" };
+  const parts = partsOf(path);
+  if (parts.includes("..")) return { at, description: 'has the part "..", which leaves the root' };
+  if (parts.some((part) => part === "" || part === ".")) {
+    return { at, description: 'has a part that is empty or "."' };
+  }
+  if (parts.length > 0 && !known.trustedContent) {
+    const description =
+      `goes below the bind root "${root}", whose content containers may write: the engine resolves ` +
+      "it anew at each start, and it could be a symbolic link by then; mount the root itself (an " +
+      "empty path), or have the operator set trusted_content for it";
+    return { at, description };
+  }
+  return undefined;
+}
+
+/**
+ * The path of the host that a rooted path means for `identity`. With `make` the directories below the
+ * operator's own that are missing are made (mode 0755); never is one made through a symbolic link.
+ */
+export async function hostPathOf(
+  roots: BindRoots,
+  name: RootedName,
+  identity: string,
+  make: boolean,
+): Promise<string | BindFault> {
+  const fault = rootedFault(roots, name);
+  const root = roots.get(name.root);
+  if (fault !== undefined) return fault;
+  if (root === undefined) throw new RangeError(`the bind root ${name.root} was not checked`);
+  if (!identityNamePattern.test(identity)) {
+    throw new RangeError(`"${identity}" is no identity`);
+  }
+  const [base, own] = splitRoot(root.path);
+  const parts: Part[] = [
+    ...own.map((part) => ({ name: part === identityPart ? identity : part, at: "root" as const })),
+    ...partsOf(name.path).map((part) => ({ name: part, at: "path" as const })),
+  ];
+  try {
+    return await descend(base, parts, make);
+  } catch (error) {
+    const { code, path = base, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    const description = code === "ENOENT" ? `${path} is not on the host` : message;
+    return { at: "source", description };
+  }
+}
+
+/** One part of a path below the operator's own, and the field that it comes from. */
+interface Part {
+  readonly name: string;
+  readonly at: "root" | "path";
+}
+
+async function descend(
+  base: string,
+  parts: readonly Part[],
+  make: boolean,
+): Promise<string | BindFault> {
+  // What stands before the identity is the operator's: he may use links there, and makes it himself.
+  let path = await realpath(base);
+  if (!(await lstat(path)).isDirectory()) return { at: "root", description: noDirectory(path) };
+  for (const [index, { name, at }] of parts.entries()) {
+    path = join(path, name);
+    if (make) await makeDirectory(path);
+    const found = await lstat(path);
+    if (found.isSymbolicLink()) {
+      const description = `${path} is a symbolic link, and none is followed below a bind root`;
+      return { at, description };
+    }
+    // The root is a directory, and so is all that stands before another part.
+    const further = at === "root" || index < parts.length - 1;
+    if (further && !found.isDirectory()) return { at, description: noDirectory(path) };
+  }
+  return path;
+}
+
+function noDirectory(path: string): string {
+  return `${path} is no directory`;
+}
+
+/** Makes a directory where nothing is; a symbolic link that leads nowhere counts as something. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, 0o755);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
+
+/** The parts of a root's path that are the operator's alone, as a path, and those from the identity on. */
+function splitRoot(path: string): [base: string, own: string[]] {
+  const parts = path.split("/").filter((part) => part !== "");
+  const first = parts.indexOf(identityPart);
+  const split = first < 0 ? parts.length : first;
+  return [`/${parts.slice(0, split).join("/")}`, parts.slice(split)];
+}
+
+function partsOf(path: string): string[] {
+  return path === "" ? [] : path.split("/");
+}

@@ -1,0 +1,18 @@
+/** The rule of the contract on where mounts go, which no engine sees whole. */
+import { posix } from "node:path";
+import type { Mount } from "../../../gen/nap/v1/container_spec_pb.js";
+import { fieldError } from "../../contract/errors.js";
+
+/** Fails with FIELD_INVALID where two mounts have one target, however it is written. */
+export function refuseTargetTwice(mounts: readonly Mount[]): void {
+  const seen = new Set<string>();
+  for (const [index, { target }] of mounts.entries()) {
+    const path = posix.normalize(`${target}/`);
+    if (seen.has(path)) {
+      const field = `spec.mounts[${index}].target`;
+      const description = `another mount has the target ${target} already`;
+      throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+    }
+    seen.add(path);
+  }
+}

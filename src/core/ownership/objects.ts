@@ -1,0 +1,185 @@
+/**
+ * Finds the containers, volumes and networks of one identity on an engine. What is not its own fails
+ * as what does not exist, in the same words.
+ */
+import { create } from "@bufbuild/protobuf";
+import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  GetContainerRequestSchema,
+  ListContainersRequestSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { Network } from "../../../gen/nap/v1/network_service_pb.js";
+import {
+  GetNetworkRequestSchema,
+  ListNetworksRequestSchema,
+} from "../../../gen/nap/v1/network_service_pb.js";
+import { LabelFilterSchema } from "../../../gen/nap/v1/types_pb.js";
+import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
+import type { Volume } from "../../../gen/nap/v1/volume_service_pb.js";
+import {
+  GetVolumeRequestSchema,
+  ListVolumesRequestSchema,
+} from "../../../gen/nap/v1/volume_service_pb.js";
+import type { Call, Engine } from "../engine.js";
+import { NapError, unless } from "../../contract/errors.js";
+import { ownerLabel } from "../../contract/reserved-labels.js";
+import type { OwnedKind } from "./references.js";
+
+const notFoundKinds = {
+  container: "CONTAINER_NOT_FOUND",
+  volume: "VOLUME_NOT_FOUND",
+  network: "NETWORK_NOT_FOUND",
+} as const;
+
+const pageSize = 1000;
+
+/** What selects the objects of an identity. */
+export function ownLabelFilter(identity: string): LabelFilter {
+  return create(LabelFilterSchema, { key: ownerLabel, value: identity });
+}
+
+/** The error for what is not there, or not the identity's own. */
+export function notFound(kind: OwnedKind, reference: string): NapError {
+  const message = `${reference}: there is no such ${kind}`;
+  return new NapError(notFoundKinds[kind], message, { resource: reference });
+}
+
+/** The objects of the identity that makes a call. */
+export class OwnedObjects {
+  constructor(
+    readonly engine: Engine,
+    readonly call: Call,
+  ) {}
+
+  get #identity(): string {
+    return this.call.identity.name;
+  }
+
+  /** A container by its id, its name or a unique prefix of its id. */
+  async container(reference: string): Promise<Container> {
+    const whole = isWholeId(reference) ? await this.containerWithId(reference) : undefined;
+    return whole ?? chosen("container", reference, (filter) => this.#containers(filter));
+  }
+
+  /** A network by its id, its name or a unique prefix of its id. */
+  network(reference: string): Promise<Network> {
+    return chosen("network", reference, (filter) => this.#networks(filter));
+  }
+
+  /** A volume by its name. */
+  async volume(name: string): Promise<Volume> {
+    const volume = await this.#volumeNamed(name);
+    if (volume?.owner !== this.#identity) throw notFound("volume", name);
+    return volume;
+  }
+
+  /** The ids of all containers. */
+  async containerIds(): Promise<Set<string>> {
+    return new Set((await this.#containers({})).map(({ id }) => id));
+  }
+
+  /** All networks. */
+  networks(): Promise<Network[]> {
+    return this.#networks({});
+  }
+
+  /** All volumes. */
+  async volumes(): Promise<Volume[]> {
+    const filter = { labels: [ownLabelFilter(this.#identity)] };
+    const { volumes: methods, name: engine } = this.engine;
+    const all = await pages(async (pageToken) => {
+      const request = create(ListVolumesRequestSchema, { engine, filter, pageSize, pageToken });
+      const answer = await methods?.listVolumes?.(request, this.call);
+      return { items: answer?.volumes ?? [], nextPageToken: answer?.nextPageToken ?? "" };
+    });
+    return all.filter(({ owner }) => owner === this.#identity);
+  }
+
+  /** A container by its full id. Undefined: it is gone, or another's. */
+  async containerWithId(id: string): Promise<Container | undefined> {
+    const { containers, name: engine } = this.engine;
+    const request = create(GetContainerRequestSchema, { engine, container: id });
+    const looked = containers?.getContainer?.(request, this.call);
+    const found = looked && (await unless("CONTAINER_NOT_FOUND", looked))?.container;
+    return found?.id === id && found.owner === this.#identity ? found : undefined;
+  }
+
+  /** A network by its full id. Undefined: it is gone, or another's. */
+  async networkWithId(id: string): Promise<Network | undefined> {
+    const { networks, name: engine } = this.engine;
+    const request = create(GetNetworkRequestSchema, { engine, network: id });
+    const looked = networks?.getNetwork?.(request, this.call);
+    const found = looked && (await unless("NETWORK_NOT_FOUND", looked))?.network;
+    return found?.id === id && found.owner === this.#identity ? found : undefined;
+  }
+
+  async #volumeNamed(name: string): Promise<Volume | undefined> {
+    const { volumes, name: engine } = this.engine;
+    const request = create(GetVolumeRequestSchema, { engine, volume: name });
+    const looked = volumes?.getVolume?.(request, this.call);
+    return looked && (await unless("VOLUME_NOT_FOUND", looked))?.volume;
+  }
+
+  async #containers(some: Some): Promise<Container[]> {
+    const filter = { ...some, labels: [ownLabelFilter(this.#identity)] };
+    const { containers: methods, name: engine } = this.engine;
+    const all = await pages(async (pageToken) => {
+      const request = create(ListContainersRequestSchema, { engine, filter, pageSize, pageToken });
+      const answer = await methods?.listContainers?.(request, this.call);
+      return { items: answer?.containers ?? [], nextPageToken: answer?.nextPageToken ?? "" };
+    });
+    return all.filter(({ owner }) => owner === this.#identity);
+  }
+
+  async #networks(some: Some): Promise<Network[]> {
+    const filter = { ...some, labels: [ownLabelFilter(this.#identity)] };
+    const { networks: methods, name: engine } = this.engine;
+    const all = await pages(async (pageToken) => {
+      const request = create(ListNetworksRequestSchema, { engine, filter, pageSize, pageToken });
+      const answer = await methods?.listNetworks?.(request, this.call);
+      return { items: answer?.networks ?? [], nextPageToken: answer?.nextPageToken ?? "" };
+    });
+    return all.filter(({ owner }) => owner === this.#identity);
+  }
+}
+
+function isWholeId(reference: string): boolean {
+  return /^[0-9a-f]{64}$/.test(reference);
+}
+
+/** Which objects of a list are wanted. */
+interface Some {
+  readonly names?: string[];
+}
+
+async function pages<T>(
+  page: (pageToken: string) => Promise<{ items: T[]; nextPageToken: string }>,
+): Promise<T[]> {
+  const all: T[] = [];
+  let token = "";
+  do {
+    const { items, nextPageToken } = await page(token);
+    all.push(...items);
+    token = nextPageToken;
+  } while (token !== "");
+  return all;
+}
+
+/** As an engine chooses: the whole id, else the name, else the one whose id begins so. */
+async function chosen<T extends { readonly id: string; readonly name: string }>(
+  kind: "container" | "network",
+  reference: string,
+  list: (some: Some) => Promise<T[]>,
+): Promise<T> {
+  const all = await list(/^[0-9a-f]+$/.test(reference) ? {} : { names: [reference] });
+  const whole =
+    all.find(({ id }) => id === reference) ?? all.find(({ name }) => name === reference);
+  if (whole !== undefined) return whole;
+  const [one, another] = all.filter(({ id }) => id.startsWith(reference));
+  if (another !== undefined) {
+    const message = `${reference}: more than one ${kind} has an id that begins so`;
+    throw new NapError("AMBIGUOUS_ID", message, { resource: reference });
+  }
+  if (one === undefined) throw notFound(kind, reference);
+  return one;
+}

@@ -1,0 +1,145 @@
+/** Keeps from the streams of an engine what is not the identity's own. */
+import type {
+  WatchContainersResponse,
+  StreamContainerStatsResponse,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { Event, StreamEventsResponse } from "../../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
+import { unless } from "../../contract/errors.js";
+import type { OwnedObjects } from "./objects.js";
+import { nanosSince1970 } from "../../lib/time.js";
+
+/** A stream that leaves out much gets a fresh cursor after so many events all the same. */
+const cursorEvery = 2048;
+/** As many containers are remembered, so that the last that is heard of one is still told. */
+const mostContainers = 4096;
+
+/** The containers that are the identity's own; the engine has been asked for no others. */
+export async function* ownWatched(
+  changes: AsyncGenerator<WatchContainersResponse>,
+  owner: string,
+): AsyncGenerator<WatchContainersResponse> {
+  for await (const change of changes) {
+    const { event } = change;
+    if (event.case !== "container" || event.value.owner === owner) yield change;
+  }
+}
+
+/** The measurements of containers that are the identity's own; the engine was asked for no others. */
+export async function* ownMeasured(
+  samples: AsyncGenerator<StreamContainerStatsResponse>,
+  objects: OwnedObjects,
+): AsyncGenerator<StreamContainerStatsResponse> {
+  const own = new OwnContainers(objects);
+  for await (const sample of samples) {
+    const keep: typeof sample.stats = [];
+    for (const each of sample.stats) if (await own.has(each.containerId)) keep.push(each);
+    sample.stats = keep;
+    yield sample;
+  }
+}
+
+/**
+ * The events of the identity's own containers, volumes and networks. An engine says of containers alone
+ * whose they are; of the others it is known from what there is when the stream begins, and looked up
+ * as they come. What has come and gone before it was looked up is left out.
+ */
+export async function* ownEvents(
+  answers: AsyncGenerator<StreamEventsResponse>,
+  objects: OwnedObjects,
+): AsyncGenerator<StreamEventsResponse> {
+  const filter = new EventFilter(objects);
+  let skipped = 0;
+  for await (const answer of answers) {
+    await filter.begin();
+    const { length } = answer.events;
+    const events: Event[] = [];
+    for (const event of answer.events) if (await filter.passes(event)) events.push(event);
+    answer.events = events;
+    skipped = events.length > 0 ? 0 : skipped + length;
+    // An answer without events is the engine's own way to say where the stream is.
+    if (events.length === 0 && length > 0 && skipped < cursorEvery) continue;
+    skipped = 0;
+    yield answer;
+  }
+}
+
+/** The ids of own containers, as far as anything has been heard of them. */
+class OwnContainers {
+  readonly #known = new Set<string>();
+
+  constructor(readonly objects: OwnedObjects) {}
+
+  add(id: string): void {
+    this.#known.delete(id);
+    this.#known.add(id);
+    const [oldest] = this.#known;
+    if (this.#known.size > mostContainers && oldest !== undefined) this.#known.delete(oldest);
+  }
+
+  async has(id: string): Promise<boolean> {
+    if (this.#known.has(id)) return true;
+    if ((await this.objects.containerWithId(id)) === undefined) return false;
+    this.add(id);
+    return true;
+  }
+}
+
+class EventFilter {
+  readonly #containers: OwnContainers;
+  /** When the own volumes and networks were made: of another that had the name before, nothing is told. */
+  readonly #made = new Map<string, bigint>();
+  #begun = false;
+
+  constructor(readonly objects: OwnedObjects) {
+    this.#containers = new OwnContainers(objects);
+  }
+
+  async begin(): Promise<void> {
+    if (this.#begun) return;
+    this.#begun = true;
+    for (const id of await this.objects.containerIds()) this.#containers.add(id);
+    for (const volume of await this.objects.volumes()) {
+      this.#note(EventResource.VOLUME, volume.name, volume);
+    }
+    for (const network of await this.objects.networks()) {
+      this.#note(EventResource.NETWORK, network.id, network);
+    }
+  }
+
+  async passes(event: Event): Promise<boolean> {
+    const { resource, resourceId: id, owner, attributes } = event;
+    if (resource === EventResource.CONTAINER) {
+      if (owner !== this.objects.call.identity.name) return false;
+      this.#containers.add(id);
+      return true;
+    }
+    if (resource !== EventResource.VOLUME && resource !== EventResource.NETWORK) return false;
+    const made = this.#made.get(key(resource, id)) ?? (await this.#lookUp(resource, id));
+    if (made === undefined) return false;
+    if (event.time !== undefined && nanosSince1970(event.time) < made) return false;
+    if (event.action === EventAction.DESTROY) this.#made.delete(key(resource, id));
+    const { container } = attributes;
+    return container === undefined || this.#containers.has(container);
+  }
+
+  async #lookUp(resource: EventResource, id: string): Promise<bigint | undefined> {
+    const found =
+      resource === EventResource.NETWORK
+        ? await this.objects.networkWithId(id)
+        : await unless("VOLUME_NOT_FOUND", this.objects.volume(id));
+    return found && this.#note(resource, id, found);
+  }
+
+  #note(resource: EventResource, id: string, { createTime }: Made): bigint {
+    const made = createTime === undefined ? 0n : nanosSince1970(createTime);
+    this.#made.set(key(resource, id), made);
+    return made;
+  }
+}
+
+type Made = { readonly createTime?: Parameters<typeof nanosSince1970>[0] | undefined };
+
+function key(resource: EventResource, id: string): string {
+  return `${resource} ${id}`;
+}

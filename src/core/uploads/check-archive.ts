@@ -1,0 +1,73 @@
+/** Looks through a tar archive before an engine gets it. */
+import { posix } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import type { Extract } from "tar-stream";
+import { extract } from "tar-stream";
+import { NapError } from "../../contract/errors.js";
+import type { SpoolFile } from "./spool.js";
+
+/** The bytes that compressed data begins with. */
+const compressions: readonly [name: string, magic: Buffer][] = [
+  ["gzip", Buffer.from([0x1f, 0x8b])],
+  ["bzip2", Buffer.from("BZh")],
+  ["xz", Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])],
+  ["zstd", Buffer.from([0x28, 0xb5, 0x2f, 0xfd])],
+];
+
+/**
+ * Makes sure that an upload is a whole tar archive, plain or compressed with gzip, and that no name
+ * in it leads out of the directory in which it will be unpacked. Fails with ARCHIVE_INVALID.
+ */
+export async function checkArchive(upload: SpoolFile, signal: AbortSignal): Promise<void> {
+  const compression = await compressionOf(upload);
+  if (compression !== undefined && compression !== "gzip") {
+    throw invalid(`the archive is compressed with ${compression}; only gzip can be checked`);
+  }
+  if (upload.sizeBytes === 0) throw invalid("the archive is empty");
+  const unpack = compression === undefined ? [] : [createGunzip()];
+  try {
+    await pipeline([upload.read(), ...unpack, tarReader()], { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    const { code = "" } = error as NodeJS.ErrnoException;
+    // What the spool's file system says is no fault of the archive's.
+    if (error instanceof NapError || /^E[A-Z]+$/.test(code)) throw error;
+    throw invalid(`the archive is broken: ${(error as Error).message}`, error);
+  }
+}
+
+async function compressionOf(upload: SpoolFile): Promise<string | undefined> {
+  const start: Buffer[] = [];
+  for await (const chunk of upload.read(8)) start.push(chunk as Buffer);
+  const bytes = Buffer.concat(start);
+  return compressions.find(([, magic]) => bytes.subarray(0, magic.length).equals(magic))?.[0];
+}
+
+/** Takes an archive's bytes, and fails where they are none. The contents are thrown away. */
+function tarReader(): Extract {
+  // Archives of before POSIX have no magic; their checksums are checked all the same.
+  // tar-stream's types do not know the option.
+  const options: object = { allowUnknownFormat: true };
+  const tar = extract(options);
+  tar.on("entry", ({ name }, contents, next) => {
+    // Where the archive ends within an entry, this stream fails as well as the whole.
+    contents.on("error", () => undefined);
+    contents.on("end", () => next(escapes(name) ? outside(name) : undefined));
+    contents.resume();
+  });
+  return tar;
+}
+
+function escapes(name: string): boolean {
+  const path = posix.normalize(name);
+  return path === ".." || path.startsWith("../");
+}
+
+function outside(name: string): NapError {
+  return invalid(`the archive's entry ${name} leads out of the directory`);
+}
+
+function invalid(message: string, cause?: unknown): NapError {
+  return new NapError("ARCHIVE_INVALID", message, {}, cause);
+}

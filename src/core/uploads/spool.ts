@@ -1,0 +1,104 @@
+/**
+ * Keeps an upload until it is whole: a temporary file that is counted and digested on its way.
+ *
+ * The file has no name from the moment it is open, so that nothing is left of it however the server
+ * ends.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { open, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { NapError } from "../../contract/errors.js";
+
+/** As much of a file as one read brings, in bytes. */
+const readBytes = 256 * 1024;
+
+/** Where uploads are kept, and how large one may be. */
+export interface SpoolConfig {
+  /** A directory that exists. */
+  readonly directory: string;
+  readonly maxUploadBytes: number;
+}
+
+/** One upload. Whoever opened it closes it. */
+export class SpoolFile {
+  readonly #file: FileHandle;
+  readonly #maxBytes: number;
+  readonly #hash = createHash("sha256");
+  #sizeBytes = 0;
+
+  private constructor(file: FileHandle, maxBytes: number) {
+    this.#file = file;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** An empty file in the spool. */
+  static async open({ directory, maxUploadBytes }: SpoolConfig): Promise<SpoolFile> {
+    const path = join(directory, `nap-upload-${randomUUID()}`);
+    const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+    const file = await open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    try {
+      await unlink(path);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    return new SpoolFile(file, maxUploadBytes);
+  }
+
+  /** The bytes written so far. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** The SHA-256 digest of the bytes written so far. */
+  sha256(): Buffer {
+    return this.#hash.copy().digest();
+  }
+
+  /** Adds bytes. Fails with UPLOAD_TOO_LARGE. */
+  async append(bytes: Uint8Array): Promise<void> {
+    if (this.#sizeBytes + bytes.length > this.#maxBytes) {
+      const message = `the upload exceeds the ${this.#maxBytes} bytes that the server takes`;
+      throw new NapError("UPLOAD_TOO_LARGE", message);
+    }
+    this.#hash.update(bytes);
+    for (let at = 0; at < bytes.length;) {
+      at += await this.#write(bytes.subarray(at));
+    }
+  }
+
+  async #write(bytes: Uint8Array): Promise<number> {
+    try {
+      const { bytesWritten } = await this.#file.write(bytes, 0, bytes.length, this.#sizeBytes);
+      this.#sizeBytes += bytesWritten;
+      return bytesWritten;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+      const message = "the server's spool directory is full";
+      throw new NapError("UPLOAD_TOO_LARGE", message, {}, error);
+    }
+  }
+
+  /** What was written, from the beginning, at most `maxBytes` of it. Several may read. */
+  read(maxBytes = this.#sizeBytes): Readable {
+    return Readable.from(this.#chunks(maxBytes), { objectMode: false });
+  }
+
+  async *#chunks(end: number): AsyncGenerator<Buffer> {
+    for (let at = 0; at < end;) {
+      const length = Math.min(readBytes, end - at);
+      const { bytesRead, buffer } = await this.#file.read(Buffer.alloc(length), 0, length, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+
+  /** Ends the file, and frees its place. */
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}

@@ -1,0 +1,269 @@
+/** The adapter over dockerode: one way to send a request, to read a stream, to hijack a connection. */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
+import type Docker from "dockerode";
+import { NapError } from "../../contract/errors.js";
+import { destroyOnAbort } from "../../lib/sleep.js";
+import { parseAnswer, retryAfterMillis } from "./response.js";
+import type { Liveness } from "./liveness.js";
+
+/** A request to dockerd's HTTP API. */
+export interface DockerRequest {
+  /** Default: GET. */
+  readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
+  /** Below the API version, its parts already encoded. */
+  readonly path: string;
+  /** What is undefined is left out; a list is repeated; an object is sent as JSON. */
+  readonly query?: Readonly<Record<string, QueryValue>>;
+  /** Sent as JSON. */
+  readonly body?: object;
+  /** Sent as it is; the sender destroys it. */
+  readonly upload?: Readable;
+  /** Sent as X-Registry-Auth. */
+  readonly registryAuth?: object | undefined;
+  /** Sent as X-Registry-Config. */
+  readonly registryConfig?: object;
+  /** It changes nothing in dockerd, whatever its method. Default: for GET and HEAD. */
+  readonly harmless?: boolean;
+  /**
+   * dockerd may take any time for it, as long as it answers others. Default: for all that is streamed,
+   * and for what is neither GET nor HEAD: to look at something takes little time, to change it may not.
+   */
+  readonly patient?: boolean;
+}
+
+type QueryValue = string | number | boolean | readonly string[] | object | undefined;
+
+/** A response that was not streamed. */
+export interface DockerResponse<T> {
+  readonly status: number;
+  readonly body: T;
+}
+
+/** An error status of dockerd. Where nobody tells what it means, it is an ENGINE_ERROR. */
+export class DockerStatusError extends NapError {
+  constructor(
+    readonly status: number,
+    /** The daemon's own words. */
+    message: string,
+  ) {
+    super("ENGINE_ERROR", message, { engineMessage: message });
+  }
+}
+
+/** docker-modem takes any other value for an error with a reason. */
+const successes = { 101: true, 200: true, 201: true, 204: true, 304: true };
+
+/** Whether every part of a path, as the daemon decodes it, is a name and not a step. */
+function isPlain(path: string): boolean {
+  const parts = path
+    .slice(1)
+    .split("/")
+    .flatMap((part) => decodeURIComponent(part).split("/"));
+  return parts.every((part) => part !== "" && part !== "." && part !== "..");
+}
+
+/** Encodes a name for use in a path. */
+export function pathPart(name: string): string {
+  return encodeURIComponent(name);
+}
+
+/** One dockerd, at one version of its API. */
+export class DockerApi {
+  constructor(
+    private readonly docker: Docker,
+    private readonly target: string,
+    private readonly liveness: Liveness,
+  ) {}
+
+  /**
+   * Sends a request and reads the whole response as JSON.
+   *
+   * Always as a stream: docker-modem 5.0 never calls back where the connection is lost behind the
+   * headers of a response that it collects itself.
+   */
+  async json<T>(
+    request: DockerRequest,
+    signal = new AbortController().signal,
+  ): Promise<DockerResponse<T>> {
+    const { timeoutMillis } = this.liveness;
+    const patient = request.patient ?? !isRead(request);
+    const over = new AbortController();
+    const end = (): void => over.abort(this.#silent(timeoutMillis));
+    const timer = patient ? undefined : setTimeout(end, timeoutMillis);
+    try {
+      const either = patient ? signal : AbortSignal.any([signal, over.signal]);
+      const response = await this.stream(request, either);
+      const chunks: Buffer[] = [];
+      for await (const chunk of this.read(response, either)) {
+        timer?.refresh();
+        chunks.push(chunk);
+      }
+      const text = Buffer.concat(chunks).toString();
+      const body = text === "" ? undefined : parseAnswer<T>(text);
+      return { status: response.statusCode ?? 0, body: body as T };
+    } catch (error) {
+      throw sentAnyway(request, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Sends a request and gives the response once its headers are there. The reader destroys it. */
+  async stream(request: DockerRequest, signal?: AbortSignal): Promise<IncomingMessage> {
+    const response = (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
+    this.#hold(response);
+    return response;
+  }
+
+  /** Reads a response to its end as text. Without a signal nothing cuts it short. */
+  async text(source: Readable, signal = new AbortController().signal): Promise<string> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.read(source, signal)) chunks.push(chunk);
+    return Buffer.concat(chunks).toString();
+  }
+
+  /**
+   * Sends a request and takes over its connection in both directions. The caller destroys it: an
+   * abort has no effect after the upgrade.
+   */
+  async hijack(request: DockerRequest, signal: AbortSignal): Promise<Socket> {
+    const options = { isStream: true, hijack: true, openStdin: true, allowEmpty: true };
+    const socket = (await this.#dial({ body: {}, ...request }, options, signal)) as Socket;
+    this.#hold(socket);
+    return socket;
+  }
+
+  /** Reads a response or a hijacked connection to its end, and destroys it however the reader leaves. */
+  async *read(source: Readable, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const release = destroyOnAbort(source, signal);
+    try {
+      for await (const chunk of source) yield chunk as Buffer;
+    } catch (error) {
+      throw this.#lost(error, signal);
+    } finally {
+      release();
+      source.destroy();
+    }
+  }
+
+  async #dial(request: DockerRequest, options: object, signal?: AbortSignal): Promise<unknown> {
+    signal?.throwIfAborted();
+    // dockerd would redirect such a path to another one, and docker-modem would follow.
+    if (!isPlain(request.path)) throw new DockerStatusError(404, "no such object");
+    // What ends the call before its answer has begun: the signal, or dockerd's silence.
+    const over = new AbortController();
+    const onAbort = (): void => over.abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const onSilence = (millis: number): void => over.abort(this.#silent(millis));
+    const release = this.liveness.watch(onSilence);
+    const dial = {
+      ...options,
+      method: request.method ?? "GET",
+      path: `${request.path}?${queryString(request.query ?? {})}`,
+      // docker-modem sends `options` both as query and as body, but for these two members.
+      options: { _query: {}, _body: request.body ?? {} },
+      ...(request.body && { allowEmpty: true }),
+      ...(request.upload && { file: request.upload }),
+      ...(request.registryAuth && { authconfig: request.registryAuth }),
+      ...(request.registryConfig && { registryconfig: urlBase64(request.registryConfig) }),
+      abortSignal: over.signal,
+      statusCodes: successes,
+    };
+    try {
+      const answer = await new Promise((resolve, reject) => {
+        // docker-modem does not call back for every request that is ended, such as one whose error
+        // has been announced and not told.
+        over.signal.addEventListener("abort", () => reject(over.signal.reason as Error));
+        this.docker.modem.dial(dial, (error: unknown, result: unknown) => {
+          if (error) reject(error);
+          else resolve(result);
+        });
+      });
+      this.liveness.seen();
+      return answer;
+    } catch (error) {
+      throw sentAnyway(request, this.#lost(over.signal.reason ?? error, signal));
+    } finally {
+      release();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Ends an answer that has begun once dockerd is silent. */
+  #hold(answer: IncomingMessage | Socket): void {
+    // It may fail before anybody reads it; the reader is told then.
+    answer.on("error", () => undefined);
+    answer.once(
+      "close",
+      this.liveness.watch((millis) => answer.destroy(this.#silent(millis))),
+    );
+  }
+
+  #silent(millis: number): NapError {
+    return unreachable(this.target, new Error(`nothing came from it for ${millis / 1000} s`));
+  }
+
+  /** Tells the daemon's answer from a connection that does not work. */
+  #lost(error: unknown, signal?: AbortSignal): Error {
+    if (signal?.aborted) return signal.reason as Error;
+    if (error instanceof NapError) return error;
+    const { statusCode, message } = error as { statusCode?: number; message: string };
+    if (statusCode !== undefined) {
+      this.liveness.seen();
+      return new DockerStatusError(statusCode, ownWords(message));
+    }
+    return unreachable(this.target, error);
+  }
+}
+
+function isRead({ method = "GET" }: DockerRequest): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+/** The failures of a connection that was never made: nothing has been sent. */
+const neverConnected: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "ENOENT", "EACCES"]);
+
+const maybeDone = "; what it was asked to do may have been done";
+
+/** Says of a change whose answer did not come that it may have been made. */
+function sentAnyway(request: DockerRequest, error: unknown): unknown {
+  if (!(error instanceof NapError) || error.kind !== "ENGINE_UNREACHABLE") return error;
+  if (request.harmless ?? isRead(request)) return error;
+  const { code } = (error.cause ?? {}) as { code?: unknown };
+  if (neverConnected.has(code) || error.message.endsWith(maybeDone)) return error;
+  const message = `${error.message}${maybeDone}`;
+  return new NapError(error.kind, message, error.details, error.cause);
+}
+
+/** The error for a daemon that does not answer. */
+export function unreachable(target: string, cause: unknown): NapError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const message = `Docker at ${target} does not answer: ${reason}`;
+  return new NapError("ENGINE_UNREACHABLE", message, { retryAfterMillis }, cause);
+}
+
+/**
+ * docker-modem 5.0 encodes this header with the other alphabet of base64, and dockerd, which cannot
+ * read that, takes it for no credentials.
+ */
+function urlBase64(value: object): { base64: string } {
+  const text = Buffer.from(JSON.stringify(value)).toString("base64");
+  return { base64: text.replaceAll("+", "-").replaceAll("/", "_") };
+}
+
+/** docker-modem wraps the daemon's words as "(HTTP code 404) unexpected - … ". */
+function ownWords(message: string): string {
+  return message.replace(/^\(HTTP code \d+\) \S+ - /, "").trim();
+}
+
+function queryString(query: Readonly<Record<string, QueryValue>>): string {
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value === undefined) continue;
+    if (Array.isArray(value)) for (const item of value) parameters.append(key, String(item));
+    else parameters.append(key, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  return parameters.toString();
+}

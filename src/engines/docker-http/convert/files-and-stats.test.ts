@@ -1,0 +1,231 @@
+/** What dockerd tells of files and of resources in use, as the contract has it; and ticks. */
+import { create, toJson } from "@bufbuild/protobuf";
+import { expect } from "chai";
+import * as fc from "fast-check";
+import { ContainerStatsSchema } from "../../../../gen/nap/v1/container_service_pb.js";
+import { FileKind } from "../../../../gen/nap/v1/types_pb.js";
+import { ticks } from "../../../lib/ticks.js";
+import { fromGoMode, pathStat } from "./path-stat.js";
+import type { StatsJson } from "./stats.js";
+import { setCpuUsageCores, statsFromDocker } from "./stats.js";
+
+const host = 25_276_502_016;
+const measuredBoth = {
+  id: "a1",
+  name: "/name",
+  read: "2026-11-24T12:51:27.353964224Z",
+  networks: {
+    eth0: {
+      rx_bytes: 822,
+      rx_packets: 9,
+      rx_errors: 0,
+      rx_dropped: 1,
+      tx_bytes: 5,
+      tx_packets: 2,
+      tx_errors: 0,
+      tx_dropped: 0,
+    },
+  },
+};
+
+/** As dockerd 20.10 writes it with control groups of version 1. */
+const version1: StatsJson = {
+  ...measuredBoth,
+  pids_stats: { current: 1 },
+  blkio_stats: {
+    io_service_bytes_recursive: [
+      { major: 8, minor: 0, op: "Read", value: 4096 },
+      { major: 8, minor: 0, op: "Write", value: 8192 },
+      { major: 8, minor: 0, op: "Total", value: 12_288 },
+    ],
+    io_serviced_recursive: [{ major: 8, minor: 0, op: "Read", value: 1 }],
+  },
+  cpu_stats: {
+    cpu_usage: {
+      total_usage: 1_652_143_559,
+      usage_in_kernelmode: 0,
+      usage_in_usermode: 640_000_000,
+    },
+    online_cpus: 2,
+    throttling_data: { periods: 13, throttled_periods: 11, throttled_time: 533_220_520 },
+  },
+  memory_stats: {
+    usage: 471_040,
+    max_usage: 4_341_760,
+    limit: 67_108_864,
+    failcnt: 3,
+    stats: {
+      cache: 1,
+      rss: 1,
+      inactive_file: 1,
+      total_cache: 4096,
+      total_rss: 57_344,
+      total_swap: 8,
+      total_inactive_file: 1040,
+    },
+  },
+};
+
+/** The same with version 2. */
+const version2: StatsJson = {
+  ...measuredBoth,
+  pids_stats: { current: 1, limit: 18_446_744_073_709_552_000 },
+  blkio_stats: {
+    io_service_bytes_recursive: [
+      { major: 8, minor: 0, op: "read", value: 4096 },
+      { major: 8, minor: 0, op: "write", value: 8192 },
+    ],
+    io_serviced_recursive: null,
+  },
+  cpu_stats: version1.cpu_stats!,
+  memory_stats: {
+    usage: 471_040,
+    limit: host,
+    stats: { anon: 57_344, file: 4096, inactive_file: 1040 },
+  },
+};
+
+const json = (stats: StatsJson) =>
+  toJson(ContainerStatsSchema, statsFromDocker(stats, host) ?? create(ContainerStatsSchema));
+
+const both = {
+  containerId: "a1",
+  name: "name",
+  sampleTime: "2026-11-24T12:51:27.353964224Z",
+  cpu: {
+    usage: "1.652143559s",
+    kernelUsage: "0s",
+    userUsage: "0.640s",
+    onlineCpus: 2,
+    throttlingPeriods: "13",
+    throttledPeriods: "11",
+    throttledTime: "0.533220520s",
+  },
+  networkInterfaces: [
+    {
+      name: "eth0",
+      receivedBytes: "822",
+      receivedPackets: "9",
+      receiveErrors: "0",
+      receiveDrops: "1",
+      sentBytes: "5",
+      sentPackets: "2",
+      sendErrors: "0",
+      sendDrops: "0",
+    },
+  ],
+  pidsCount: "1",
+};
+const bytes = { major: 8, readBytes: "4096", writtenBytes: "8192" };
+const memory = {
+  usageBytes: "471040",
+  workingSetBytes: "470000",
+  cacheBytes: "4096",
+  anonymousBytes: "57344",
+};
+
+describe("mapping of measurements and files", () => {
+  it("takes what control groups of version 1 measure, with their children", () => {
+    expect(json(version1)).to.deep.equal({
+      ...both,
+      memory: {
+        ...memory,
+        limitBytes: "67108864",
+        peakUsageBytes: "4341760",
+        swapBytes: "8",
+        limitHits: "3",
+      },
+      blockDevices: [{ ...bytes, reads: "1" }],
+    });
+  });
+
+  it("takes what version 2 measures, and leaves unset what is no limit or not measured", () => {
+    expect(json(version2)).to.deep.equal({ ...both, memory, blockDevices: [bytes] });
+  });
+
+  it("takes a measurement of what does not run for none", () => {
+    const { id, name } = measuredBoth;
+    const none = { id, name, read: "0001-01-01T00:00:00Z", memory_stats: {}, pids_stats: {} };
+    expect(statsFromDocker(none, host)).to.equal(undefined);
+  });
+
+  it("tells cores from usage and time, and none without a measurement before", () => {
+    const at = (read: string, total_usage: number) =>
+      statsFromDocker({ ...version1, read, cpu_stats: { cpu_usage: { total_usage } } }, host)!;
+    const first = at("2026-11-24T12:00:00.5Z", 1_000_000_000);
+    const second = at("2026-11-24T12:00:02.5Z", 4_000_000_000);
+    setCpuUsageCores(first, undefined);
+    expect(first.cpu?.cpuUsageCores).to.equal(undefined);
+    setCpuUsageCores(second, first);
+    expect(second.cpu?.cpuUsageCores).to.equal(1.5);
+    for (const [now, before] of [
+      [at("2026-11-24T12:00:03.5Z", 5), second],
+      [at("2026-11-24T12:00:02.5Z", 5_000_000_000), second],
+    ] as const) {
+      setCpuUsageCores(now, before);
+      expect(now.cpu?.cpuUsageCores).to.equal(undefined);
+    }
+  });
+
+  it("takes Go's file modes for what they are, whatever bits are set", () => {
+    const kinds = [
+      [0, FileKind.REGULAR],
+      [2 ** 31, FileKind.DIRECTORY],
+      [2 ** 27, FileKind.SYMLINK],
+      [2 ** 26, FileKind.DEVICE],
+      [2 ** 26 + 2 ** 21, FileKind.DEVICE],
+      [2 ** 25, FileKind.PIPE],
+      [2 ** 24, FileKind.SOCKET],
+      [2 ** 19, FileKind.UNSPECIFIED],
+    ] as const;
+    const special = { setuid: fc.boolean(), setgid: fc.boolean(), sticky: fc.boolean() };
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...kinds),
+        fc.nat(0o777),
+        fc.record(special),
+        ([bits, kind], rwx, { setuid, setgid, sticky }) => {
+          const mode =
+            bits + rwx + (setuid ? 2 ** 23 : 0) + (setgid ? 2 ** 22 : 0) + (sticky ? 2 ** 20 : 0);
+          const permissions =
+            rwx + (setuid ? 0o4000 : 0) + (setgid ? 0o2000 : 0) + (sticky ? 0o1000 : 0);
+          expect(fromGoMode(mode)).to.deep.equal({ kind, permissions });
+        },
+      ),
+    );
+  });
+
+  it("gives a size to regular files and a target to links alone", () => {
+    const stat = { name: "n", size: 7, mtime: "2026-11-24T12:51:27.353964224Z", linkTarget: "/t" };
+    expect(pathStat({ ...stat, mode: 0o644 })).to.include({ sizeBytes: 7n, linkTarget: "" });
+    const link = pathStat({ ...stat, mode: 2 ** 27 + 0o777 });
+    expect(link).to.include({ sizeBytes: 0n, linkTarget: "/t" });
+    expect(link.modifyTime?.nanos).to.equal(353_964_224);
+  });
+
+  it("leaves out the ticks that a slow reader misses, counts them, and measures none ahead", async () => {
+    let measured = 0;
+    const measure = async (): Promise<number> => ++measured;
+    const abort = new AbortController();
+    const stream = ticks(10, measure, abort.signal);
+    expect((await stream.next()).value).to.deep.equal({ value: 1, skippedTicks: 0 });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const { value } = await stream.next();
+    expect(value?.value).to.equal(2);
+    expect(value?.skippedTicks).to.be.at.least(15);
+    abort.abort(new Error("enough"));
+    const end = await stream.next().then(
+      () => "another tick",
+      (error: Error) => error.message,
+    );
+    expect(end).to.equal("enough");
+  });
+
+  it("does not blame the reader for an engine that is slower than the interval", async () => {
+    const slow = () => new Promise<void>((resolve) => setTimeout(resolve, 100));
+    const stream = ticks(20, slow, new AbortController().signal);
+    await stream.next();
+    expect((await stream.next()).value?.skippedTicks).to.be.below(4);
+    await stream.return(undefined);
+  });
+});

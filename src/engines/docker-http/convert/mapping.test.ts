@@ -1,0 +1,167 @@
+/** Every leaf of a spec reaches Docker, comes back, or is refused: none is dropped unseen. */
+import type { DescField, DescMessage, Message, MessageInitShape } from "@bufbuild/protobuf";
+import { clone, create, ScalarType } from "@bufbuild/protobuf";
+import { reflect } from "@bufbuild/protobuf/reflect";
+import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
+import { expect } from "chai";
+import type { ContainerSpec, VolumeSpec } from "../../../../gen/nap/v1/container_spec_pb.js";
+import { ContainerSpecSchema, VolumeSpecSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
+import type { NetworkSpec } from "../../../../gen/nap/v1/network_service_pb.js";
+import { NetworkSpecSchema } from "../../../../gen/nap/v1/network_service_pb.js";
+import { NapError } from "../../../contract/errors.js";
+import { fieldName, unsupportedFields } from "../../../contract/unsupported.js";
+import { specToDocker } from "./container/container-spec.js";
+import { networkSpecToDocker } from "./network-spec.js";
+import { volumeSpecToDocker } from "./volume.js";
+import { platformText } from "../platform.js";
+import { dockerSupport } from "../../docker/support.js";
+
+/** A host that lacks nothing. */
+const host = {
+  CgroupVersion: "1",
+  MemoryLimit: true,
+  SwapLimit: true,
+  PidsLimit: true,
+  SecurityOptions: ["name=apparmor", "name=selinux"],
+};
+
+/** What a message needs beside the leaf, so that the conversion has something to work on. */
+const skeletons: Readonly<Record<string, object>> = {
+  "nap.v1.ContainerSpec": { image: "i" },
+  "nap.v1.Mount": { target: "/t", source: { case: "tmpfs", value: {} } },
+  "nap.v1.BindMount": { origin: { case: "hostPath", value: "/h" }, createHostPath: false },
+  "nap.v1.HostEntry": { hostname: "h", target: { case: "address", value: "::1" } },
+  "nap.v1.PortBinding": { containerPort: 1, hostPort: 1 },
+  "nap.v1.NetworkAttachment": { network: "n" },
+  "nap.v1.DevicePermissions": { read: true },
+  "nap.v1.DeviceCgroupRule": { kind: 1, permissions: { read: true } },
+  "nap.v1.DeviceRequest": { selection: { case: "count", value: 1 } },
+  "nap.v1.Ulimit": { name: "nofile", soft: { limit: { case: "amount", value: 1n } } },
+  "nap.v1.UlimitValue": { limit: { case: "amount", value: 1n } },
+  "nap.v1.PidNamespace": { mode: { case: "container", value: "c" } },
+  "nap.v1.HealthProbe": { probe: { case: "shellCommand", value: "true" } },
+  "nap.v1.Resources": { memoryLimit: { case: "memoryLimitBytes", value: 1n } },
+  "nap.v1.SeccompProfile": { defaultAction: "SCMP_ACT_ALLOW" },
+  "nap.v1.RestartPolicy": { mode: 2 },
+  "nap.v1.Platform": { architecture: "a" },
+};
+
+/** Values that no skeleton has. */
+function sample(field: DescField): unknown {
+  if (field.enum) return field.enum.values.at(-1)?.number;
+  switch (field.scalar) {
+    case ScalarType.STRING:
+      return "/sample";
+    case ScalarType.BOOL:
+      return true;
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+      return 7n;
+    case ScalarType.BYTES:
+      return Uint8Array.of(7);
+    default:
+      return 7;
+  }
+}
+
+type Editor = (root: Message) => ReflectMessage;
+
+/** Every leaf below a message, with the way to the message that holds it. */
+function* leaves(
+  desc: DescMessage,
+  enter: Editor,
+  path: string,
+): Generator<[string, DescField, Editor]> {
+  for (const field of desc.fields) {
+    const at = `${path}.${field.name}`;
+    const below = field.message;
+    if (below === undefined || field.fieldKind === "map" || below.fields.length === 0) {
+      yield [at, field, enter];
+      continue;
+    }
+    yield* leaves(below, (root) => step(enter(root), field, below), at);
+  }
+}
+
+function step(parent: ReflectMessage, field: DescField, desc: DescMessage): ReflectMessage {
+  const skeleton = (skeletons[desc.typeName] ?? {}) as MessageInitShape<DescMessage>;
+  const child = reflect(desc, create(desc, skeleton) as Message);
+  if (field.fieldKind === "list") parent.get(field).add(child);
+  else if (field.fieldKind === "message") parent.set(field, child);
+  return child;
+}
+
+function setLeaf(parent: ReflectMessage, field: DescField): void {
+  if (field.fieldKind === "list") {
+    parent.get(field).add(field.message ? reflect(field.message) : sample(field));
+  } else if (field.fieldKind === "map") {
+    parent.get(field).set("sample", field.message ? reflect(field.message) : sample(field));
+  } else if (field.fieldKind === "message") {
+    parent.set(field, reflect(field.message));
+  } else {
+    const value = sample(field);
+    parent.set(field, typeof value === "boolean" ? parent.get(field) !== value : value);
+  }
+}
+
+/** What dockerd would be sent. A refusal of the conversion itself counts as something of its own. */
+function sent(body: () => unknown): string {
+  try {
+    return JSON.stringify(body());
+  } catch (error) {
+    if (error instanceof NapError) return `refused: ${error.message}`;
+    throw error;
+  }
+}
+
+/** The specs of the contract, and how each is written for Docker. */
+const specs: readonly [desc: DescMessage, write: (spec: Message, apiVersion: string) => unknown][] =
+  [
+    [
+      ContainerSpecSchema,
+      (spec, apiVersion) => [
+        specToDocker(spec as ContainerSpec, {}, apiVersion),
+        platformText(spec as ContainerSpec),
+      ],
+    ],
+    [NetworkSpecSchema, (spec) => networkSpecToDocker(spec as NetworkSpec, {})],
+    [VolumeSpecSchema, (spec) => volumeSpecToDocker(spec as VolumeSpec, {})],
+  ];
+
+for (const apiVersion of ["1.41", "1.48"]) {
+  // As on another host: rooted paths have become host paths before they are converted.
+  const support = dockerSupport(apiVersion, host, { files: false, processes: true });
+  describe(`mapping to Docker API ${apiVersion}`, () => {
+    for (const [desc, write] of specs) {
+      const root = (spec: Message): ReflectMessage => reflect(desc, spec);
+      for (const [path, field, enter] of leaves(desc, root, desc.name)) {
+        it(`${path} reaches Docker or is refused`, () => {
+          const skeleton = (skeletons[desc.typeName] ?? {}) as MessageInitShape<DescMessage>;
+          const spec = create(desc, skeleton) as Message;
+          const parent = enter(spec);
+          const plain = clone(desc, spec) as Message;
+          setLeaf(parent, field);
+          const refused = unsupportedFields(support, desc, spec);
+          if (refused.length > 0) return;
+          const [without, withIt] = [plain, spec].map((one) => sent(() => write(one, apiVersion)));
+          expect(withIt, fieldName(field)).not.to.equal(without);
+        });
+      }
+    }
+  });
+}
+
+describe("mapping to Docker", () => {
+  it("is missing only what other engines have, on a host that lacks nothing", () => {
+    const names = (version: string) =>
+      [...dockerSupport(version, host, { files: true, processes: true })].map(([name]) => name);
+    const specOf = (name: string) => /^nap\.v1\.(?!Stream|Exec|Stop|Restart|Push|Save)/.test(name);
+    expect(names("1.48").filter(specOf).toSorted()).to.deep.equal([
+      "nap.v1.ContainerSpec.lxc_config",
+      "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
+      "nap.v1.NetworkSpec.ingress",
+      "nap.v1.Resources.kernel_memory_limit_bytes",
+      "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
+    ]);
+  });
+});

@@ -1,0 +1,96 @@
+/** Converts networks between messages and dockerd's JSON. */
+import { create } from "@bufbuild/protobuf";
+import type {
+  AddressManagement,
+  Network,
+  NetworkSpec,
+} from "../../../../gen/nap/v1/network_service_pb.js";
+import { NetworkSchema, NetworkSpecSchema } from "../../../../gen/nap/v1/network_service_pb.js";
+import { ResourceScope } from "../../../../gen/nap/v1/types_pb.js";
+import { clientLabels, ownerOf, requestIdOf } from "../../../contract/reserved-labels.js";
+import { timestampOf } from "../../../lib/time.js";
+import type { IpamJson, NetworkJson, NetworkSpecJson, StringMap } from "../json.js";
+import { scopes } from "./scopes.js";
+
+/** A network's spec as dockerd takes it. `ownLabels` are nap's. */
+export function networkSpecToDocker(
+  spec: NetworkSpec | undefined,
+  ownLabels: StringMap,
+): NetworkSpecJson {
+  return {
+    Driver: spec?.driver ?? "bridge",
+    Options: spec?.driverOptions ?? {},
+    Labels: { ...spec?.labels, ...ownLabels },
+    Internal: spec?.internal === true,
+    Attachable: spec?.attachable === true,
+    EnableIPv6: spec?.enableIpv6 === true,
+    ...(spec?.enableIpv4 !== undefined && { EnableIPv4: spec.enableIpv4 }),
+    ...(spec?.scope && { Scope: spec.scope === ResourceScope.LOCAL ? "local" : "swarm" }),
+    ...(spec?.addressManagement && { IPAM: ipamToDocker(spec.addressManagement) }),
+    ...(spec?.configOnly !== undefined && { ConfigOnly: spec.configOnly }),
+    ...(spec?.configFrom !== undefined && { ConfigFrom: { Network: spec.configFrom } }),
+  };
+}
+
+function ipamToDocker({ driver, driverOptions, pools }: AddressManagement): IpamJson {
+  return {
+    Driver: driver ?? "default",
+    Options: driverOptions,
+    Config: pools.map(({ subnet, ipRange, gateway, auxiliaryAddresses }) => ({
+      Subnet: subnet,
+      ...(ipRange !== undefined && { IPRange: ipRange }),
+      ...(gateway !== undefined && { Gateway: gateway }),
+      AuxiliaryAddresses: auxiliaryAddresses,
+    })),
+  };
+}
+
+/** What a network was created with as dockerd reports it, with what dockerd chose. */
+export function networkSpecFromDocker(json: NetworkSpecJson): NetworkSpec {
+  return create(NetworkSpecSchema, {
+    driver: json.Driver,
+    driverOptions: json.Options ?? {},
+    labels: clientLabels(json.Labels ?? {}),
+    ...(json.Internal && { internal: true }),
+    ...(json.Attachable && { attachable: true }),
+    ...(json.Ingress && { ingress: true }),
+    ...(json.EnableIPv6 && { enableIpv6: true }),
+    ...(json.EnableIPv4 === false && { enableIpv4: false }),
+    ...(json.ConfigOnly && { configOnly: true }),
+    ...(json.ConfigFrom?.Network && { configFrom: json.ConfigFrom.Network }),
+    ...(json.IPAM && {
+      addressManagement: {
+        driver: json.IPAM.Driver,
+        driverOptions: json.IPAM.Options ?? {},
+        pools: (json.IPAM.Config ?? []).map(({ Subnet, IPRange, Gateway, AuxiliaryAddresses }) => ({
+          subnet: Subnet ?? "",
+          ...(IPRange && { ipRange: IPRange }),
+          ...(Gateway && { gateway: Gateway }),
+          auxiliaryAddresses: AuxiliaryAddresses ?? {},
+        })),
+      },
+    }),
+    scope: scopes[json.Scope ?? ""] ?? ResourceScope.UNSPECIFIED,
+  });
+}
+
+/** A network from inspect or a list. */
+export function networkFromDocker(engine: string, json: NetworkJson): Network {
+  return create(NetworkSchema, {
+    engine,
+    id: json.Id,
+    name: json.Name,
+    spec: networkSpecFromDocker(json),
+    createTime: timestampOf(json.Created),
+    endpoints: Object.entries(json.Containers ?? {}).map(([containerId, endpoint]) => ({
+      containerId,
+      containerName: endpoint.Name,
+      endpointId: endpoint.EndpointID,
+      macAddress: endpoint.MacAddress,
+      ipv4Address: endpoint.IPv4Address,
+      ipv6Address: endpoint.IPv6Address,
+    })),
+    requestId: requestIdOf(json.Labels),
+    owner: ownerOf(json.Labels),
+  });
+}

@@ -1,0 +1,68 @@
+/** Converts volumes between messages and dockerd's JSON. */
+import { create } from "@bufbuild/protobuf";
+import type { VolumeSpec } from "../../../../gen/nap/v1/container_spec_pb.js";
+import { VolumeSpecSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
+import { ResourceScope } from "../../../../gen/nap/v1/types_pb.js";
+import type { Volume } from "../../../../gen/nap/v1/volume_service_pb.js";
+import { VolumeSchema } from "../../../../gen/nap/v1/volume_service_pb.js";
+import { clientLabels, ownerOf, requestIdOf } from "../../../contract/reserved-labels.js";
+import { timestampOf } from "../../../lib/time.js";
+import type { StringMap, VolumeJson, VolumeSpecJson } from "../json.js";
+import { scopes } from "./scopes.js";
+
+const defaultDriver = "local";
+
+/** A volume's spec as dockerd takes it. `ownLabels` are nap's. */
+export function volumeSpecToDocker(
+  spec: VolumeSpec | undefined,
+  ownLabels: StringMap,
+): VolumeSpecJson {
+  return {
+    Driver: spec?.driver ?? defaultDriver,
+    DriverOpts: spec?.driverOptions ?? {},
+    Labels: { ...spec?.labels, ...ownLabels },
+  };
+}
+
+/** What a volume was created with as dockerd reports it, nap's own labels left out. */
+export function volumeSpecFromDocker(
+  json: Pick<VolumeJson, "Driver" | "Options" | "Labels">,
+): VolumeSpec {
+  return create(VolumeSpecSchema, {
+    driver: json.Driver,
+    driverOptions: json.Options ?? {},
+    labels: clientLabels(json.Labels ?? {}),
+  });
+}
+
+/** Whether a volume was created with this spec. */
+export function sameSpec(json: VolumeJson, spec: VolumeSpec | undefined): boolean {
+  const { driver, driverOptions, labels } = volumeSpecFromDocker(json);
+  return (
+    driver === (spec?.driver ?? defaultDriver) &&
+    sameMap(driverOptions, spec?.driverOptions ?? {}) &&
+    sameMap(labels, spec?.labels ?? {})
+  );
+}
+
+function sameMap(a: StringMap, b: StringMap): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
+/** A volume from inspect or a list. */
+export function volumeFromDocker(engine: string, json: VolumeJson): Volume {
+  return create(VolumeSchema, {
+    engine,
+    name: json.Name,
+    spec: volumeSpecFromDocker(json),
+    hostPath: json.Mountpoint,
+    scope: scopes[json.Scope] ?? ResourceScope.UNSPECIFIED,
+    createTime: timestampOf(json.CreatedAt),
+    driverStatus: Object.fromEntries(
+      Object.entries(json.Status ?? {}).map(([key, value]) => [key, String(value)]),
+    ),
+    requestId: requestIdOf(json.Labels),
+    owner: ownerOf(json.Labels),
+  });
+}

@@ -1,0 +1,169 @@
+/** Files of containers on Docker, as tar archives. */
+import type { IncomingMessage } from "node:http";
+import { posix } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import type {
+  ContainerService,
+  ExportContainerRequest,
+  ExportContainerResponse,
+  ReadContainerArchiveRequest,
+  ReadContainerArchiveResponse,
+  WriteContainerArchiveRequest,
+  WriteContainerArchiveResponse,
+} from "../../../../gen/nap/v1/container_service_pb.js";
+import {
+  ExportContainerResponseSchema,
+  ReadContainerArchiveResponseSchema,
+  StatContainerPathResponseSchema,
+  WriteContainerArchiveResponseSchema,
+} from "../../../../gen/nap/v1/container_service_pb.js";
+import type { PathStat } from "../../../../gen/nap/v1/types_pb.js";
+import { checkArchive } from "../../../core/uploads/check-archive.js";
+import type { Call, Methods } from "../../../core/engine.js";
+import { NapError } from "../../../contract/errors.js";
+import type { SpoolConfig } from "../../../core/uploads/spool.js";
+import { SpoolFile } from "../../../core/uploads/spool.js";
+import { archiveOpen, takeArchive } from "../../../core/uploads/upload.js";
+import { DockerStatusError, pathPart } from "../../docker-http/client.js";
+import type { DockerConnection } from "../connection.js";
+import { inspectContainer, named } from "./reads.js";
+import { pathStatFromHeader } from "../../docker-http/convert/path-stat.js";
+import { meaning } from "../errors.js";
+import type { ContainerJson } from "../../docker-http/json.js";
+
+/** The calls that move files in and out of containers. Uploads are kept in the spool. */
+export function archiveMethods(docker: DockerConnection, spool: SpoolConfig) {
+  return {
+    statContainerPath: async ({ container, path }, { signal }) => {
+      const { Id } = await reachable(docker, container, path, signal);
+      const stat = await statPath(docker, Id, path, signal);
+      return create(StatContainerPathResponseSchema, { stat });
+    },
+    readContainerArchive: (request, call) => readArchive(docker, request, call),
+    writeContainerArchive: (requests, call) => writeArchive(docker, spool, requests, call),
+    exportContainer: (request, call) => exportContainer(docker, request, call),
+  } satisfies Methods<typeof ContainerService>;
+}
+
+async function* readArchive(
+  docker: DockerConnection,
+  { container, path }: ReadContainerArchiveRequest,
+  { signal }: Call,
+): AsyncGenerator<ReadContainerArchiveResponse> {
+  const { Id } = await reachable(docker, container, path, signal);
+  const source = await meaning(docker.api.stream(archive(Id, { path }), signal), path, atPath);
+  try {
+    const event = { case: "stat" as const, value: statOf(source) };
+    yield create(ReadContainerArchiveResponseSchema, { event });
+    for await (const value of docker.api.read(source, signal)) {
+      yield create(ReadContainerArchiveResponseSchema, { event: { case: "data", value } });
+    }
+  } finally {
+    source.destroy();
+  }
+}
+
+async function writeArchive(
+  docker: DockerConnection,
+  spool: SpoolConfig,
+  requests: AsyncIterable<WriteContainerArchiveRequest>,
+  { signal }: Call,
+): Promise<WriteContainerArchiveResponse> {
+  const incoming = requests[Symbol.asyncIterator]();
+  const { container, open } = await archiveOpen(incoming);
+  const { path, overwriteKind } = open;
+  const { Id } = await reachable(docker, container, path, signal);
+  // Whoever names a wrong path is told before he sends everything.
+  await statPath(docker, Id, path, signal);
+  const file = await SpoolFile.open(spool);
+  try {
+    await takeArchive(incoming, file);
+    await checkArchive(file, signal);
+    const upload = file.read();
+    try {
+      const query = { path, noOverwriteDirNonDir: !overwriteKind };
+      const request = { ...archive(Id, query), method: "PUT", upload } as const;
+      await meaning(docker.api.json(request), path, atPath);
+    } finally {
+      upload.destroy();
+    }
+  } finally {
+    await file.close();
+  }
+  return create(WriteContainerArchiveResponseSchema);
+}
+
+async function* exportContainer(
+  docker: DockerConnection,
+  { container }: ExportContainerRequest,
+  { signal }: Call,
+): AsyncGenerator<ExportContainerResponse> {
+  const path = `/containers/${pathPart(container)}/export`;
+  const source = await meaning(docker.api.stream({ path }, signal), container, named);
+  for await (const data of docker.api.read(source, signal)) {
+    yield create(ExportContainerResponseSchema, { data });
+  }
+}
+
+/** What the errors of a call on a path in a container that is there mean. */
+const atPath = { kinds: { 404: "PATH_NOT_FOUND", 403: "PATH_READ_ONLY" }, field: "path" } as const;
+
+function archive(id: string, query: Readonly<Record<string, string | boolean>>) {
+  return { path: `/containers/${id}/archive`, query };
+}
+
+async function statPath(
+  docker: DockerConnection,
+  id: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<PathStat> {
+  const request = archive(id, { path });
+  const head = docker.api.stream({ ...request, method: "HEAD" }, signal).catch((error: unknown) => {
+    if (!(error instanceof DockerStatusError)) throw error;
+    // An answer to HEAD has a status alone; dockerd 20.10 says with 500 that a part is no directory.
+    return docker.api.stream(request, signal);
+  });
+  const response = await meaning(head, path, atPath);
+  response.destroy();
+  return statOf(response);
+}
+
+function statOf({ headers }: IncomingMessage): PathStat {
+  return pathStatFromHeader(String(headers["x-docker-container-path-stat"]));
+}
+
+/** What the kernel mounts into every container. */
+const ofTheKernel = ["/proc", "/sys", "/dev"];
+
+/**
+ * A container in which dockerd sees what is at a path. It looks at the container's file system from
+ * outside, with its volumes and binds but without what is mounted in memory: there it would find, or
+ * write, what the container itself does not see. Fails with PATH_NOT_REACHABLE.
+ */
+async function reachable(
+  docker: DockerConnection,
+  container: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<ContainerJson> {
+  const json = await inspectContainer(docker, container, signal);
+  const inMemory = [
+    ...ofTheKernel,
+    ...Object.keys(json.HostConfig.Tmpfs ?? {}),
+    ...json.Mounts.filter(({ Type }) => Type === "tmpfs").map(({ Destination }) => Destination),
+  ];
+  const onDisk = json.Mounts.filter(({ Type }) => Type !== "tmpfs");
+  const depth = (targets: readonly string[]): number =>
+    Math.max(0, ...targets.filter((at) => isBelow(path, at)).map((at) => at.length));
+  if (depth(inMemory) > depth(onDisk.map(({ Destination }) => Destination))) {
+    const message = `${path} is in memory of the container, where Docker cannot look`;
+    throw new NapError("PATH_NOT_REACHABLE", message, { resource: path });
+  }
+  return json;
+}
+
+function isBelow(path: string, directory: string): boolean {
+  const relative = posix.relative(directory, path);
+  return relative !== ".." && !relative.startsWith("../");
+}

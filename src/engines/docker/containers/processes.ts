@@ -1,0 +1,74 @@
+/** Containers on Docker: their processes and terminals. */
+import { create } from "@bufbuild/protobuf";
+import type {
+  ContainerProcess,
+  ContainerService,
+} from "../../../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerProcessSchema,
+  ListContainerProcessesResponseSchema,
+  ResizeContainerTerminalResponseSchema,
+} from "../../../../gen/nap/v1/container_service_pb.js";
+import type { Methods } from "../../../core/engine.js";
+import { NapError } from "../../../contract/errors.js";
+import { pathPart } from "../../docker-http/client.js";
+import type { DockerConnection } from "../connection.js";
+import { inspectContainer, named } from "./reads.js";
+import { meaning } from "../errors.js";
+import type { ExecJson } from "../../docker-http/json.js";
+
+/** The columns that dockerd asks the host's ps for; the last one may have blanks. */
+const columns = ["pid", "ppid", "uid", "rss", "cputimes", "args"];
+
+const running = { kinds: { ...named.kinds, 409: "CONTAINER_NOT_RUNNING" } } as const;
+
+/** The calls on a container's processes and terminals. */
+export function processMethods(docker: DockerConnection) {
+  return {
+    listContainerProcesses: async ({ container }, { signal }) => {
+      const path = `/containers/${pathPart(container)}/top`;
+      const query = { ps_args: `-eo ${columns.join(",")}` };
+      const call = docker.api.json<{ Processes: string[][] | null }>({ path, query }, signal);
+      const { body } = await meaning(call, container, running);
+      const processes = (body.Processes ?? []).map(processFromPs);
+      return create(ListContainerProcessesResponseSchema, { processes });
+    },
+
+    resizeContainerTerminal: async ({ container, size, execId }) => {
+      const { Id, Config } = await inspectContainer(docker, container);
+      if (execId === "" && !Config.Tty) {
+        const message = `${container} has no terminal`;
+        throw new NapError("TERMINAL_NOT_FOUND", message, { resource: container });
+      }
+      if (execId !== "") await findTerminal(docker, Id, execId);
+      const query = { h: size?.rows, w: size?.columns };
+      const of = execId === "" ? `/containers/${Id}` : `/exec/${pathPart(execId)}`;
+      const call = docker.api.json({ method: "POST", path: `${of}/resize`, query });
+      await meaning(call, execId || container, { ...running, field: "size" });
+      return create(ResizeContainerTerminalResponseSchema);
+    },
+  } satisfies Methods<typeof ContainerService>;
+}
+
+/** Fails where a command is not there, is not this container's, or has no terminal. */
+async function findTerminal(docker: DockerConnection, id: string, execId: string): Promise<void> {
+  const call = docker.api.json<ExecJson>({ path: `/exec/${pathPart(execId)}/json` });
+  const { body } = await meaning(call, execId, { kinds: { 404: "EXEC_NOT_FOUND" } });
+  const foreign = body.ContainerID !== id;
+  if (!foreign && body.ProcessConfig.tty) return;
+  const message = foreign ? `${id} has no command ${execId}` : `${execId} has no terminal`;
+  const kind = foreign ? "EXEC_NOT_FOUND" : "TERMINAL_NOT_FOUND";
+  throw new NapError(kind, message, { resource: execId });
+}
+
+function processFromPs([pid, parent, uid, rss, seconds, command = ""]: string[]): ContainerProcess {
+  return create(ContainerProcessSchema, {
+    pid: BigInt(pid ?? 0),
+    parentPid: BigInt(parent ?? 0),
+    uid: Number(uid),
+    command,
+    cpuTime: { seconds: BigInt(seconds ?? 0) },
+    // ps counts in KiB.
+    residentBytes: BigInt(rss ?? 0) * 1024n,
+  });
+}

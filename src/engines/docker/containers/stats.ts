@@ -1,0 +1,97 @@
+/** Measurements of containers on Docker. */
+import { create } from "@bufbuild/protobuf";
+import type {
+  ContainerService,
+  ContainerStats,
+  StreamContainerStatsRequest,
+  StreamContainerStatsResponse,
+} from "../../../../gen/nap/v1/container_service_pb.js";
+import { StreamContainerStatsResponseSchema } from "../../../../gen/nap/v1/container_service_pb.js";
+import type { Call, Methods } from "../../../core/engine.js";
+import { fieldError, unless } from "../../../contract/errors.js";
+import { mapInParallel } from "../../../lib/parallel.js";
+import { ticks } from "../../../lib/ticks.js";
+import { nanosOf } from "../../../lib/time.js";
+import type { DockerConnection } from "../connection.js";
+import { inspectContainer, listContainers, named } from "./reads.js";
+import type { StatsJson } from "../../docker-http/convert/stats.js";
+import { setCpuUsageCores, statsFromDocker } from "../../docker-http/convert/stats.js";
+import { meaning } from "../errors.js";
+import { containerFilters } from "../filters.js";
+import type { InfoJson } from "../../docker-http/json.js";
+
+/**
+ * dockerd's collector measures once a second, and a request waits for its next round (20.10): asked
+ * more often it would give the same measurement again.
+ */
+const minIntervalMillis = 1000;
+
+/** As many requests as wait for one round of the collector together. */
+const measuredAtOnce = 64;
+
+/** The call that measures containers. */
+export function statsMethods(docker: DockerConnection) {
+  return {
+    streamContainerStats: (request, call) => streamStats(docker, request, call),
+  } satisfies Methods<typeof ContainerService>;
+}
+
+/** A measurement, and when the run of the container that it is of was started. */
+interface Sample {
+  readonly stats: ContainerStats;
+  readonly run: string;
+}
+
+async function* streamStats(
+  docker: DockerConnection,
+  { filter, interval, oneShot }: StreamContainerStatsRequest,
+  { signal }: Call,
+): AsyncGenerator<StreamContainerStatsResponse> {
+  const intervalMillis = interval === undefined ? minIntervalMillis : nanosOf(interval)! / 1e6;
+  if (intervalMillis < minIntervalMillis) {
+    const description = "Docker measures once a second";
+    throw fieldError([{ field: "interval", description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+  }
+  const { body: info } = await docker.api.json<InfoJson>({ path: "/info" }, signal);
+  const query = { filters: containerFilters(filter) };
+  let before = new Map<string, Sample>();
+  const measure = async (): Promise<ContainerStats[]> => {
+    const list = await listContainers(docker, query, signal);
+    // A filter by state or exit code selects also what does not run.
+    const running = list.filter(({ State }) => State === "running" || State === "paused");
+    const samples = await mapInParallel(
+      running,
+      ({ Id }) => unless("CONTAINER_NOT_FOUND", measured(docker, Id, info.MemTotal, signal)),
+      measuredAtOnce,
+    );
+    const now = samples.filter((sample) => sample !== undefined);
+    for (const { stats, run } of now) {
+      const last = before.get(stats.containerId);
+      if (last?.run === run) setCpuUsageCores(stats, last.stats);
+    }
+    before = new Map(now.map((sample) => [sample.stats.containerId, sample]));
+    return now.map(({ stats }) => stats);
+  };
+  if (oneShot) {
+    yield create(StreamContainerStatsResponseSchema, { stats: await measure() });
+    return;
+  }
+  for await (const { value: stats, skippedTicks } of ticks(intervalMillis, measure, signal)) {
+    yield create(StreamContainerStatsResponseSchema, { stats, skippedTicks });
+  }
+}
+
+async function measured(
+  docker: DockerConnection,
+  id: string,
+  hostMemoryBytes: number,
+  signal: AbortSignal,
+): Promise<Sample | undefined> {
+  const path = `/containers/${id}/stats`;
+  const query = { stream: false, "one-shot": true };
+  const { body } = await meaning(docker.api.json<StatsJson>({ path, query }, signal), id, named);
+  const stats = statsFromDocker(body, hostMemoryBytes);
+  if (stats === undefined) return undefined;
+  const { State } = await inspectContainer(docker, id, signal);
+  return { stats, run: State.StartedAt };
+}

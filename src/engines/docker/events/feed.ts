@@ -1,0 +1,269 @@
+/**
+ * The one subscription to a dockerd's events, however many clients there are.
+ *
+ * It begins at the engine's first use and is kept until the engine is closed, so that cursors and past
+ * exits hold. When dockerd goes away, it connects again, takes what dockerd still remembers, and where
+ * that does not reach back to what was seen last, finds out by lists what must have happened.
+ *
+ * `await feed.subscribe(filter, signal)` gives the selected events from that moment on, batch by batch,
+ * across restarts of dockerd: whatever happens after it has resolved is seen.
+ */
+import { setMaxListeners } from "node:events";
+import type { IncomingMessage } from "node:http";
+import type { Event, EventFilter } from "../../../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, EventResource } from "../../../../gen/nap/v1/engine_service_pb.js";
+import { NapError } from "../../../contract/errors.js";
+import type { EventSource } from "../../../core/events/stream.js";
+import { Exits } from "../../../core/events/exit-cache.js";
+import { identityOf, Journal } from "../../../core/events/journal.js";
+import { eventMatches } from "../../../core/lists/filters.js";
+import { queryTime } from "../../docker-http/time.js";
+import { nanosSince1970, timestampOf, timestampOfNanos } from "../../../lib/time.js";
+import { sleep } from "../../../lib/sleep.js";
+import type { DockerConnection } from "../connection.js";
+import { eventOf } from "../../docker-http/convert/event.js";
+import { Inventory } from "./inventory.js";
+import type { InfoJson } from "../../docker-http/json.js";
+import { lineBatches } from "../../docker-http/lines.js";
+
+/** dockerd keeps as many events (20.10 to 28). */
+const dockerRemembers = 256;
+/** dockerd's live order differs from the order that it stores by milliseconds. */
+const overlapNanos = 1_000_000_000n;
+/** The waits between attempts to connect again, in milliseconds. */
+const firstPauseMillis = 50;
+const longestPauseMillis = 2000;
+/** As long as a look into dockerd's memory may take; its clock may have been set back meanwhile. */
+const lookMillis = 2000;
+/** A connection over TCP whose other end has vanished is given up in about a minute. */
+const keepAliveMillis = 30_000;
+
+/** As many events may come while lists are read; beyond that it is begun again. */
+const mostEarly = 16_384;
+
+/** The events of one dockerd. */
+export class EventFeed implements EventSource {
+  readonly journal = new Journal();
+  readonly exits = new Exits();
+  readonly #docker: DockerConnection;
+  readonly #closed = new AbortController();
+  readonly #waiting = new Set<() => void>();
+  readonly #inventory: Inventory;
+  #running: Promise<void> | undefined;
+  #armed = false;
+  /** Counts the connections, since what was missed before one is repaired when it is made. */
+  #session = 0;
+  #lastNanos = 0n;
+  #clockOffsetMillis = 0;
+
+  constructor(docker: DockerConnection) {
+    this.#docker = docker;
+    // Every request on behalf of all clients waits for it.
+    setMaxListeners(0, this.#closed.signal);
+    this.#inventory = new Inventory(docker);
+  }
+
+  get engine(): string {
+    return this.#docker.name;
+  }
+
+  get clockOffsetMillis(): number {
+    return this.#clockOffsetMillis;
+  }
+
+  /** Begins to follow events, if that has not been done. */
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /**
+   * Resolves once whatever happens comes into the journal. Rejects on abort, and with
+   * ENGINE_UNREACHABLE where dockerd cannot be followed within its timeout.
+   */
+  async armed(signal: AbortSignal): Promise<this> {
+    this.start();
+    if (this.#armed) return this;
+    const timeout = AbortSignal.timeout(this.#docker.timeoutMillis);
+    const either = AbortSignal.any([signal, timeout]);
+    try {
+      while (!this.#armed) await this.#change(either);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw timeout.aborted ? this.#docker.away("its events cannot be followed") : error;
+    }
+    return this;
+  }
+
+  /** The selected events that happen after this has resolved, until the signal aborts. */
+  async subscribe(
+    filter: EventFilter | undefined,
+    signal: AbortSignal,
+  ): Promise<AsyncGenerator<Event[]>> {
+    const { journal } = await this.armed(signal);
+    let position = journal.end;
+    return (async function* selected() {
+      for (;;) {
+        const chunk = await journal.next(position, signal);
+        ({ position } = chunk);
+        const events = chunk.events.filter((event) => eventMatches(event, filter));
+        if (events.length > 0) yield events;
+      }
+    })();
+  }
+
+  async caughtUp(signal: AbortSignal): Promise<void> {
+    await this.armed(signal);
+    const session = this.#session;
+    const until = BigInt(Math.ceil(Date.now() + this.#clockOffsetMillis)) * 1_000_000n;
+    const stored = await this.#remembered(until, signal).catch(unlessAborted(signal));
+    const missing = (event: Event): boolean => !this.journal.holds(identityOf(event));
+    for (let left = stored?.filter(missing) ?? []; left.length > 0; left = left.filter(missing)) {
+      // Behind a lost connection everything was looked at anew.
+      if (this.#session !== session) return;
+      await this.#change(signal);
+    }
+  }
+
+  /** Ends the subscription. */
+  async close(): Promise<void> {
+    this.#closed.abort(new NapError("SERVER_STOPPING", "the engine was closed"));
+    this.#wake();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closed;
+    for (let pause = firstPauseMillis; !signal.aborted; pause *= 2) {
+      const session = this.#session;
+      // Whatever fails here is tried again; calls find out by themselves that the engine is away.
+      await this.#follow(signal).catch(() => undefined);
+      if (this.#session !== session) pause = firstPauseMillis;
+      this.#armed = false;
+      await sleep(Math.min(pause, longestPauseMillis), signal).catch(() => undefined);
+    }
+  }
+
+  /** Connects, makes up for what was missed, and takes events until the connection ends. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { api } = this.#docker;
+    await this.#docker.connect(signal, true);
+    const asked = Date.now();
+    const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
+    const now = timestampOf(info.SystemTime);
+    if (now === undefined) throw new Error("dockerd does not say what time it is");
+    const nowNanos = nanosSince1970(now);
+    this.#clockOffsetMillis = Number(nowNanos / 1_000_000n) - asked;
+    const remembered = await this.#remembered(nowNanos, signal);
+    const since = (remembered.at(-1) ? timeOf(remembered.at(-1)) : nowNanos) - overlapNanos;
+    const query = { since: queryTime(timestampOfNanos(since > 0n ? since : 0n)) };
+    const source = await api.stream({ path: "/events", query }, signal);
+    source.socket.setKeepAlive(true, keepAliveMillis);
+    await this.#take(source, remembered, nowNanos, signal);
+  }
+
+  async #take(
+    source: IncomingMessage,
+    remembered: readonly Event[],
+    nowNanos: bigint,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const early: Event[] = [];
+    let ready = false;
+    // dockerd drops events for readers that are slow, so they are read while the lists are, too.
+    const reading = (async () => {
+      for await (const lines of lineBatches(this.#docker.api.read(source, signal))) {
+        const events = lines.map(eventOf);
+        if (ready) this.#append(events);
+        else early.push(...events);
+        if (!ready && early.length > mostEarly) throw new Error("too much happens at once");
+      }
+    })();
+    const prepared = (async () => {
+      const covered = this.#covers(remembered);
+      this.#append(remembered);
+      const missed = await this.#inventory.reconcile(!covered, nowNanos, signal);
+      for (const event of missed) this.journal.append(this.exits.note(event));
+      this.#append(early);
+      ready = true;
+      this.#armed = true;
+      this.#session++;
+      this.#wake();
+    })();
+    try {
+      // The reading ends before only where the connection is lost.
+      await Promise.race([prepared, reading.then(() => Promise.reject(new Error("lost")))]);
+      await reading;
+    } finally {
+      source.destroy();
+      await Promise.allSettled([reading, prepared]);
+      this.#armed = false;
+    }
+  }
+
+  /** What dockerd remembers up to a time, in the order in which it stored it. */
+  async #remembered(untilNanos: bigint, signal: AbortSignal): Promise<Event[]> {
+    const { api } = this.#docker;
+    const query = { until: queryTime(timestampOfNanos(untilNanos)) };
+    const either = AbortSignal.any([signal, AbortSignal.timeout(lookMillis)]);
+    const source = await api.stream({ path: "/events", query }, either);
+    const events: Event[] = [];
+    for await (const lines of lineBatches(api.read(source, either))) {
+      events.push(...lines.map(eventOf));
+    }
+    return events;
+  }
+
+  /** Whether what dockerd remembers reaches back to what was seen last, with nothing in between. */
+  #covers(remembered: readonly Event[]): boolean {
+    const seen = (event: Event): boolean => this.journal.holds(identityOf(event));
+    const [oldest] = remembered;
+    if (oldest === undefined || !remembered.some(seen)) return false;
+    // One that has just been started, or has little to tell, has forgotten nothing.
+    if (remembered.length < dockerRemembers) return true;
+    return seen(oldest) && timeOf(oldest) <= this.#lastNanos - overlapNanos;
+  }
+
+  #append(events: readonly Event[]): void {
+    for (const event of events) {
+      if (this.journal.holds(identityOf(event))) continue;
+      const time = timeOf(event);
+      if (time > this.#lastNanos) this.#lastNanos = time;
+      this.#inventory.note(event);
+      const { resource, action, resourceId } = event;
+      const exited = resource === EventResource.CONTAINER && action === EventAction.DIE;
+      if (exited) this.#docker.unlistedExits.add(resourceId);
+      this.journal.append(this.exits.note(event));
+    }
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** Resolves when something has changed. Rejects on abort, and when the engine is closed. */
+  async #change(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#waiting.delete(done);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#waiting.add(done);
+      signal.addEventListener("abort", done, { once: true });
+    });
+    signal.throwIfAborted();
+    this.#closed.signal.throwIfAborted();
+  }
+}
+
+function timeOf(event: Event | undefined): bigint {
+  return event?.time === undefined ? 0n : nanosSince1970(event.time);
+}
+
+function unlessAborted(signal: AbortSignal): () => undefined {
+  return () => {
+    signal.throwIfAborted();
+  };
+}

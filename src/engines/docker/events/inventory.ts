@@ -1,0 +1,286 @@
+/**
+ * Knows which containers, volumes and networks a dockerd has, from its lists and its events; finds by
+ * comparing what must have happened while its events could not be seen.
+ *
+ * Of what happened in between, the last state counts: a container that was started and stopped twice
+ * is told to have been started and stopped once.
+ */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import type { Event } from "../../../../gen/nap/v1/engine_service_pb.js";
+import {
+  EventAction,
+  EventResource,
+  EventSchema,
+} from "../../../../gen/nap/v1/engine_service_pb.js";
+import { unless } from "../../../contract/errors.js";
+import { clientLabels, ownerOf } from "../../../contract/reserved-labels.js";
+import { mapInParallel } from "../../../lib/parallel.js";
+import { nanosSince1970, timestampOf, timestampOfNanos } from "../../../lib/time.js";
+import type { DockerConnection } from "../connection.js";
+import { inspectContainer, listContainers } from "../containers/reads.js";
+import { exitOf, summaryName } from "../../docker-http/convert/container/container.js";
+import type {
+  ContainerJson,
+  ContainerSummaryJson,
+  NetworkJson,
+  StringMap,
+  VolumeJson,
+} from "../../docker-http/json.js";
+
+/** What is known of a container. */
+interface KnownContainer {
+  name: string;
+  /** What its events say of it: its labels, image and name. */
+  attributes: StringMap;
+  owner: string;
+  /** Its process runs, or is paused. */
+  live: boolean;
+  paused: boolean;
+  health: string | undefined;
+  /** When it was last seen to start or to end, in nanoseconds since 1970. */
+  changed: bigint;
+}
+
+/** The lists of a dockerd at one time. */
+interface Lists {
+  readonly containers: readonly ContainerSummaryJson[];
+  /** The attributes of volumes and networks by id. */
+  readonly volumes: ReadonlyMap<string, StringMap>;
+  readonly networks: ReadonlyMap<string, StringMap>;
+}
+
+type Happening = Omit<MessageInitShape<typeof EventSchema>, "$typeName">;
+
+/** What one dockerd has. */
+export class Inventory {
+  readonly #docker: DockerConnection;
+  readonly #containers = new Map<string, KnownContainer>();
+  readonly #volumes = new Map<string, StringMap>();
+  readonly #networks = new Map<string, StringMap>();
+  #filled = false;
+
+  constructor(docker: DockerConnection) {
+    this.#docker = docker;
+  }
+
+  /** Takes notice of an event. */
+  note({ resource, action, resourceId: id, attributes, owner, ...event }: Event): void {
+    if (resource === EventResource.VOLUME) noteExistence(this.#volumes, id, action, attributes);
+    if (resource === EventResource.NETWORK) noteExistence(this.#networks, id, action, attributes);
+    if (resource !== EventResource.CONTAINER) return;
+    if (action === EventAction.DESTROY) {
+      this.#containers.delete(id);
+      return;
+    }
+    const changed = event.time === undefined ? 0n : nanosSince1970(event.time);
+    const known =
+      this.#containers.get(id) ?? newcomer(event.resourceName, attributes, owner, changed);
+    this.#containers.set(id, known);
+    known.name = event.resourceName;
+    if (action === EventAction.START || action === EventAction.DIE) {
+      Object.assign(known, { live: action === EventAction.START, paused: false, changed });
+      known.health = undefined;
+    }
+    if (action === EventAction.PAUSE) known.paused = true;
+    if (action === EventAction.UNPAUSE) known.paused = false;
+    if (action === EventAction.HEALTH_STATUS) {
+      known.health = event.engineAction.split(": ")[1];
+    }
+  }
+
+  /**
+   * Looks at the lists where it has not yet, and, with `missed`, gives what must have happened since
+   * the last event, as synthetic events. `now` is the engine's time before it is asked, in nanoseconds
+   * since 1970.
+   */
+  async reconcile(missed: boolean, now: bigint, signal: AbortSignal): Promise<Event[]> {
+    if (this.#filled && !missed) return [];
+    const lists = await this.#list(signal);
+    if (this.#filled) return this.#differences(lists, now, signal);
+    this.#fill(lists, now);
+    this.#filled = true;
+    return [];
+  }
+
+  #fill({ containers, volumes, networks }: Lists, now: bigint): void {
+    this.#containers.clear();
+    for (const json of containers) {
+      const { Labels, Image, State, Status } = json;
+      const name = summaryName(json);
+      const attributes = { ...clientLabels(Labels ?? {}), image: Image, name };
+      this.#containers.set(json.Id, {
+        ...newcomer(name, attributes, ownerOf(Labels), now),
+        live: State === "running" || State === "paused",
+        paused: State === "paused",
+        health: /\((?:health: )?(starting|healthy|unhealthy)\)/.exec(Status)?.[1],
+      });
+    }
+    replaceAll(this.#volumes, volumes);
+    replaceAll(this.#networks, networks);
+  }
+
+  async #list(signal: AbortSignal): Promise<Lists> {
+    const { api } = this.#docker;
+    const [containers, volumes, networks] = await Promise.all([
+      listContainers(this.#docker, { all: true }, signal),
+      api.json<{ Volumes: VolumeJson[] | null }>({ path: "/volumes" }, signal),
+      api.json<NetworkJson[]>({ path: "/networks" }, signal),
+    ]);
+    const volumeList = volumes.body.Volumes ?? [];
+    return {
+      containers,
+      volumes: new Map(volumeList.map(({ Name, Driver }) => [Name, { driver: Driver }])),
+      networks: new Map(
+        networks.body.map(({ Id, Name, Driver }) => [Id, { name: Name, type: Driver }]),
+      ),
+    };
+  }
+
+  async #differences(lists: Lists, now: bigint, signal: AbortSignal): Promise<Event[]> {
+    const found: Happening[] = [
+      ...existence(EventResource.NETWORK, this.#networks, lists.networks),
+      ...existence(EventResource.VOLUME, this.#volumes, lists.volumes),
+    ];
+    const listed = new Set(lists.containers.map(({ Id }) => Id));
+    const inspected = await mapInParallel(lists.containers, ({ Id }) =>
+      unless("CONTAINER_NOT_FOUND", inspectContainer(this.#docker, Id, signal)),
+    );
+    for (const [id, known] of this.#containers) {
+      if (listed.has(id)) continue;
+      const about = { resource: EventResource.CONTAINER, resourceId: id, ...subject(known) };
+      // Nobody knows any more how it exited.
+      if (known.live) found.push({ ...about, action: EventAction.DIE, engineAction: "die" });
+      found.push({ ...about, action: EventAction.DESTROY, engineAction: "destroy" });
+    }
+    for (const json of inspected) {
+      if (json === undefined) continue;
+      found.push(...containerDifferences(json, this.#containers.get(json.Id)));
+    }
+    const time = timestampOfNanos(now);
+    const events = found.map((event) => create(EventSchema, { time, ...event, synthetic: true }));
+    for (const event of events) this.note(event);
+    return events;
+  }
+}
+
+function newcomer(
+  name: string,
+  attributes: StringMap,
+  owner: string,
+  changed: bigint,
+): KnownContainer {
+  return { name, attributes, owner, live: false, paused: false, health: undefined, changed };
+}
+
+function subject({ name, attributes, owner }: KnownContainer): Happening {
+  return { resourceName: name, attributes, owner };
+}
+
+function noteExistence(
+  all: Map<string, StringMap>,
+  id: string,
+  action: EventAction,
+  attributes: StringMap,
+): void {
+  if (action === EventAction.CREATE) all.set(id, attributes);
+  if (action === EventAction.DESTROY) all.delete(id);
+}
+
+function replaceAll(all: Map<string, StringMap>, by: ReadonlyMap<string, StringMap>): void {
+  all.clear();
+  for (const [id, attributes] of by) all.set(id, attributes);
+}
+
+/** What came and went. */
+function* existence(
+  resource: EventResource,
+  known: ReadonlyMap<string, StringMap>,
+  listed: ReadonlyMap<string, StringMap>,
+): Generator<Happening> {
+  for (const [resourceId, attributes] of known) {
+    if (listed.has(resourceId)) continue;
+    const { DESTROY: action } = EventAction;
+    yield { ...named(resource, resourceId, attributes), action, engineAction: "destroy" };
+  }
+  for (const [resourceId, attributes] of listed) {
+    if (known.has(resourceId)) continue;
+    const { CREATE: action } = EventAction;
+    yield { ...named(resource, resourceId, attributes), action, engineAction: "create" };
+  }
+}
+
+function named(resource: EventResource, resourceId: string, attributes: StringMap): Happening {
+  return { resource, resourceId, resourceName: attributes["name"] ?? "", attributes };
+}
+
+/** What must have happened to a container that is there now. */
+function* containerDifferences(
+  json: ContainerJson,
+  before: KnownContainer | undefined,
+): Generator<Happening> {
+  const { Id, Name, Created, Config, State } = json;
+  const name = Name.replace(/^\//, "");
+  const attributes = { ...clientLabels(Config.Labels ?? {}), image: Config.Image ?? "", name };
+  const owner = ownerOf(Config.Labels);
+  const about = (action: EventAction, engineAction: string): Happening => ({
+    resource: EventResource.CONTAINER,
+    resourceId: Id,
+    resourceName: name,
+    attributes,
+    owner,
+    action,
+    engineAction,
+  });
+  const known = before ?? newcomer(name, attributes, owner, 0n);
+  const at = (text: string) => {
+    const time = timestampOf(text);
+    return time && { time };
+  };
+  if (before === undefined) {
+    yield { ...about(EventAction.CREATE, "create"), ...at(Created) };
+  }
+  if (known.name !== name) {
+    const oldName = `/${known.name}`;
+    yield { ...about(EventAction.RENAME, "rename"), attributes: { ...attributes, oldName } };
+  }
+  const live = State.Running && !isRestarting(State.Status);
+  const since = (text: string): boolean => {
+    const time = timestampOf(text);
+    return time !== undefined && nanosSince1970(time) > known.changed;
+  };
+  const restarted = live && known.live && since(State.StartedAt);
+  const ran = !live && !known.live && since(State.FinishedAt);
+  // How the run before this one exited is not kept.
+  if (restarted) yield { ...about(EventAction.DIE, "die"), ...at(State.FinishedAt) };
+  const started = restarted || ran || (live && !known.live);
+  if (started) yield { ...about(EventAction.START, "start"), ...at(State.StartedAt) };
+  if (ran || (!live && known.live)) {
+    const exitCode = String(State.ExitCode);
+    yield {
+      ...about(EventAction.DIE, "die"),
+      ...at(State.FinishedAt),
+      attributes: { ...attributes, exitCode },
+      ...exitStatus(json),
+    };
+  }
+  if (!live) return;
+  const paused = known.paused && !started;
+  if (State.Paused && !paused) yield about(EventAction.PAUSE, "pause");
+  if (!State.Paused && paused) yield about(EventAction.UNPAUSE, "unpause");
+  // Docker does not report that a probe begins.
+  const health = State.Health?.Status ?? "none";
+  const healthBefore = (started ? undefined : known.health) ?? "starting";
+  if (health !== "none" && health !== healthBefore) {
+    yield about(EventAction.HEALTH_STATUS, `health_status: ${health}`);
+  }
+}
+
+function exitStatus({ State }: ContainerJson): Happening {
+  const exit = exitOf(State);
+  return exit === undefined ? {} : { exit };
+}
+
+function isRestarting(status: string): boolean {
+  return status === "restarting";
+}

@@ -1,0 +1,85 @@
+/** Reads what dockerd reports while it works on images: one JSON document a line. */
+import { Readable } from "node:stream";
+import { create } from "@bufbuild/protobuf";
+import type { TransferProgress } from "../../../../gen/nap/v1/types_pb.js";
+import { TransferProgressSchema } from "../../../../gen/nap/v1/types_pb.js";
+import { DockerStatusError } from "../../docker-http/client.js";
+import type { DockerRequest } from "../../docker-http/client.js";
+import { parseAnswer } from "../../docker-http/response.js";
+import type { DockerConnection } from "../connection.js";
+import type { Operation } from "../errors.js";
+import { dockerError, meaning } from "../errors.js";
+import { lineBatches } from "../../docker-http/lines.js";
+
+/** One line. */
+export interface ReportJson {
+  /** What is being done. */
+  readonly status?: string;
+  readonly id?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  /** What a builder wrote, or what a load has brought. */
+  readonly stream?: string;
+  /** What came of it. */
+  readonly aux?: { readonly ID?: string; readonly Tag?: string; readonly Digest?: string };
+  /** Once the first line is out, dockerd has no status left to say that it failed. */
+  readonly error?: string;
+  readonly errorDetail?: { readonly code?: number };
+}
+
+/** What a work of dockerd is, beside its request. */
+export interface Work {
+  /** What its errors are about. */
+  readonly resource: string;
+  readonly operation: Operation;
+  /** Sent as the body. */
+  readonly bytes?: AsyncIterable<Uint8Array>;
+  /** What a failure means that dockerd reports in a line. Default: what its words mean. */
+  readonly failed?: (failure: ReportJson, error: DockerStatusError) => unknown;
+}
+
+/**
+ * Sends a request and yields the lines that each read brings. A failure is thrown behind the lines
+ * before it. However the reader leaves, the connection is closed, which ends dockerd's work.
+ */
+export async function* reports(
+  docker: DockerConnection,
+  request: DockerRequest,
+  { resource, operation, bytes, failed }: Work,
+  signal: AbortSignal,
+): AsyncGenerator<ReportJson[]> {
+  const upload = bytes && Readable.from(bytes, { objectMode: false });
+  try {
+    const call = docker.api.stream({ ...request, ...(upload && { upload }) }, signal);
+    const source = await meaning(call, resource, operation);
+    for await (const lines of lineBatches(docker.api.read(source, signal))) {
+      const batch = lines.map((line) => parseAnswer<ReportJson>(line));
+      const end = batch.findIndex(({ error }) => error !== undefined);
+      const failure = batch[end];
+      const before = failure === undefined ? batch : batch.slice(0, end);
+      if (before.length > 0) yield before;
+      if (failure === undefined) continue;
+      const error = new DockerStatusError(500, failure.error ?? "");
+      throw failed?.(failure, error) ?? dockerError(error, resource, operation);
+    }
+  } catch (error) {
+    // What the client sent wrong comes back through the connection that it broke.
+    throw upload?.errored ?? error;
+  } finally {
+    upload?.destroy();
+  }
+}
+
+/** How far a transfer is. */
+export function progress({
+  status = "",
+  id = "",
+  progressDetail = {},
+}: ReportJson): TransferProgress {
+  const { current, total } = progressDetail;
+  return create(TransferProgressSchema, {
+    part: id,
+    phase: status,
+    ...(current !== undefined && { currentBytes: BigInt(current) }),
+    ...(total !== undefined && total > 0 && { totalBytes: BigInt(total) }),
+  });
+}

@@ -1,0 +1,178 @@
+/**
+ * The way of every call of the contract: validate, pick the engine, check what it supports, call its
+ * method.
+ *
+ * This is the one generic path for all RPCs; a new one touches the contract and the engines alone.
+ */
+import type { DescMethod, Message } from "@bufbuild/protobuf";
+import { privilegedFields } from "../auth/privileged-fields.js";
+import type { Call, Engine } from "../core/engine.js";
+import type { FieldViolation } from "../contract/errors.js";
+import { fieldError, NapError } from "../contract/errors.js";
+import { ownedBy } from "../core/ownership/ownership.js";
+import type { Registry } from "../core/engines.js";
+import { services } from "../core/engines.js";
+import { unsupportedFields } from "../contract/unsupported.js";
+import type { Binding, BoundService, Handler, Trail } from "./grpc-adapter.js";
+import { bind } from "./grpc-adapter.js";
+import { admitMethod, admitRequest } from "../auth/roles.js";
+import { contractViolations } from "../contract/validate.js";
+
+type EngineMember = (typeof services)[number]["member"];
+
+/** A request of the contract: all but ListEngines name an engine. */
+type Request = Message & { readonly engine?: string; readonly container?: string };
+
+/** The methods of an engine without their types, which {@link Handler} has erased. */
+type UntypedMethods = Readonly<Record<string, UntypedMethod | undefined>>;
+type UntypedMethod = (
+  input: Message | AsyncIterable<Message>,
+  call: Call,
+) => Promise<Message> | AsyncGenerator<Message>;
+
+/** Binds the services of the contract to the engines of `registry`. */
+export function routes(registry: Registry, binding: Binding): BoundService[] {
+  return services.map(({ desc, member }) =>
+    bind(
+      desc,
+      (method) => (requests, call, trail) => route(registry, member, method, requests, call, trail),
+      binding,
+    ),
+  );
+}
+
+async function* route(
+  registry: Registry,
+  member: EngineMember,
+  method: DescMethod,
+  requests: AsyncIterable<Message>,
+  call: Call,
+  trail: Trail,
+): ReturnType<Handler> {
+  admitMethod(call.identity, method);
+  const incoming = requests[Symbol.asyncIterator]();
+  const first = await nextRequest(incoming);
+  if (first === undefined) throw missingRequest(method);
+  const ownMethods = (member === "system" ? registry.methods : {}) as UntypedMethods;
+  const own = ownMethods[method.localName];
+  const violations = contractViolations(method.input, first);
+  if (own !== undefined) {
+    refuse(violations);
+    try {
+      yield* answers(own(first, call));
+    } catch (error) {
+      const unreachable = error instanceof NapError && error.kind === "ENGINE_UNREACHABLE";
+      throw unreachable
+        ? withEngine(error, registry.get(first.engine ?? "", call.identity))
+        : error;
+    }
+    return;
+  }
+  const engine = registry.get(first.engine ?? "", call.identity);
+  trail.engine = engine.name;
+  // A stream that ends early tells from where it can go on.
+  let cursor: string | undefined;
+  admitRequest(call.identity, first, privilegedFields(method.input, first));
+  try {
+    const visible = call.identity.ownResourcesOnly ? ownedBy(engine, call.identity) : engine;
+    const implementation = implementationOf(visible, member, method);
+    const input = await admit(engine, violations, method, first, incoming, call);
+    for await (const answer of answers(implementation(input, call))) {
+      cursor = (answer as { cursor?: string }).cursor || cursor;
+      yield answer;
+    }
+  } catch (error) {
+    throw error instanceof NapError ? withEngine(error, engine, cursor) : error;
+  }
+}
+
+/** Connects the engine and checks the first request; what is returned is the method's input. */
+async function admit(
+  engine: Engine,
+  violations: FieldViolation[],
+  method: DescMethod,
+  first: Request,
+  incoming: AsyncIterator<Message>,
+  call: Call,
+): Promise<Message | AsyncIterable<Message>> {
+  // What breaks the contract is reported also while the engine is away.
+  const connection = await engine.connect(call.signal).catch((error: unknown) => {
+    refuse(violations);
+    throw error;
+  });
+  const check = (request: Message): FieldViolation[] =>
+    unsupportedFields(connection.support, method.input, request);
+  refuse([...violations, ...check(first)]);
+  if (method.methodKind === "unary" || method.methodKind === "server_streaming") {
+    if ((await nextRequest(incoming)) !== undefined) {
+      throw new NapError("MALFORMED_MESSAGE", `${method.name} takes one request`);
+    }
+    return first;
+  }
+  return checkedStream(method, first, incoming, check);
+}
+
+/** The requests of a stream; the ones after the first are checked as they come. */
+async function* checkedStream(
+  method: DescMethod,
+  first: Request,
+  incoming: AsyncIterator<Message>,
+  check: (request: Message) => FieldViolation[],
+): AsyncGenerator<Message> {
+  yield first;
+  for (;;) {
+    const request = await nextRequest(incoming);
+    if (request === undefined) return;
+    refuse([
+      ...contractViolations(method.input, request),
+      ...repeatedTarget(request),
+      ...check(request),
+    ]);
+    yield request;
+  }
+}
+
+/** The target of a stream stands in its first message and in no other. */
+function* repeatedTarget(request: Request): Generator<FieldViolation> {
+  for (const field of ["engine", "container"] as const) {
+    if ((request[field] ?? "") === "") continue;
+    yield { field, description: "stands in the first message alone", kind: "FIELD_INVALID" };
+  }
+}
+
+async function nextRequest(incoming: AsyncIterator<Message>): Promise<Request | undefined> {
+  const next = await incoming.next();
+  return next.done ? undefined : next.value;
+}
+
+function refuse(violations: readonly FieldViolation[]): void {
+  if (violations.length > 0) throw fieldError(violations);
+}
+
+function implementationOf(engine: Engine, member: EngineMember, method: DescMethod): UntypedMethod {
+  const implementation = (engine[member] as UntypedMethods | undefined)?.[method.localName];
+  if (implementation !== undefined) return implementation;
+  const message = `the driver ${engine.driver} does not have ${method.name}`;
+  throw new NapError("METHOD_UNSUPPORTED_BY_ENGINE", message);
+}
+
+async function* answers(
+  outcome: Promise<Message> | AsyncGenerator<Message>,
+): AsyncGenerator<Message> {
+  if (Symbol.asyncIterator in outcome) yield* outcome;
+  else yield await outcome;
+}
+
+function missingRequest(method: DescMethod): NapError {
+  return new NapError("MALFORMED_MESSAGE", `${method.name} needs a request, and none was sent`);
+}
+
+/** Names the engine in the error, which an engine itself need not do, and the last cursor sent. */
+function withEngine(
+  { kind, message, details, cause }: NapError,
+  { name }: Engine,
+  cursor?: string,
+): NapError {
+  const known = { ...(cursor !== undefined && { cursor }), ...details, engine: name };
+  return new NapError(kind, `${name}: ${message}`, known, cause);
+}

@@ -1,0 +1,179 @@
+/** How Docker and the server refuse requests: each with its reason and the fields at fault. */
+import { create } from "@bufbuild/protobuf";
+import { status as Code } from "@grpc/grpc-js";
+import { expect } from "chai";
+import Docker from "dockerode";
+import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { failure } from "../support/client.js";
+import type { DockerBench } from "../docker/cases.js";
+
+/** Declares the cases of requests that are refused. */
+export function errorCases(open: () => DockerBench): void {
+  it("reports all violations of a request at once, each with its reason", async () => {
+    const { nap, bench } = open();
+    const error = await failure(
+      nap.containers.createContainer({
+        engine: "docker",
+        name: "a b",
+        spec: {
+          image: bench.image,
+          annotations: { a: "b" },
+          lxcConfig: [{ key: "lxc.a" }],
+          resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } },
+        },
+      }),
+    );
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+    const found = error.badRequest?.fieldViolations.map(({ field, reason }) => [field, reason]);
+    expect(found).to.deep.equal([
+      ["name", "FIELD_INVALID"],
+      ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
+      ["spec.annotations", "FIELD_UNSUPPORTED_BY_ENGINE"],
+      ["spec.lxc_config", "FIELD_UNSUPPORTED_BY_ENGINE"],
+    ]);
+  });
+
+  it("tells of many violations in a status that every client can take", async () => {
+    const { nap, bench } = open();
+    const dnsServers = Array.from({ length: 3000 }, (_, n) => `not an address ${n}`);
+    const spec = { image: bench.image, network: { dnsServers } };
+    const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+    expect(error.badRequest?.fieldViolations).to.have.length(16);
+    expect(error.badRequest?.fieldViolations.at(-1)?.description).to.include("2984 more");
+    expect(error.message.length).to.be.below(1200);
+  });
+
+  it("refuses an unknown field number with its path", async () => {
+    const { nap, bench } = open();
+    const spec = create(ContainerSpecSchema, { image: bench.image });
+    spec.$unknown = [{ no: 4000, wireType: 0, data: Uint8Array.of(1) }];
+    const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_UNKNOWN" });
+    expect(error.fields).to.deep.equal(["spec.4000"]);
+  });
+
+  it("refuses an engine that does not exist, naming those that do", async () => {
+    const { nap } = open();
+    const error = await failure(nap.containers.listContainers({ engine: "other" }));
+    expect(error).to.include({ code: Code.NOT_FOUND, reason: "ENGINE_NOT_FOUND" });
+    expect(error.message).to.include("docker");
+  });
+
+  it("answers UNIMPLEMENTED for a method that is not there, and declares it", async () => {
+    const { nap } = open();
+    const error = await failure(nap.volumes.listVolumes({ engine: "runc" }));
+    expect(error).to.include({
+      code: Code.UNIMPLEMENTED,
+      reason: "METHOD_UNSUPPORTED_BY_ENGINE",
+    });
+    const thin = await nap.engines.getEngineCapabilities({ engine: "runc" });
+    expect(thin.unsupportedMethods).to.include("nap.v1.VolumeService/ListVolumes");
+    const said = await nap.engines.getEngineCapabilities({ engine: "docker" });
+    expect(said.supportedMethods).to.include("nap.v1.ContainerService/CreateContainer");
+    expect(said.supportedMethods.length + said.unsupportedMethods.length).to.equal(58);
+    const fields = said.unsupportedFields.map(({ name }) => name);
+    expect(fields).to.include("nap.v1.ContainerSpec.lxc_config");
+  });
+
+  it("refuses to lift a memory limit, which Docker cannot, and to change what it never changes", async () => {
+    const { nap, bench } = open();
+    const memoryLimit = { case: "memoryLimitBytes" as const, value: 33_554_432n };
+    const { id: container } = await bench.start({ resources: { memoryLimit } });
+    const memoryUnlimited = { case: "memoryUnlimited" as const, value: {} };
+    for (const [resources, field] of [
+      [{ memoryLimit: memoryUnlimited }, "resources.memory_unlimited"],
+      [{ memorySwappiness: 10n }, "resources.memory_swappiness"],
+      [{ oomKillDisabled: true }, "resources.oom_kill_disabled"],
+    ] as const) {
+      const request = { engine: "docker", container, resources };
+      const error = await failure(nap.containers.updateContainer(request));
+      expect(error).to.include({ reason: "FIELD_UNSUPPORTED_BY_ENGINE" });
+      expect(error.fields).to.deep.equal([field]);
+    }
+  });
+
+  it("refuses the host's network as an attachment, by its name and by its id", async () => {
+    const { dockerd, nap, bench } = open();
+    const docker = new Docker({ socketPath: dockerd.socket, host: undefined, port: undefined });
+    const { Id } = (await docker.getNetwork("host").inspect()) as { Id: string };
+    for (const network of ["host", Id, Id.slice(0, 12)]) {
+      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
+      const spec = { image: bench.image, network: { mode } };
+      const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
+      expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+      expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
+    }
+  });
+
+  it("tells an ambiguous prefix from a container that is not there", async () => {
+    const { bench } = open();
+    const prefixes = new Set<string>();
+    let shared: string | undefined;
+    // Two of at most 17 ids have the same first digit.
+    while (shared === undefined) {
+      const [digit = ""] = (await bench.create({})).id;
+      if (prefixes.has(digit)) shared = digit;
+      prefixes.add(digit);
+    }
+    const error = await failure(bench.get(shared));
+    expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "AMBIGUOUS_ID" });
+  });
+
+  for (const [claim, spec, field] of [
+    [
+      "a memory limit below the engine's minimum",
+      { resources: { memoryLimit: { case: "memoryLimitBytes", value: 4096n } } },
+      "spec.resources.memory_limit_bytes",
+    ],
+    [
+      "swap without a memory limit",
+      { resources: { swapLimit: { case: "swapLimitBytes", value: 1n } } },
+      "spec.resources.swap_limit_bytes",
+    ],
+    [
+      "a capability that does not exist",
+      { security: { capabilitiesAdd: ["NO_SUCH"] } },
+      "spec.security.capabilities_add",
+    ],
+    [
+      "a processor that does not exist",
+      { resources: { cpusetCpus: [4000] } },
+      "spec.resources.cpuset_cpus",
+    ],
+    [
+      "a memory node that does not exist",
+      { resources: { cpusetMems: [1000] } },
+      "spec.resources.cpuset_mems",
+    ],
+    ["a signal that does not exist", { stopSignal: "SIGNONE" }, "spec.stop_signal"],
+    [
+      "a log option that does not exist",
+      { logConfig: { driver: "json-file", options: { no: "1" } } },
+      "spec.log_config",
+    ],
+    ["a runtime that does not exist", { runtime: "none" }, "spec.runtime"],
+    [
+      "auto_remove with a restart policy",
+      { autoRemove: true, restartPolicy: { mode: RestartMode.ALWAYS } },
+      "spec.auto_remove",
+    ],
+    [
+      "part of a second where the engine counts whole ones",
+      { stopTimeout: { seconds: 1n, nanos: 5 } },
+      "spec.stop_timeout",
+    ],
+  ] as const) {
+    it(`refuses ${claim} with the field's path`, async () => {
+      const { nap, bench } = open();
+      const command = { arguments: ["true"] };
+      const request = {
+        engine: "docker",
+        spec: { image: bench.image, command, ...spec } as object,
+      };
+      const error = await failure(nap.containers.createContainer(request));
+      expect(error.code).to.equal(Code.INVALID_ARGUMENT);
+      expect(error.fields).to.deep.equal([field]);
+    });
+  }
+}
