@@ -60,6 +60,34 @@ export function volumeCases(test: ConformanceTest): void {
   );
 
   test(
+    "volume.makes-one-each-time-without-a-name",
+    "makes a new volume each time where no name is given, and tells its labels",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const names = new Set<string>();
+      for (const spec of [undefined, {}, { labels: { a: "b" } }, { driver: "" }]) {
+        const { volume, changed } = await nap.volumes.createVolume({
+          engine,
+          ...(spec && { spec }),
+        });
+        const name = volume?.name ?? "";
+        bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume: name }));
+        expect(changed).to.equal(true);
+        expect(volume?.spec?.labels).to.include(spec?.labels ?? {});
+        names.add(name);
+        // It is the same volume, whatever labels the engine added by itself.
+        const again = await nap.volumes.createVolume({ engine, name, ...(spec && { spec }) });
+        expect(again.changed).to.equal(false);
+      }
+      expect(names.size).to.equal(4);
+      expect(names).not.to.include("");
+      const { volumes } = await nap.volumes.listVolumes({ engine, pageSize: 1000 });
+      expect(volumes.map(({ name }) => name)).to.include.members([...names]);
+    },
+    { row: "volume create" },
+  );
+
+  test(
     "volume.refuses-to-remove-one-in-use",
     "refuses to remove a volume in use, and names its users",
     async (bench) => {

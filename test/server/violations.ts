@@ -3,7 +3,11 @@ import { create } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
-import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import {
+  ContainerSpecSchema,
+  NamespaceMode,
+  RestartMode,
+} from "../../gen/nap/v1/container_spec_pb.js";
 import { failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 
@@ -17,8 +21,8 @@ export function errorCases(open: () => DockerBench): void {
         name: "a b",
         spec: {
           image: bench.image,
-          annotations: { a: "b" },
           lxcConfig: [{ key: "lxc.a" }],
+          namespaces: { user: NamespaceMode.PRIVATE },
           resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } },
         },
       }),
@@ -28,8 +32,8 @@ export function errorCases(open: () => DockerBench): void {
     expect(found).to.deep.equal([
       ["name", "FIELD_INVALID"],
       ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
-      ["spec.annotations", "FIELD_UNSUPPORTED_BY_ENGINE"],
       ["spec.lxc_config", "FIELD_UNSUPPORTED_BY_ENGINE"],
+      ["spec.namespaces.user", "FIELD_UNSUPPORTED_BY_ENGINE"],
     ]);
   });
 

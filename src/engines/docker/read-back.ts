@@ -102,6 +102,7 @@ const emptyIsUnset = new Set([
   "nap.v1.ContainerSpec.user",
   "nap.v1.ContainerSpec.working_dir",
   "nap.v1.LogConfig.driver",
+  "nap.v1.VolumeSpec.driver",
 ]);
 
 /** Messages that say something also where no field of them is set. */

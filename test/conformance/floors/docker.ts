@@ -316,6 +316,7 @@ export const dockerFloor: Floor = {
     "volume.keeps-and-shares-data",
     "volume.gives-the-same-for-the-same-spec",
     "volume.creates-one-for-a-repeated-request",
+    "volume.makes-one-each-time-without-a-name",
     "volume.refuses-to-remove-one-in-use",
     "volume.lists-in-pages-by-driver-and-use",
     "volume.prunes-what-is-selected-and-unused",
