@@ -12,6 +12,7 @@ import { optionCases } from "./options/all.js";
 import type { Row } from "./options/rows.js";
 import { lifecycleRowsOf } from "./options/rows.js";
 import { runCases } from "./run.js";
+import { runOnceCases } from "./run-once.js";
 import { statsCases } from "./stats.js";
 import { verbCases } from "./verbs.js";
 import { volumeCases } from "./volumes.js";
@@ -22,7 +23,13 @@ import { watchCases } from "./watch.js";
 export const groups: readonly [title: string, declare: (test: ConformanceTest) => void][] = [
   ["containers", containerCases],
   ["verbs", verbCases],
-  ["run", runCases],
+  [
+    "run",
+    (test) => {
+      runCases(test);
+      runOnceCases(test);
+    },
+  ],
   ["options", optionCases],
   ["logs", logCases],
   ["exec", execCases],

@@ -1234,8 +1234,8 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   spec?: ContainerSpec | undefined;
 
   /**
-   * A key that makes the call repeatable, as in CreateContainerRequest: a repeated call streams the
-   * container that the first one made.
+   * A key that makes the call repeatable, as in CreateContainerRequest: repeated calls stream the
+   * container that the first one made, see RunContainer.
    *
    * @generated from field: string request_id = 4;
    */
@@ -1256,7 +1256,8 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   registryCredentials?: RegistryCredentials | undefined;
 
   /**
-   * What becomes of the container when the call is cancelled. Default: DISCONNECT_ACTION_DETACH.
+   * What becomes of the container when the call is cancelled. Of several calls with one request_id it is
+   * the last one that counts. Default: DISCONNECT_ACTION_DETACH.
    *
    * @generated from field: nap.v1.DisconnectAction on_disconnect = 7;
    */
@@ -3997,8 +3998,21 @@ export declare const ContainerService: GenService<{
    * started, output as often as there is some, exit. Nothing that the container writes is lost, and
    * the exit always comes, also with auto_remove.
    *
+   * Calls with the same request_id stream the same container, which is started once for all of them,
+   * however many there are and whenever they come, also after a restart of the server. Each gets the
+   * output from the beginning: the call that starts the container as it is written, the others from the
+   * log, so with a log driver that cannot be read they fail with FAILED_PRECONDITION (LOGS_NOT_READABLE).
+   * A container with auto_remove loses its log when it ends. For these calls the server keeps the run for
+   * ten minutes after its end, the last 10000 of them, with 1 MiB of output each and 32 MiB together. A
+   * call that needs output which is no longer kept fails with NOT_FOUND (CONTAINER_NOT_FOUND) and runs
+   * nothing; one that comes after the ten minutes, or behind a restart of the server when the container is
+   * gone, runs a new container. Behind such a restart the output of one that still runs comes from its log
+   * alone, and the engine may remove that before the last lines of it were read.
+   *
    * Fails as CreateContainer and StartContainer do; a container that does not start is removed
-   * again. Cancelling the call does to the container what on_disconnect says.
+   * again, and all calls that wait for its start fail alike. Where the engine does not answer, it is
+   * left for the next call with the request_id, which finds out whether it was started. Cancelling the
+   * call does to the container what on_disconnect says.
    *
    * @generated from rpc nap.v1.ContainerService.RunContainer
    */

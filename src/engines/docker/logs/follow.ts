@@ -10,6 +10,7 @@ import type {
 import {
   LogEndReason,
   LogGapReason,
+  StreamContainerLogsRequestSchema,
   StreamContainerLogsResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../../../gen/nap/v1/types_pb.js";
@@ -64,6 +65,21 @@ async function* streamLogs(
     yield* log.messages();
   } finally {
     await runs?.close();
+  }
+}
+
+/** The entries of a container's log from the beginning until it does not run. */
+export async function* logUntilStopped(
+  docker: DockerConnection,
+  json: ContainerJson,
+  signal: AbortSignal,
+): AsyncGenerator<LogEntry[]> {
+  const request = create(StreamContainerLogsRequestSchema, { container: json.Id, follow: true });
+  const positions = await firstPositions(docker, json, request, signal);
+  const started = nanosOfText(json.State.StartedAt);
+  const log = new LogStream(docker, json, request, positions, started, undefined, signal);
+  for await (const { event } of log.messages()) {
+    if (event.case === "batch") yield event.value.entries;
   }
 }
 
