@@ -5,15 +5,17 @@ import type { Event } from "../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../gen/nap/v1/engine_service_pb.js";
 import { status as Code } from "@grpc/grpc-js";
 import { all } from "../support/client.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
 const life = [EventAction.CREATE, EventAction.START, EventAction.DIE, EventAction.DESTROY];
 
-export const eventCases: readonly Case[] = [
-  {
-    name: "shows create, start, die with the exit code, and destroy of a container",
-    run: async (bench) => {
+export function eventCases(test: ConformanceTest): void {
+  test(
+    "event.shows-the-life-of-a-container",
+    "shows create, start, die with the exit code, and destroy of a container",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const name = bench.name("watched");
       const filter = { resources: [EventResource.CONTAINER], actions: life, containers: [name] };
@@ -35,10 +37,12 @@ export const eventCases: readonly Case[] = [
         expect(timestampMs(time!)).to.be.within(before - 1000, Date.now() + 1000);
       }
     },
-  },
-  {
-    name: "replays since a time and ends at a time that has passed",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.replays-between-two-times",
+    "replays since a time and ends at a time that has passed",
+    async (bench) => {
       const since = timestampNow();
       const { id } = await bench.create({});
       // A client's clock may have whole milliseconds, and both ends are included.
@@ -48,10 +52,12 @@ export const eventCases: readonly Case[] = [
       expect(seen.filter(({ resourceId }) => resourceId === id)).to.have.length(1);
       expect(await eventsOf(bench, { since: until, until })).to.deep.equal([]);
     },
-  },
-  {
-    name: "goes on behind a cursor, with nothing missing and nothing twice",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.goes-on-behind-a-cursor",
+    "goes on behind a cursor, with nothing missing and nothing twice",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const filter = { labels: [{ key: "mark", value: mark }] };
@@ -74,10 +80,12 @@ export const eventCases: readonly Case[] = [
       expect(seen).to.deep.equal(replayed);
       expect(seen).to.have.length(6);
     },
-  },
-  {
-    name: "refuses a cursor that it did not give, one of another engine, and one beside since",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.refuses-a-foreign-cursor",
+    "refuses a cursor that it did not give, one of another engine, and one beside since",
+    async (bench) => {
       const { nap, engine } = bench;
       const own = (await nap.engines.streamEvents({ engine }).next()).value?.cursor ?? "";
       const refused = async (request: Selection): Promise<string> => {
@@ -94,10 +102,12 @@ export const eventCases: readonly Case[] = [
         expect(await refused({ cursor: foreign ?? "" })).to.equal("CURSOR_INVALID");
       }
     },
-  },
-  {
-    name: "shows volumes and networks, and selects by label",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.shows-volumes-and-networks-by-label",
+    "shows volumes and networks, and selects by label",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const since = timestampNow();
@@ -116,8 +126,8 @@ export const eventCases: readonly Case[] = [
         EventAction.DESTROY,
       ]);
     },
-  },
-];
+  );
+}
 
 type Selection = Parameters<Bench["nap"]["engines"]["streamEvents"]>[0];
 

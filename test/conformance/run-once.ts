@@ -5,31 +5,39 @@ import { expect } from "chai";
 import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
 import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
 import { all } from "../support/client.js";
-import type { Bench, Case, SpecInit } from "./bench.js";
+import type { Bench, SpecInit } from "./bench.js";
 import { ended, eventually, failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
 /** How many calls are made at once. */
 const callers = 8;
 
-export const runOnceCases: readonly Case[] = [
-  {
-    name: "runs once for many concurrent calls with one request_id, and answers all alike",
-    run: (bench) => runOnceEach(bench, "sleep 0.2;"),
-  },
-  {
-    name: "runs a command that ends at once only once for many concurrent calls",
-    run: (bench) => runOnceEach(bench, ""),
-  },
-  {
-    name: "answers many concurrent calls alike with auto_remove, and later ones from memory",
-    run: async (bench) => {
+export function runOnceCases(test: ConformanceTest): void {
+  test(
+    "run.once-for-concurrent-requests",
+    "runs once for many concurrent calls with one request_id, and answers all alike",
+    (bench) => runOnceEach(bench, "sleep 0.2;"),
+  );
+
+  test(
+    "run.once-for-a-command-that-ends-at-once",
+    "runs a command that ends at once only once for many concurrent calls",
+    (bench) => runOnceEach(bench, ""),
+  );
+
+  test(
+    "run.once-with-auto-remove-and-later-from-memory",
+    "answers many concurrent calls alike with auto_remove, and later ones from memory",
+    async (bench) => {
       await runOnceEach(bench, "", { autoRemove: true });
       await runOnceEach(bench, "sleep 0.2;", { autoRemove: true });
     },
-  },
-  {
-    name: "gives concurrent calls with one request_id all of a large output, also with auto_remove",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.once-gives-all-of-a-large-output",
+    "gives concurrent calls with one request_id all of a large output, also with auto_remove",
+    async (bench) => {
       const script = "head -c 3000000 /dev/zero | tr '\\0' x; echo end; sleep 1";
       const { nap, engine, image } = bench;
       for (const autoRemove of [false, true]) {
@@ -48,10 +56,12 @@ export const runOnceCases: readonly Case[] = [
         else expect((await failure(run())).reason).to.equal("CONTAINER_NOT_FOUND");
       }
     },
-  },
-  {
-    name: "tells all of many concurrent calls that the command does not exist, and leaves nothing",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.once-refuses-a-missing-command-to-all",
+    "tells all of many concurrent calls that the command does not exist, and leaves nothing",
+    async (bench) => {
       const { nap, engine, image } = bench;
       for (const autoRemove of [false, true]) {
         const [requestId, name] = [bench.name("request"), bench.name("absent")];
@@ -69,10 +79,12 @@ export const runOnceCases: readonly Case[] = [
         expect(gone.reason).to.equal("CONTAINER_NOT_FOUND");
       }
     },
-  },
-  {
-    name: "starts by a repeated call what a call with its request_id left created",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.once-starts-what-a-call-left-created",
+    "starts by a repeated call what a call with its request_id left created",
+    async (bench) => {
       const { nap, engine, image } = bench;
       for (let millis = 0; millis < 200; millis += 20) {
         const requestId = bench.name("request");
@@ -93,10 +105,12 @@ export const runOnceCases: readonly Case[] = [
         expect(readFileSync(file, "utf8")).to.equal(stdout);
       }
     },
-  },
-  {
-    name: "kills a container that calls share when the last of them is cancelled, not before",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.once-kills-when-the-last-caller-is-gone",
+    "kills a container that calls share when the last of them is cancelled, not before",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
       const spec = { image, command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] } };
@@ -120,8 +134,8 @@ export const runOnceCases: readonly Case[] = [
       expect(exit.code).to.equal(137);
       await Promise.allSettled(calls);
     },
-  },
-];
+  );
+}
 
 /** A script that notes each of its runs in a file of the host, and says what it noted. */
 export function counting(bench: Bench, name: string, pause: string) {

@@ -6,8 +6,9 @@ import type {
   StreamContainerStatsResponse,
 } from "../../gen/nap/v1/container_service_pb.js";
 import { all } from "../support/client.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
 /** Reads ticks until one has a measurement of the container that fits. The test's time bounds it. */
 async function tickWith(
@@ -23,10 +24,11 @@ async function tickWith(
   throw new Error("the stream ended");
 }
 
-export const statsCases: readonly Case[] = [
-  {
-    name: "tells of a busy loop limited to half a processor that it uses half of one, and waits",
-    run: async (bench) => {
+export function statsCases(test: ConformanceTest): void {
+  test(
+    "stats.measures-half-a-processor",
+    "tells of a busy loop limited to half a processor that it uses half of one, and waits",
+    async (bench) => {
       const resources = {
         cpuQuota: { case: "cpuQuotaMicros" as const, value: 50_000n },
         cpuPeriodMicros: 100_000n,
@@ -43,10 +45,12 @@ export const statsCases: readonly Case[] = [
       expect(stats.cpu?.onlineCpus).to.be.at.least(1);
       expect(Math.abs(Number(stats.sampleTime?.seconds) - Date.now() / 1000)).to.be.below(60);
     },
-  },
-  {
-    name: "measures memory, its limit, processes and network, and leaves the first tick's cores unset",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.measures-memory-processes-and-network",
+    "measures memory, its limit, processes and network, and leaves the first tick's cores unset",
+    async (bench) => {
       const memoryLimit = { case: "memoryLimitBytes" as const, value: 96n * 1024n * 1024n };
       const { id } = await bench.start({ resources: { memoryLimit } });
       const { nap, engine } = bench;
@@ -80,10 +84,12 @@ export const statsCases: readonly Case[] = [
       expect(stats.networkInterfaces.map(({ name }) => name)).to.deep.equal(["eth0"]);
       expect(sent(stats)).to.be.above(sent(before!));
     },
-  },
-  {
-    name: "leaves a limit unset that is none, and the network of a container that has none",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.leaves-a-missing-limit-unset",
+    "leaves a limit unset that is none, and the network of a container that has none",
+    async (bench) => {
       const { id } = await bench.start({ network: { mode: { case: "none", value: {} } } });
       const stats = await tickWith(bench, id, () => true);
       expect(stats.memory?.usageBytes).not.to.equal(undefined);
@@ -91,10 +97,12 @@ export const statsCases: readonly Case[] = [
       expect(stats.pidsLimitCount).to.equal(undefined);
       expect(stats.networkInterfaces).to.deep.equal([]);
     },
-  },
-  {
-    name: "chooses by label anew at each tick, and leaves out what stops",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.selects-by-label-at-each-tick",
+    "chooses by label anew at each tick, and leaves out what stops",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const labels = { mark };
@@ -119,10 +127,12 @@ export const statsCases: readonly Case[] = [
       abort.abort();
       expect((await failure(all(stream))).code).to.equal(Code.CANCELLED);
     },
-  },
-  {
-    name: "starts the cores anew after a restart",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.starts-anew-after-a-restart",
+    "starts the cores anew after a restart",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({}, ["sh", "-c", "while :; do :; done"]);
       const filter = { ids: [container] };
@@ -141,5 +151,5 @@ export const statsCases: readonly Case[] = [
       await cores(true);
       await stream.return(undefined);
     },
-  },
-];
+  );
+}

@@ -5,13 +5,15 @@ import { ContainerState, HealthStatus } from "../../gen/nap/v1/container_service
 import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { listAll, Watcher } from "../support/watcher.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { eventually } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
-export const watchCases: readonly Case[] = [
-  {
-    name: "sends what there is, synced, and then each change with the whole container",
-    run: async (bench) => {
+export function watchCases(test: ConformanceTest): void {
+  test(
+    "watch.sends-items-synced-and-changes",
+    "sends what there is, synced, and then each change with the whole container",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const old = await bench.create({ labels });
@@ -38,10 +40,12 @@ export const watchCases: readonly Case[] = [
       }
       await watch.return(undefined);
     },
-  },
-  {
-    name: "sends what the filter comes to select, and takes back what it no longer selects",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.follows-its-filter",
+    "sends what the filter comes to select, and takes back what it no longer selects",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const running = { ...filter, states: [ContainerState.RUNNING] };
@@ -57,10 +61,12 @@ export const watchCases: readonly Case[] = [
       expect(event).to.deep.equal({ case: "removedContainerId", value: container });
       await watch.return(undefined);
     },
-  },
-  {
-    name: "judges a filter on what it sends: every exit is shown, and nothing that does not fit",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.judges-its-filter-on-what-it-sends",
+    "judges a filter on what it sends: every exit is shown, and nothing that does not fit",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const { RUNNING, EXITED } = ContainerState;
@@ -93,10 +99,12 @@ export const watchCases: readonly Case[] = [
       expect(unfit).to.deep.equal([]);
       for (const watcher of [running, ended, failed, ...late]) await watcher.stop();
     },
-  },
-  {
-    name: "lists no container as running once its exit was reported",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.lists-nothing-as-running-after-its-exit",
+    "lists no container as running once its exit was reported",
+    async (bench) => {
       const { nap, engine } = bench;
       const { labels } = marked(bench);
       const states = [ContainerState.RUNNING];
@@ -120,10 +128,12 @@ export const watchCases: readonly Case[] = [
       expect(stale).to.deep.equal([]);
       await events.return(undefined);
     },
-  },
-  {
-    name: "equals the engine's list at every quiet point under churn from three clients at once",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.equals-the-list-under-churn",
+    "equals the engine's list at every quiet point under churn from three clients at once",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const early = new Watcher(nap, { engine, filter });
@@ -152,10 +162,12 @@ export const watchCases: readonly Case[] = [
       }
       await early.stop();
     },
-  },
-  {
-    name: "shows that a health probe changed its mind, and how often a container was restarted",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.shows-health-and-restarts",
+    "shows that a health probe changed its mind, and how often a container was restarted",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const watch = nap.containers.watchContainers({ engine, filter });
@@ -178,8 +190,8 @@ export const watchCases: readonly Case[] = [
       expect(seen.restartCount).to.equal(1);
       await watch.return(undefined);
     },
-  },
-];
+  );
+}
 
 /** A label that selects what one case makes. */
 function marked(bench: Bench) {

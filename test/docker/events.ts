@@ -113,7 +113,6 @@ export function dockerEventCases(
       expect(await nap.stop()).to.equal(0);
       await eventually(() => forward.count(/./) === 0 || undefined);
     });
-    await bench.tidy();
   });
 
   it("ends a client that does not read, with its last cursor, and its own memory stays bounded", async function () {

@@ -77,7 +77,6 @@ export function logCases(open: () => DockerBench): void {
         true,
       );
       expect(err === numbers(100_001, 200_000), `seed ${seed}`).to.equal(true);
-      await bench.tidy();
     });
   }
 
@@ -117,7 +116,6 @@ export function logCases(open: () => DockerBench): void {
       expect(whole.filter(({ event }) => event.case === "gap")).to.deep.equal([]);
       expect(bytesOf(entriesOf(whole)).out).to.equal(wanted);
       expect(bytesOf(pieces).out).to.equal(wanted);
-      await bench.tidy();
     });
   }
 
@@ -141,7 +139,6 @@ export function logCases(open: () => DockerBench): void {
     expect(gap?.event).to.deep.include({ case: "gap" });
     expect(gap?.event.value).to.include({ reason: LogGapReason.ROTATED });
     expect(rest.filter(({ event }) => event.case === "gap")).to.have.length(1);
-    await bench.tidy();
   });
 
   it("marks the parts of a line of more than 16 KiB, and joins to it what was written", async () => {
@@ -165,7 +162,6 @@ export function logCases(open: () => DockerBench): void {
       ]);
       expect(bytesOf(entries).out).to.equal(`${"x".repeat(40_000)}\n${"y".repeat(16_384)}\nz\n`);
     }
-    await bench.tidy();
   });
 
   it("follows over restarts until the removal, and tells where each run begins", async () => {
@@ -203,7 +199,6 @@ export function logCases(open: () => DockerBench): void {
       expect(seen.at(-1)?.event.value).to.include({ reason: LogEndReason.REMOVED });
       expect(bytesOf(entriesOf(seen)).out).to.equal("up\nup\nup\n");
     }
-    await bench.tidy();
   });
 
   it("tells of a restart that came while a stream was cut, and of no other", async () => {
@@ -230,7 +225,6 @@ export function logCases(open: () => DockerBench): void {
     const next = again.next();
     await nap.containers.removeContainer({ engine, container, force: true });
     expect((await next).value?.event.case).to.equal("end");
-    await bench.tidy();
   });
 
   it("ends a stream whose container is removed meanwhile, and says so", async () => {
@@ -246,7 +240,6 @@ export function logCases(open: () => DockerBench): void {
       const messages = await ended;
       expect(messages.at(-1)?.event.value).to.include({ reason: LogEndReason.REMOVED });
     }
-    await bench.tidy();
   });
 
   it("refuses a cursor of another container or selection, and one beside another beginning", async () => {
@@ -276,7 +269,6 @@ export function logCases(open: () => DockerBench): void {
     const both = await fails({ tailLines: 1, since: { seconds: 1n } });
     expect(both.reason).to.equal("FIELD_INVALID");
     expect(both.fields).to.deep.equal(["since", "tail_lines"]);
-    await bench.tidy();
   });
 
   it("leaves no socket of 500 streams that are cancelled at once", async function () {
@@ -298,6 +290,5 @@ export function logCases(open: () => DockerBench): void {
     client.abort();
     await Promise.allSettled(streams.map((stream) => stream.next()));
     await eventually(() => (sockets() <= before + 1 ? true : undefined));
-    await bench.tidy();
   });
 }

@@ -36,7 +36,6 @@ export function dockerStatsCases(open: () => DockerBench): void {
     } finally {
       call.session.destroy();
     }
-    await bench.tidy();
   });
 
   it("refuses an interval in which Docker would measure nothing new", async () => {
@@ -69,6 +68,5 @@ export function dockerStatsCases(open: () => DockerBench): void {
     abort.abort();
     await Promise.allSettled(streams);
     await eventually(() => (connectionsTo(dockerd, nap) <= before + 1 ? true : undefined));
-    await bench.tidy();
   });
 }

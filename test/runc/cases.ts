@@ -58,7 +58,6 @@ export function runcCases(open: () => RuncBench): void {
       const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
       expect(error.fields, what).to.deep.equal(["spec.user"]);
     }
-    await bench.tidy();
   });
 
   it("keeps the image under a reference where another import to it fails", async () => {
@@ -76,7 +75,6 @@ export function runcCases(open: () => RuncBench): void {
     expect((await bench.run({ image: reference } as object, "cat /data/seed")).stdout).to.equal(
       stdout,
     );
-    await bench.tidy();
   });
 
   it("removes every container that is to be removed, however quickly it ends", async () => {
@@ -116,7 +114,6 @@ export function runcCases(open: () => RuncBench): void {
     const timeout = { seconds: 5_000_000n };
     await nap.containers.stopContainer({ engine: "runc", container, timeout });
     expect((await bench.get(container)).exit?.code).to.equal(5);
-    await bench.tidy();
   });
 
   it("mounts a bind root, reports it, and refuses one that leads elsewhere by now", async () => {

@@ -192,7 +192,6 @@ export function accessCases(open: () => DockerBench): void {
     const ordinary = { image: bench.image, command: { arguments: ["true"] } };
     const made = await alice.containers.createContainer({ engine: "docker", spec: ordinary });
     bench.forget(made.container?.id ?? "");
-    await bench.tidy();
   });
 
   it("bounds the calls that an identity has under way, and the connections of a listener", async () => {
@@ -254,7 +253,6 @@ export function accessCases(open: () => DockerBench): void {
     expect(seen.done).to.equal(false);
     client.abort();
     await failure(all(events));
-    await bench.tidy();
   });
 }
 

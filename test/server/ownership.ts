@@ -237,6 +237,8 @@ export function ownershipCases(open: () => DockerBench): void {
     const { id } = await alice.start({ mounts: [volumeMount(volume)], ...attached(name) });
     // The operator may join what is whose he likes; she does not see his containers for that.
     const guest = await admin.start({ mounts: [volumeMount(volume)], ...attached(name) });
+    // What alice has made is in use as long as the guest is there.
+    alice.cleanUp(() => admin.tidy());
     for (const view of [ListView.BASIC, ListView.FULL]) {
       const { containers } = await alice.nap.containers.listContainers({ engine, view });
       expect(containers.map((each) => [each.id, each.owner])).to.deep.equal([[id, "alice"]]);
@@ -266,7 +268,6 @@ export function ownershipCases(open: () => DockerBench): void {
       expect(error).to.include({ reason: "RESOURCE_IN_USE" });
       expect(told(error, "\n\n")).not.to.include(guest.name).and.not.to.include(guest.id);
     }
-    await admin.tidy();
   });
 
   it("tells nothing of another in its streams, while that one works", async () => {

@@ -33,7 +33,6 @@ export function streamCases(open: () => DockerBench): void {
     for (const client of clients) client.abort();
     await eventually(() => (sockets() <= before ? true : undefined));
     await Promise.allSettled(streams);
-    await bench.tidy();
   });
 
   it("runs once for concurrent calls with one request_id whose log cannot be read", async () => {
@@ -54,7 +53,6 @@ export function streamCases(open: () => DockerBench): void {
       if (outcome.status === "fulfilled") expect(ended(outcome.value).stdout).to.equal(runs);
       else expect((outcome.reason as RpcError).reason).to.equal("LOGS_NOT_READABLE");
     }
-    await bench.tidy();
   });
 
   it("ends a wait at the client's deadline", async () => {
@@ -63,7 +61,6 @@ export function streamCases(open: () => DockerBench): void {
     const request = { engine: "docker", container };
     const error = await failure(all(nap.containers.waitContainer(request, { timeoutMillis: 300 })));
     expect(error.code).to.equal(Code.DEADLINE_EXCEEDED);
-    await bench.tidy();
   });
 
   it("holds dockerd back when the client does not read, and the server's memory stays", async () => {
