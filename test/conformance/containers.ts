@@ -166,7 +166,7 @@ export const containerCases: readonly Case[] = [
       const condition = WaitCondition.NEXT_EXIT;
       const wait = nap.containers.waitContainer({ engine, container, condition });
       const first = await wait.next();
-      expect(first.value?.event).to.deep.include({ case: "armed" });
+      expect(first.value?.event).to.deep.include({ case: "ready" });
       await nap.containers.startContainer({ engine, container });
       const second = await wait.next();
       expect(second.value?.event.case).to.equal("exited");
