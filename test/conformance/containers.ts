@@ -179,7 +179,7 @@ export function containerCases(test: ConformanceTest): void {
       const condition = WaitCondition.NEXT_EXIT;
       const wait = nap.containers.waitContainer({ engine, container, condition });
       const first = await wait.next();
-      expect(first.value?.event).to.deep.include({ case: "armed" });
+      expect(first.value?.event).to.deep.include({ case: "ready" });
       await nap.containers.startContainer({ engine, container });
       const second = await wait.next();
       expect(second.value?.event.case).to.equal("exited");

@@ -8,8 +8,9 @@ import { all } from "../support/client.js";
 import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
+import { eventsIn, exitIn } from "../support/batches.js";
 
-const life = [EventAction.CREATE, EventAction.START, EventAction.DIE, EventAction.DESTROY];
+const life = [EventAction.CREATE, EventAction.START, EventAction.EXIT, EventAction.REMOVE];
 
 export function eventCases(test: ConformanceTest): void {
   test(
@@ -20,19 +21,20 @@ export function eventCases(test: ConformanceTest): void {
       const name = bench.name("watched");
       const filter = { resources: [EventResource.CONTAINER], actions: life, containers: [name] };
       const events = nap.engines.streamEvents({ engine, filter });
-      expect((await events.next()).value?.events).to.deep.equal([]);
+      expect((await events.next()).value?.event.case).to.equal("ready");
       const command = { arguments: ["sh", "-c", "exit 8"] };
       const spec = { image, command, autoRemove: true };
       const before = Date.now();
       await all(nap.containers.runContainer({ engine, name, spec }));
       const seen: Event[] = [];
-      for await (const batch of events) {
-        seen.push(...batch.events);
-        if (seen.some(({ action }) => action === EventAction.DESTROY)) break;
+      for await (const message of events) {
+        seen.push(...eventsIn(message));
+        if (seen.some(({ action }) => action === EventAction.REMOVE)) break;
       }
       expect(seen.map(({ action }) => action)).to.deep.equal(life);
       expect(seen.map(({ resourceName }) => resourceName)).to.deep.equal(life.map(() => name));
-      expect(seen.find(({ action }) => action === EventAction.DIE)?.exit?.code).to.equal(8);
+      expect(exitIn(seen.find(({ action }) => action === EventAction.EXIT))?.code).to.equal(8);
+      expect(new Set(seen.map((event) => event.engine))).to.deep.equal(new Set([engine]));
       for (const { time } of seen) {
         expect(timestampMs(time!)).to.be.within(before - 1000, Date.now() + 1000);
       }
@@ -62,17 +64,17 @@ export function eventCases(test: ConformanceTest): void {
       const mark = bench.name("mark");
       const filter = { labels: [{ key: "mark", value: mark }] };
       const since = timestampNow();
-      const armed = nap.engines.streamEvents({ engine, filter });
-      let cursor = (await armed.next()).value?.cursor ?? "";
-      await armed.return(undefined);
+      const ready = nap.engines.streamEvents({ engine, filter });
+      let cursor = (await ready.next()).value?.cursor ?? "";
+      await ready.return(undefined);
       const seen: Event[] = [];
       // A stream for each event: each is cut behind it, and the next one goes on.
       for (let n = 0; n < 6; n++) {
         await bench.create({ labels: { mark } });
-        for await (const batch of nap.engines.streamEvents({ engine, filter, cursor })) {
-          seen.push(...batch.events);
-          ({ cursor } = batch);
-          if (batch.events.length > 0) break;
+        for await (const message of nap.engines.streamEvents({ engine, filter, cursor })) {
+          seen.push(...eventsIn(message));
+          ({ cursor } = message);
+          if (eventsIn(message).length > 0) break;
         }
       }
       const until = timestampNow();
@@ -123,7 +125,7 @@ export function eventCases(test: ConformanceTest): void {
       const seen = await eventsOf(bench, { since, until, filter: volumes });
       expect(seen.map(({ action }) => action)).to.deep.equal([
         EventAction.CREATE,
-        EventAction.DESTROY,
+        EventAction.REMOVE,
       ]);
     },
   );
@@ -133,5 +135,5 @@ type Selection = Parameters<Bench["nap"]["engines"]["streamEvents"]>[0];
 
 async function eventsOf({ nap, engine }: Bench, selection: Selection): Promise<Event[]> {
   const request = { ...selection, engine } as Selection;
-  return (await all(nap.engines.streamEvents(request))).flatMap(({ events }) => events);
+  return (await all(nap.engines.streamEvents(request))).flatMap(eventsIn);
 }

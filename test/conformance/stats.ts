@@ -9,6 +9,7 @@ import { all } from "../support/client.js";
 import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
+import { skippedTicksIn, statsIn } from "../support/batches.js";
 
 /** Reads ticks until one has a measurement of the container that fits. The test's time bounds it. */
 async function tickWith(
@@ -17,8 +18,8 @@ async function tickWith(
   fits: (stats: ContainerStats) => unknown,
 ): Promise<ContainerStats> {
   const filter = { ids: [container] };
-  for await (const { stats } of nap.containers.streamContainerStats({ engine, filter })) {
-    const [first] = stats;
+  for await (const message of nap.containers.streamContainerStats({ engine, filter })) {
+    const [first] = statsIn(message);
     if (first !== undefined && fits(first)) return first;
   }
   throw new Error("the stream ended");
@@ -58,9 +59,9 @@ export function statsCases(test: ConformanceTest): void {
       const first = await all(
         nap.containers.streamContainerStats({ engine, filter, oneShot: true }),
       );
-      expect(first).to.have.length(1);
-      expect(first[0]?.skippedTicks).to.equal(0);
-      const before = first[0]?.stats[0];
+      expect(first.map(({ event }) => event.case)).to.deep.equal(["ready", "batch"]);
+      expect(skippedTicksIn(first[1]!)).to.equal(0);
+      const before = statsIn(first[1]!)[0];
       expect(before?.cpu?.cpuUsageCores).to.equal(undefined);
       expect(before?.memory?.limitBytes).to.equal(memoryLimit.value);
       expect(before?.pidsCount).to.equal(1n);
@@ -115,7 +116,9 @@ export function statsCases(test: ConformanceTest): void {
       const ticksUntil = async (wanted: string[]): Promise<void> => {
         for (;;) {
           const { value } = (await stream.next()) as { value: StreamContainerStatsResponse };
-          const ids = value.stats.map(({ containerId }) => containerId).toSorted();
+          const ids = statsIn(value)
+            .map(({ containerId }) => containerId)
+            .toSorted();
           if (ids.join() === wanted.toSorted().join()) return;
         }
       };
@@ -140,7 +143,7 @@ export function statsCases(test: ConformanceTest): void {
       const cores = async (wanted: boolean): Promise<void> => {
         for (;;) {
           const { value } = (await stream.next()) as { value: StreamContainerStatsResponse };
-          const [stats] = value.stats;
+          const [stats] = statsIn(value);
           if (stats && (stats.cpu?.cpuUsageCores !== undefined) === wanted) return;
         }
       };

@@ -134,7 +134,7 @@ export function waitCases(test: ConformanceTest): void {
       await bench.exec(container, "touch /tmp/well");
       expect((await wait.next()).value?.event.case).to.equal("healthy");
       const again = await all(nap.containers.waitContainer({ engine, container, condition }));
-      expect(again.map(({ event }) => event.case)).to.deep.equal(["armed", "healthy"]);
+      expect(again.map(({ event }) => event.case)).to.deep.equal(["ready", "healthy"]);
       const without = await bench.create({});
       const request = { engine, container: without.id, condition };
       const error = await failure(all(nap.containers.waitContainer(request)));
@@ -150,6 +150,6 @@ async function exitOf(
   condition: WaitCondition,
 ): Promise<ExitStatus> {
   const seen = await all(nap.containers.waitContainer({ engine, container, condition }));
-  expect(seen.map(({ event }) => event.case)).to.deep.equal(["armed", "exited"]);
+  expect(seen.map(({ event }) => event.case)).to.deep.equal(["ready", "exited"]);
   return seen[1]?.event.value as ExitStatus;
 }

@@ -59,7 +59,7 @@ export function logCases(open: () => DockerBench): void {
         let left = 1 + random.below(12);
         const stream = nap.containers.streamContainerLogs(request, { signal });
         for await (const message of stream) {
-          expect(message.event.case, `seed ${seed}`).to.be.oneOf(["batch", "end"]);
+          expect(message.event.case, `seed ${seed}`).to.be.oneOf(["ready", "batch", "end"]);
           for (const entry of entriesOf([message])) seen.push(entry);
           ({ cursor } = message);
           if (--left === 0) break;
@@ -129,13 +129,14 @@ export function logCases(open: () => DockerBench): void {
       const found = await all(nap.containers.streamContainerLogs({ engine, container }));
       return entriesOf(found).length > 0 ? found : undefined;
     });
-    const { cursor } = head[0]!;
+    const { cursor } = head.find(({ event }) => event.case === "batch")!;
     await bench.exec(container, "touch /go");
     const rest = await eventually(async () => {
       const found = await all(nap.containers.streamContainerLogs({ engine, container, cursor }));
       return bytesOf(entriesOf(found)).out.endsWith("2000\n") ? found : undefined;
     });
-    const [gap] = rest;
+    const [ready, gap] = rest;
+    expect(ready?.event.case).to.equal("ready");
     expect(gap?.event).to.deep.include({ case: "gap" });
     expect(gap?.event.value).to.include({ reason: LogGapReason.ROTATED });
     expect(rest.filter(({ event }) => event.case === "gap")).to.have.length(1);
@@ -189,10 +190,11 @@ export function logCases(open: () => DockerBench): void {
       await nap.containers.removeContainer({ engine, container, force: true });
       await reading;
       expect(seen.map(({ event }) => event.case)).to.deep.equal([
+        "ready",
         "batch",
-        "runStarted",
+        "runStart",
         "batch",
-        "runStarted",
+        "runStart",
         "batch",
         "end",
       ]);
@@ -208,6 +210,7 @@ export function logCases(open: () => DockerBench): void {
     const request = { engine, container, follow: true, followRestarts: true };
     const first = new AbortController();
     const before = nap.containers.streamContainerLogs(request, { signal: first.signal });
+    expect((await before.next()).value?.event.case).to.equal("ready");
     const cursor = (await before.next()).value?.cursor ?? "";
     first.abort();
     await failure(all(before));
@@ -220,8 +223,9 @@ export function logCases(open: () => DockerBench): void {
       last = message.cursor;
       if (message.event.case === "batch") break;
     }
-    expect(kinds).to.deep.equal(["runStarted", "batch"]);
+    expect(kinds).to.deep.equal(["ready", "runStart", "batch"]);
     const again = nap.containers.streamContainerLogs({ ...request, cursor: last });
+    expect((await again.next()).value?.event.case).to.equal("ready");
     const next = again.next();
     await nap.containers.removeContainer({ engine, container, force: true });
     expect((await next).value?.event.case).to.equal("end");

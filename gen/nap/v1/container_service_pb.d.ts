@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { ContainerSpec, MountPropagation, Resources, RestartPolicy } from "./container_spec_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { DisconnectAction, ExitStatus, ExposedPort, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, TerminalSize, TransferProgressBatch } from "./types_pb.js";
+import type { DisconnectAction, ExitStatus, ExposedPort, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, StreamReady, TerminalSize, TransferProgressBatch } from "./types_pb.js";
 
 /**
  * Describes the file nap/v1/container_service.proto.
@@ -1413,7 +1413,7 @@ export declare type WaitContainerRequest = Message<"nap.v1.WaitContainerRequest"
 export declare const WaitContainerRequestSchema: GenMessage<WaitContainerRequest>;
 
 /**
- * WaitContainerResponse is armed, then the outcome.
+ * WaitContainerResponse is ready, then the outcome.
  *
  * @generated from message nap.v1.WaitContainerResponse
  */
@@ -1425,12 +1425,13 @@ export declare type WaitContainerResponse = Message<"nap.v1.WaitContainerRespons
    */
   event: {
     /**
-     * The condition is being watched from now on. The first message, always.
+     * The condition is being watched from now on: it is safe to start the container. The first
+     * message, always.
      *
-     * @generated from field: nap.v1.WaitArmed armed = 1;
+     * @generated from field: nap.v1.StreamReady ready = 1;
      */
-    value: WaitArmed;
-    case: "armed";
+    value: StreamReady;
+    case: "ready";
   } | {
     /**
      * The condition is fulfilled; how the last run ended. The last message.
@@ -1455,26 +1456,6 @@ export declare type WaitContainerResponse = Message<"nap.v1.WaitContainerRespons
  * Use `create(WaitContainerResponseSchema)` to create a new message.
  */
 export declare const WaitContainerResponseSchema: GenMessage<WaitContainerResponse>;
-
-/**
- * WaitArmed says that a condition is being watched.
- *
- * @generated from message nap.v1.WaitArmed
- */
-export declare type WaitArmed = Message<"nap.v1.WaitArmed"> & {
-  /**
-   * The full id of the container that is watched.
-   *
-   * @generated from field: string container_id = 1;
-   */
-  containerId: string;
-};
-
-/**
- * Describes the message nap.v1.WaitArmed.
- * Use `create(WaitArmedSchema)` to create a new message.
- */
-export declare const WaitArmedSchema: GenMessage<WaitArmed>;
 
 /**
  * WaitHealthy says that a container is healthy.
@@ -1509,6 +1490,15 @@ export declare type WatchContainersRequest = Message<"nap.v1.WatchContainersRequ
    * @generated from field: nap.v1.ContainerFilter filter = 2;
    */
   filter?: ContainerFilter | undefined;
+
+  /**
+   * The cursor of the last message received that had one: only what has changed since is sent, and
+   * synced behind that. The filter must be the same as then. A cursor that is too old fails with
+   * OUT_OF_RANGE, CURSOR_EXPIRED: watch anew without one.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor: string;
 };
 
 /**
@@ -1518,8 +1508,8 @@ export declare type WatchContainersRequest = Message<"nap.v1.WatchContainersRequ
 export declare const WatchContainersRequestSchema: GenMessage<WatchContainersRequest>;
 
 /**
- * WatchContainersResponse is one container or one change. Applied in order, these messages give the
- * engine's list.
+ * WatchContainersResponse is one container or one change: ready, the containers that there are, synced,
+ * then each change. Applied in order, these messages give the engine's list.
  *
  * @generated from message nap.v1.WatchContainersResponse
  */
@@ -1547,13 +1537,30 @@ export declare type WatchContainersResponse = Message<"nap.v1.WatchContainersRes
     case: "synced";
   } | {
     /**
-     * The id of a container that is gone, or that the filter no longer selects.
+     * A container that is gone, or that the filter no longer selects. With a cursor in the request it
+     * may be one that the client has not been sent.
      *
-     * @generated from field: string removed_container_id = 3;
+     * @generated from field: nap.v1.ContainerRemoved removed = 3;
      */
-    value: string;
-    case: "removedContainerId";
+    value: ContainerRemoved;
+    case: "removed";
+  } | {
+    /**
+     * Changes are being watched from now on. The first message, always.
+     *
+     * @generated from field: nap.v1.StreamReady ready = 4;
+     */
+    value: StreamReady;
+    case: "ready";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Where the stream is behind this message, to go on from. Empty: not all containers have been sent
+   * yet, or further ones that changed together with this one are still to come.
+   *
+   * @generated from field: string cursor = 5;
+   */
+  cursor: string;
 };
 
 /**
@@ -1561,6 +1568,40 @@ export declare type WatchContainersResponse = Message<"nap.v1.WatchContainersRes
  * Use `create(WatchContainersResponseSchema)` to create a new message.
  */
 export declare const WatchContainersResponseSchema: GenMessage<WatchContainersResponse>;
+
+/**
+ * ContainerRemoved names a container that a watcher no longer has.
+ *
+ * @generated from message nap.v1.ContainerRemoved
+ */
+export declare type ContainerRemoved = Message<"nap.v1.ContainerRemoved"> & {
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * The container's id.
+   *
+   * @generated from field: string container_id = 2;
+   */
+  containerId: string;
+
+  /**
+   * The container's name when it was sent last. Empty: it has not been sent in this stream.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message nap.v1.ContainerRemoved.
+ * Use `create(ContainerRemovedSchema)` to create a new message.
+ */
+export declare const ContainerRemovedSchema: GenMessage<ContainerRemoved>;
 
 /**
  * WatchSynced says that a watcher knows all containers.
@@ -1676,10 +1717,10 @@ export declare type StreamContainerLogsResponse = Message<"nap.v1.StreamContaine
     /**
      * The container was started again; what follows is of the new run.
      *
-     * @generated from field: nap.v1.LogRunStarted run_started = 2;
+     * @generated from field: nap.v1.LogRunStart run_start = 2;
      */
-    value: LogRunStarted;
-    case: "runStarted";
+    value: LogRunStart;
+    case: "runStart";
   } | {
     /**
      * Lines are missing here.
@@ -1696,6 +1737,14 @@ export declare type StreamContainerLogsResponse = Message<"nap.v1.StreamContaine
      */
     value: LogEnd;
     case: "end";
+  } | {
+    /**
+     * The log is being read from now on. The first message, always.
+     *
+     * @generated from field: nap.v1.StreamReady ready = 6;
+     */
+    value: StreamReady;
+    case: "ready";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1725,6 +1774,20 @@ export declare type LogBatch = Message<"nap.v1.LogBatch"> & {
    * @generated from field: repeated nap.v1.LogEntry entries = 1;
    */
   entries: LogEntry[];
+
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 2;
+   */
+  engine: string;
+
+  /**
+   * The full id of the container that wrote them.
+   *
+   * @generated from field: string container_id = 3;
+   */
+  containerId: string;
 };
 
 /**
@@ -1776,13 +1839,13 @@ export declare type LogEntry = Message<"nap.v1.LogEntry"> & {
 export declare const LogEntrySchema: GenMessage<LogEntry>;
 
 /**
- * LogRunStarted says that a container was started again.
+ * LogRunStart says that a container was started again.
  *
- * @generated from message nap.v1.LogRunStarted
+ * @generated from message nap.v1.LogRunStart
  */
-export declare type LogRunStarted = Message<"nap.v1.LogRunStarted"> & {
+export declare type LogRunStart = Message<"nap.v1.LogRunStart"> & {
   /**
-   * When.
+   * When it was started.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
@@ -1790,10 +1853,10 @@ export declare type LogRunStarted = Message<"nap.v1.LogRunStarted"> & {
 };
 
 /**
- * Describes the message nap.v1.LogRunStarted.
- * Use `create(LogRunStartedSchema)` to create a new message.
+ * Describes the message nap.v1.LogRunStart.
+ * Use `create(LogRunStartSchema)` to create a new message.
  */
-export declare const LogRunStartedSchema: GenMessage<LogRunStarted>;
+export declare const LogRunStartSchema: GenMessage<LogRunStart>;
 
 /**
  * LogGap says that lines are missing.
@@ -1821,6 +1884,20 @@ export declare type LogGap = Message<"nap.v1.LogGap"> & {
    * @generated from field: nap.v1.LogGapReason reason = 3;
    */
   reason: LogGapReason;
+
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 4;
+   */
+  engine: string;
+
+  /**
+   * The full id of the container whose lines are missing.
+   *
+   * @generated from field: string container_id = 5;
+   */
+  containerId: string;
 };
 
 /**
@@ -1892,11 +1969,47 @@ export declare type StreamContainerStatsRequest = Message<"nap.v1.StreamContaine
 export declare const StreamContainerStatsRequestSchema: GenMessage<StreamContainerStatsRequest>;
 
 /**
- * StreamContainerStatsResponse is one tick.
+ * StreamContainerStatsResponse is ready, then one batch for each tick.
  *
  * @generated from message nap.v1.StreamContainerStatsResponse
  */
 export declare type StreamContainerStatsResponse = Message<"nap.v1.StreamContainerStatsResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from oneof nap.v1.StreamContainerStatsResponse.event
+   */
+  event: {
+    /**
+     * Containers are being measured from now on. The first message, always.
+     *
+     * @generated from field: nap.v1.StreamReady ready = 1;
+     */
+    value: StreamReady;
+    case: "ready";
+  } | {
+    /**
+     * The measurements of one tick.
+     *
+     * @generated from field: nap.v1.ContainerStatsBatch batch = 2;
+     */
+    value: ContainerStatsBatch;
+    case: "batch";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message nap.v1.StreamContainerStatsResponse.
+ * Use `create(StreamContainerStatsResponseSchema)` to create a new message.
+ */
+export declare const StreamContainerStatsResponseSchema: GenMessage<StreamContainerStatsResponse>;
+
+/**
+ * ContainerStatsBatch is the measurements of one tick.
+ *
+ * @generated from message nap.v1.ContainerStatsBatch
+ */
+export declare type ContainerStatsBatch = Message<"nap.v1.ContainerStatsBatch"> & {
   /**
    * A measurement of each selected container that runs.
    *
@@ -1905,7 +2018,7 @@ export declare type StreamContainerStatsResponse = Message<"nap.v1.StreamContain
   stats: ContainerStats[];
 
   /**
-   * As many ticks were left out before this one since the client read too slowly.
+   * The number of ticks left out before this one, since the client read too slowly.
    *
    * @generated from field: uint32 skipped_ticks = 2;
    */
@@ -1913,10 +2026,10 @@ export declare type StreamContainerStatsResponse = Message<"nap.v1.StreamContain
 };
 
 /**
- * Describes the message nap.v1.StreamContainerStatsResponse.
- * Use `create(StreamContainerStatsResponseSchema)` to create a new message.
+ * Describes the message nap.v1.ContainerStatsBatch.
+ * Use `create(ContainerStatsBatchSchema)` to create a new message.
  */
-export declare const StreamContainerStatsResponseSchema: GenMessage<StreamContainerStatsResponse>;
+export declare const ContainerStatsBatchSchema: GenMessage<ContainerStatsBatch>;
 
 /**
  * ContainerStats is one measurement. What is unset was not measured.

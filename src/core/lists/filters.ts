@@ -4,7 +4,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Container, ContainerFilter } from "../../../gen/nap/v1/container_service_pb.js";
 import { ContainerFilterSchema } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Event, EventFilter } from "../../../gen/nap/v1/engine_service_pb.js";
-import { EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Image, ImageFilter } from "../../../gen/nap/v1/image_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
 import { ownerLabel } from "../../contract/reserved-labels.js";
@@ -84,6 +84,8 @@ export function engineOnlyFilter(filter: ContainerFilter | undefined): Container
 export function eventMatches(event: Event, filter: EventFilter | undefined): boolean {
   if (filter === undefined) return true;
   const { resource, action, attributes, resourceId, resourceName } = event;
+  // Among the events that were lost may be selected ones.
+  if (action === EventAction.EVENTS_LOST) return true;
   const named =
     (kind: EventResource) =>
     (wanted: string): boolean =>

@@ -305,6 +305,7 @@ export const dockerFloor: Floor = {
     "wait.waits-for-health",
     "watch.sends-items-synced-and-changes",
     "watch.follows-its-filter",
+    "watch.goes-on-behind-its-cursor",
     "watch.equals-the-list-under-churn",
     "watch.shows-health-and-restarts",
     "watch.judges-its-filter-on-what-it-sends",

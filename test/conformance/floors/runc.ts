@@ -117,6 +117,7 @@ export const runcFloor: Floor = {
     "wait.waits-for-a-removal",
     "watch.sends-items-synced-and-changes",
     "watch.follows-its-filter",
+    "watch.goes-on-behind-its-cursor",
     "watch.equals-the-list-under-churn",
     "watch.judges-its-filter-on-what-it-sends",
     "watch.lists-nothing-as-running-after-its-exit",

@@ -6,7 +6,11 @@ import type {
   StreamContainerStatsRequest,
   StreamContainerStatsResponse,
 } from "../../../../gen/nap/v1/container_service_pb.js";
-import { StreamContainerStatsResponseSchema } from "../../../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerStatsBatchSchema,
+  StreamContainerStatsResponseSchema,
+} from "../../../../gen/nap/v1/container_service_pb.js";
+import { StreamReadySchema } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { fieldError, unless } from "../../../contract/errors.js";
 import { mapInParallel } from "../../../lib/parallel.js";
@@ -73,13 +77,20 @@ async function* streamStats(
     before = new Map(now.map((sample) => [sample.stats.containerId, sample]));
     return now.map(({ stats }) => stats);
   };
+  yield statsEvent({ case: "ready", value: create(StreamReadySchema, { engine: docker.name }) });
   if (oneShot) {
-    yield create(StreamContainerStatsResponseSchema, { stats: await measure() });
+    const stats = await measure();
+    yield statsEvent({ case: "batch", value: create(ContainerStatsBatchSchema, { stats }) });
     return;
   }
   for await (const { value: stats, skippedTicks } of ticks(intervalMillis, measure, signal)) {
-    yield create(StreamContainerStatsResponseSchema, { stats, skippedTicks });
+    const value = create(ContainerStatsBatchSchema, { stats, skippedTicks });
+    yield statsEvent({ case: "batch", value });
   }
+}
+
+function statsEvent(event: StreamContainerStatsResponse["event"]): StreamContainerStatsResponse {
+  return create(StreamContainerStatsResponseSchema, { event });
 }
 
 async function measured(

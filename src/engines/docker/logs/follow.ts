@@ -62,6 +62,7 @@ async function* streamLogs(
   const positions = cursor?.positions ?? (await firstPositions(docker, json, request, signal));
   const log = new LogStream(docker, json, request, positions, known, runs, signal);
   try {
+    yield log.ready();
     yield* log.messages();
   } finally {
     await runs?.close();
@@ -132,6 +133,15 @@ class LogStream {
   /** When the newest run that is known was started. */
   get #newestRun(): bigint {
     return this.#coming.at(-1)?.startNanos ?? this.#run;
+  }
+
+  /** The first message, whose cursor is where the stream begins. */
+  ready(): StreamContainerLogsResponse {
+    return this.#message({ case: "ready", value: this.#origin } as LogEvent);
+  }
+
+  get #origin(): { readonly engine: string; readonly containerId: string } {
+    return { engine: this.docker.name, containerId: this.json.Id };
   }
 
   async *messages(): AsyncGenerator<StreamContainerLogsResponse> {
@@ -276,7 +286,9 @@ class LogStream {
       const full = batch;
       batch = [];
       if (full.length === 0) return [];
-      return [this.#message({ case: "batch", value: { entries: full } } as LogEvent)];
+      return [
+        this.#message({ case: "batch", value: { entries: full, ...this.#origin } } as LogEvent),
+      ];
     };
     const wanted = entries.filter(
       ({ time }) => untilNanos === undefined || !time || nanosSince1970(time) <= untilNanos,
@@ -308,14 +320,14 @@ class LogStream {
 
   #gap(fromNanos: bigint, toNanos: bigint): StreamContainerLogsResponse {
     const [startTime, endTime] = [timestampOfNanos(fromNanos), timestampOfNanos(toNanos)];
-    const value = { startTime, endTime, reason: LogGapReason.ROTATED };
+    const value = { startTime, endTime, reason: LogGapReason.ROTATED, ...this.#origin };
     return this.#message({ case: "gap", value } as LogEvent);
   }
 
   #started({ startNanos }: ContainerRun): StreamContainerLogsResponse {
     this.#run = startNanos;
     const value = { startTime: timestampOfNanos(startNanos) };
-    return this.#message({ case: "runStarted", value } as LogEvent);
+    return this.#message({ case: "runStart", value } as LogEvent);
   }
 
   #message(event: LogEvent): StreamContainerLogsResponse {

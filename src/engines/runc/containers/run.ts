@@ -54,7 +54,9 @@ async function* streamLogs(
   { signal }: Call,
 ): AsyncGenerator<StreamContainerLogsResponse> {
   const stored = host.store.find(request.container);
-  const { log } = host.store.paths(stored.container.id);
+  const { id: containerId } = stored.container;
+  const origin = { engine: host.name, containerId };
+  const { log } = host.store.paths(containerId);
   const wanted = selection(request);
   const { tailLines, until } = request;
   const deadline = request.follow && until !== undefined ? timestampMs(until) : Infinity;
@@ -65,11 +67,13 @@ async function* streamLogs(
     const past = logEntries(log, async () => false, signal);
     for await (const entries of past) skip += entries.filter(wanted).length;
   }
+  yield logEvent({ case: "ready", value: origin } as LogEvent);
   for await (const read of logEntries(log, live, signal)) {
     const selected = read.filter(wanted);
     const entries = selected.slice(Math.max(skip, 0));
     skip -= selected.length;
-    if (entries.length > 0) yield logEvent({ case: "batch", value: { entries } } as LogEvent);
+    if (entries.length > 0)
+      yield logEvent({ case: "batch", value: { entries, ...origin } } as LogEvent);
   }
   const reason =
     !request.follow || Date.now() > deadline
