@@ -8,31 +8,31 @@ import * as fc from "fast-check";
 import {
   CreateContainerRequestSchema,
   ListContainersRequestSchema,
-} from "../../gen/nap/v1/container_service_pb.js";
+} from "../gen/nap/v1/container_service_pb.js";
 import {
   ContainerSpecSchema,
   MountSchema,
   VolumeMountSchema,
-} from "../../gen/nap/v1/container_spec_pb.js";
-import { newLogger, callLog } from "../server/access-log.js";
+} from "../gen/nap/v1/container_spec_pb.js";
+import { newLogger, callLog } from "../src/server/access-log.js";
 import { Metadata } from "@grpc/grpc-js";
-import { local } from "../auth/identity.js";
-import type { FieldViolation, NapError } from "./errors.js";
-import { fieldError, firstOf, toldViolations } from "./errors.js";
-import { services } from "../core/engines.js";
-import type { Support, Unsupported } from "./unsupported.js";
-import { unsupportedFields } from "./unsupported.js";
-import { walk } from "./walk.js";
-import { wildcardFits } from "../lib/wildcard.js";
-import { OpenRecord } from "../rpc/call-record.js";
-import { admitRequest } from "../auth/roles.js";
-import { RuleTable } from "./rules.js";
-import { statusOf } from "../rpc/status.js";
-import { contractViolations } from "./validate.js";
-import { scanWire, wireBounds } from "./wire-bounds.js";
-import { Random, randomRequest } from "../../test/fuzz/mutation.js";
-import type { LargeRequest } from "../../test/support/large-requests.js";
-import { hostileRequests, judge, largestTaken } from "../../test/support/large-requests.js";
+import { local } from "../src/auth/identity.js";
+import type { FieldViolation, NapError } from "../src/contract/errors.js";
+import { fieldError, firstOf, toldViolations } from "../src/contract/errors.js";
+import { services } from "../src/core/engines.js";
+import type { Support, Unsupported } from "../src/contract/unsupported.js";
+import { unsupportedFields } from "../src/contract/unsupported.js";
+import { walk } from "../src/contract/walk.js";
+import { wildcardFits } from "../src/lib/wildcard.js";
+import { OpenRecord } from "../src/rpc/call-record.js";
+import { admitRequest } from "../src/auth/roles.js";
+import { RuleTable } from "../src/contract/rules.js";
+import { statusOf } from "../src/rpc/status.js";
+import { contractViolations } from "../src/contract/validate.js";
+import { scanWire, wireBounds } from "../src/contract/wire-bounds.js";
+import { Random, randomRequest } from "./fuzz/mutation.js";
+import type { LargeRequest } from "./support/large-requests.js";
+import { hostileRequests, judge, largestTaken } from "./support/large-requests.js";
 
 const table = new RuleTable();
 const mostFound = toldViolations + 1;
