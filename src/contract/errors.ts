@@ -1,8 +1,8 @@
 /** The closed list of ways in which a call can fail, and the error that carries one of them. */
 
 /**
- * Every kind of failure is one stable reason of the contract; `rpc/status.ts` maps each to a gRPC
- * code. A kind is never decided by the text of an engine's message where a status code decides it.
+ * Every failure has one stable reason of the contract; `rpc/status.ts` maps each to a gRPC
+ * code. A reason is never decided by the text of an engine's message where a status code decides it.
  */
 export const errorKinds = [
   "AMBIGUOUS_ID",
@@ -21,43 +21,43 @@ export const errorKinds = [
   "CURSOR_INVALID",
   "ENDPOINT_EXISTS",
   "ENDPOINT_NOT_FOUND",
-  "ENGINE_DROPPED_FIELD",
+  "FIELD_NOT_APPLIED",
   "ENGINE_ERROR",
   "ENGINE_NOT_FOUND",
   "ENGINE_REQUIRED",
   "ENGINE_UNREACHABLE",
   "EXEC_NOT_FOUND",
-  "EXIT_UNKNOWN",
+  "EXIT_STATUS_UNKNOWN",
   "FIELD_INVALID",
   "FIELD_UNKNOWN",
-  "FIELD_UNSUPPORTED_BY_ENGINE",
-  "FILE_KIND_CONFLICT",
-  "HEALTH_PROBE_MISSING",
+  "FIELD_UNSUPPORTED",
+  "FILE_TYPE_CONFLICT",
+  "NO_HEALTH_CHECK",
   "HOST_PORT_IN_USE",
   "IMAGE_NOT_FOUND",
-  "LOGS_NOT_READABLE",
+  "LOG_DRIVER_NOT_READABLE",
   "MALFORMED_MESSAGE",
-  "METHOD_UNSUPPORTED_BY_ENGINE",
+  "METHOD_UNSUPPORTED",
   "NAME_IN_USE",
   "NETWORK_DRIVER_NOT_FOUND",
   "NETWORK_NOT_FOUND",
-  "NETWORK_PREDEFINED",
+  "NETWORK_BUILT_IN",
   "PATH_NOT_DIRECTORY",
   "PATH_NOT_FOUND",
-  "PATH_NOT_REACHABLE",
+  "PATH_NOT_ACCESSIBLE",
   "PATH_READ_ONLY",
   "PERMISSION_DENIED",
   "REGISTRY_AUTH_REQUIRED",
   "REGISTRY_UNREACHABLE",
   "REQUEST_ID_REUSED",
-  "RESOURCE_BUSY",
+  "OPERATION_IN_PROGRESS",
   "RESOURCE_IN_USE",
-  "SERVER_ERROR",
-  "SERVER_STOPPING",
+  "INTERNAL",
+  "SERVER_SHUTTING_DOWN",
   "SLOW_CONSUMER",
-  "SUBNET_IN_USE",
-  "TERMINAL_NOT_FOUND",
-  "TOO_MANY_CALLS",
+  "SUBNET_OVERLAP",
+  "NO_TERMINAL",
+  "CONCURRENCY_LIMIT_EXCEEDED",
   "UNAUTHENTICATED",
   "UPLOAD_TOO_LARGE",
   "VOLUME_DRIVER_NOT_FOUND",
@@ -65,17 +65,17 @@ export const errorKinds = [
 ] as const;
 
 /** One of {@link errorKinds}. */
-export type ErrorKind = (typeof errorKinds)[number];
+export type Reason = (typeof errorKinds)[number];
 
 /** A field of a request and what is wrong with it. */
 export interface FieldViolation {
   /** The path from the request's root, for example `spec.mounts[0].target`. */
   readonly field: string;
   readonly description: string;
-  readonly kind: Extract<ErrorKind, `FIELD_${string}` | "ENGINE_DROPPED_FIELD">;
+  readonly reason: Extract<Reason, `FIELD_${string}`>;
 }
 
-/** What a {@link NapError} tells beside its kind and its message. */
+/** What a {@link NapError} tells beside its reason and its message. */
 export interface ErrorDetails {
   /** The engine that failed. The router adds it. */
   readonly engine?: string;
@@ -93,12 +93,12 @@ export interface ErrorDetails {
   readonly retryAfterMillis?: number;
 }
 
-/** A failure of a known kind. The message is one sentence that names the object. */
+/** A failure of a known reason. The message is one sentence that names the object. */
 export class NapError extends Error {
   override readonly name: string = "NapError";
 
   constructor(
-    readonly kind: ErrorKind,
+    readonly reason: Reason,
     message: string,
     readonly details: ErrorDetails = {},
     cause?: unknown,
@@ -112,15 +112,15 @@ export function fieldError(violations: readonly FieldViolation[], cause?: unknow
   const [first] = violations;
   if (first === undefined) throw new RangeError("a field error needs a violation");
   const message = violations.map((v) => `${v.field}: ${v.description}`).join("; ");
-  return new NapError(first.kind, message, { violations }, cause);
+  return new NapError(first.reason, message, { violations }, cause);
 }
 
-/** What a call gives, or undefined where it fails with this kind: the object is not there. */
-export async function unless<T>(kind: ErrorKind, call: Promise<T>): Promise<T | undefined> {
+/** What a call gives, or undefined where it fails with this reason: the object is not there. */
+export async function unless<T>(reason: Reason, call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
   } catch (error) {
-    if (error instanceof NapError && error.kind === kind) return undefined;
+    if (error instanceof NapError && error.reason === reason) return undefined;
     throw error;
   }
 }

@@ -24,13 +24,13 @@ export function contractViolations(desc: DescMessage, request: Message): FieldVi
 }
 
 function invalid(field: string, description: string): FieldViolation {
-  return { field, description, kind: "FIELD_INVALID" };
+  return { field, description, reason: "FIELD_INVALID" };
 }
 
 function* unknownFields(path: string, { message }: ReflectMessage): Generator<FieldViolation> {
   for (const { no } of message.$unknown ?? []) {
     const description = `this server knows no field number ${no} in ${message.$typeName}`;
-    yield { field: fieldPath(path, String(no)), description, kind: "FIELD_UNKNOWN" };
+    yield { field: fieldPath(path, String(no)), description, reason: "FIELD_UNKNOWN" };
   }
 }
 

@@ -93,7 +93,7 @@ export class OpenRecord {
       identity: this.identity,
       engine: this.engine,
       code: Code[code],
-      reason: failure?.kind ?? (isFault ? "SERVER_ERROR" : ""),
+      reason: failure?.reason ?? (isFault ? "INTERNAL" : ""),
       fields: (failure?.details.violations ?? []).map(({ field }) => field),
       traceId: this.#traceId,
       durationMillis: performance.now() - this.#start,

@@ -12,13 +12,13 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
-import type { ErrorDetails, ErrorKind } from "../contract/errors.js";
+import type { ErrorDetails, Reason } from "../contract/errors.js";
 import { NapError } from "../contract/errors.js";
 
 /** The domain of every ErrorInfo. */
 export const errorDomain = "nap.v1";
 
-const codes: Readonly<Record<ErrorKind, Code>> = {
+const codes: Readonly<Record<Reason, Code>> = {
   AMBIGUOUS_ID: Code.INVALID_ARGUMENT,
   ARCHIVE_INVALID: Code.INVALID_ARGUMENT,
   BIND_SOURCE_NOT_FOUND: Code.FAILED_PRECONDITION,
@@ -35,43 +35,43 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
   CURSOR_INVALID: Code.INVALID_ARGUMENT,
   ENDPOINT_EXISTS: Code.ALREADY_EXISTS,
   ENDPOINT_NOT_FOUND: Code.NOT_FOUND,
-  ENGINE_DROPPED_FIELD: Code.FAILED_PRECONDITION,
+  FIELD_NOT_APPLIED: Code.FAILED_PRECONDITION,
   ENGINE_ERROR: Code.INTERNAL,
   ENGINE_NOT_FOUND: Code.NOT_FOUND,
   ENGINE_REQUIRED: Code.INVALID_ARGUMENT,
   ENGINE_UNREACHABLE: Code.UNAVAILABLE,
   EXEC_NOT_FOUND: Code.NOT_FOUND,
-  EXIT_UNKNOWN: Code.DATA_LOSS,
+  EXIT_STATUS_UNKNOWN: Code.DATA_LOSS,
   FIELD_INVALID: Code.INVALID_ARGUMENT,
   FIELD_UNKNOWN: Code.INVALID_ARGUMENT,
-  FIELD_UNSUPPORTED_BY_ENGINE: Code.INVALID_ARGUMENT,
-  FILE_KIND_CONFLICT: Code.FAILED_PRECONDITION,
-  HEALTH_PROBE_MISSING: Code.FAILED_PRECONDITION,
+  FIELD_UNSUPPORTED: Code.INVALID_ARGUMENT,
+  FILE_TYPE_CONFLICT: Code.FAILED_PRECONDITION,
+  NO_HEALTH_CHECK: Code.FAILED_PRECONDITION,
   HOST_PORT_IN_USE: Code.FAILED_PRECONDITION,
   IMAGE_NOT_FOUND: Code.NOT_FOUND,
-  LOGS_NOT_READABLE: Code.FAILED_PRECONDITION,
+  LOG_DRIVER_NOT_READABLE: Code.FAILED_PRECONDITION,
   MALFORMED_MESSAGE: Code.INVALID_ARGUMENT,
-  METHOD_UNSUPPORTED_BY_ENGINE: Code.UNIMPLEMENTED,
+  METHOD_UNSUPPORTED: Code.UNIMPLEMENTED,
   NAME_IN_USE: Code.ALREADY_EXISTS,
   NETWORK_DRIVER_NOT_FOUND: Code.NOT_FOUND,
   NETWORK_NOT_FOUND: Code.NOT_FOUND,
-  NETWORK_PREDEFINED: Code.FAILED_PRECONDITION,
+  NETWORK_BUILT_IN: Code.FAILED_PRECONDITION,
   PATH_NOT_DIRECTORY: Code.FAILED_PRECONDITION,
   PATH_NOT_FOUND: Code.NOT_FOUND,
-  PATH_NOT_REACHABLE: Code.FAILED_PRECONDITION,
+  PATH_NOT_ACCESSIBLE: Code.FAILED_PRECONDITION,
   PATH_READ_ONLY: Code.FAILED_PRECONDITION,
   PERMISSION_DENIED: Code.PERMISSION_DENIED,
   REGISTRY_AUTH_REQUIRED: Code.FAILED_PRECONDITION,
   REGISTRY_UNREACHABLE: Code.UNAVAILABLE,
   REQUEST_ID_REUSED: Code.INVALID_ARGUMENT,
-  RESOURCE_BUSY: Code.ABORTED,
+  OPERATION_IN_PROGRESS: Code.ABORTED,
   RESOURCE_IN_USE: Code.FAILED_PRECONDITION,
-  SERVER_ERROR: Code.INTERNAL,
-  SERVER_STOPPING: Code.UNAVAILABLE,
+  INTERNAL: Code.INTERNAL,
+  SERVER_SHUTTING_DOWN: Code.UNAVAILABLE,
   SLOW_CONSUMER: Code.RESOURCE_EXHAUSTED,
-  SUBNET_IN_USE: Code.FAILED_PRECONDITION,
-  TERMINAL_NOT_FOUND: Code.FAILED_PRECONDITION,
-  TOO_MANY_CALLS: Code.RESOURCE_EXHAUSTED,
+  SUBNET_OVERLAP: Code.FAILED_PRECONDITION,
+  NO_TERMINAL: Code.FAILED_PRECONDITION,
+  CONCURRENCY_LIMIT_EXCEEDED: Code.RESOURCE_EXHAUSTED,
   UNAUTHENTICATED: Code.UNAUTHENTICATED,
   UPLOAD_TOO_LARGE: Code.RESOURCE_EXHAUSTED,
   VOLUME_DRIVER_NOT_FOUND: Code.NOT_FOUND,
@@ -98,7 +98,7 @@ export interface GrpcStatus {
 /** The status for anything that a call can throw. */
 export function statusOf(error: unknown): GrpcStatus {
   const failure = error instanceof NapError ? error : serverError(error);
-  const code = codes[failure.kind];
+  const code = codes[failure.reason];
   const text = clip(failure.message, most.message);
   const status = create(StatusSchema, {
     code,
@@ -112,7 +112,7 @@ export function statusOf(error: unknown): GrpcStatus {
 
 function serverError(error: unknown): NapError {
   const message = error instanceof Error ? error.message : String(error);
-  return new NapError("SERVER_ERROR", `the server failed: ${message}`, {}, error);
+  return new NapError("INTERNAL", `the server failed: ${message}`, {}, error);
 }
 
 interface Detail {
@@ -120,39 +120,37 @@ interface Detail {
   message: Message;
 }
 
-function* detailMessages({ kind, message, details }: NapError): Generator<Detail> {
+function* detailMessages({ reason, message, details }: NapError): Generator<Detail> {
   yield {
     schema: ErrorInfoSchema,
     message: create(ErrorInfoSchema, {
-      reason: kind,
+      reason: reason,
       domain: errorDomain,
       metadata: infoMetadata(details),
     }),
   };
   if (details.violations !== undefined) {
     const all = details.violations;
-    const fieldViolations = all
-      .slice(0, most.entries)
-      .map(({ field, description, kind: reason }) => ({
-        field: clip(field, most.text),
-        description: clip(description, most.text),
-        reason,
-      }));
+    const fieldViolations = all.slice(0, most.entries).map(({ field, description, reason }) => ({
+      field: clip(field, most.text),
+      description: clip(description, most.text),
+      reason,
+    }));
     const more = all.length - fieldViolations.length;
     const last = fieldViolations.at(-1);
     if (more > 0 && last) last.description = `${last.description} (and ${more} more violations)`;
     yield { schema: BadRequestSchema, message: create(BadRequestSchema, { fieldViolations }) };
   }
-  if (codes[kind] === Code.FAILED_PRECONDITION) {
+  if (codes[reason] === Code.FAILED_PRECONDITION) {
     const subjects = (details.users ?? [details.resource ?? ""]).slice(0, most.entries);
     const description = clip(message, most.text);
-    const violations = subjects.map((subject) => ({ type: kind, subject, description }));
+    const violations = subjects.map((subject) => ({ type: reason, subject, description }));
     yield {
       schema: PreconditionFailureSchema,
       message: create(PreconditionFailureSchema, { violations }),
     };
   }
-  const resourceType = resourceTypes[kind];
+  const resourceType = resourceTypes[reason];
   if (resourceType !== undefined) {
     const resourceName = details.resource ?? "";
     yield {

@@ -83,7 +83,7 @@ export const networkCases: readonly Case[] = [
       const overlap = await failure(
         nap.networks.createNetwork({ engine, name: bench.name("overlap"), spec }),
       );
-      expect(overlap).to.include({ code: Code.FAILED_PRECONDITION, reason: "SUBNET_IN_USE" });
+      expect(overlap).to.include({ code: Code.FAILED_PRECONDITION, reason: "SUBNET_OVERLAP" });
     },
   },
   {
@@ -98,7 +98,7 @@ export const networkCases: readonly Case[] = [
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
       expect(error.subjects).to.deep.equal([name]);
       const own = await failure(nap.networks.removeNetwork({ engine, network: "bridge" }));
-      expect(own).to.include({ code: Code.FAILED_PRECONDITION, reason: "NETWORK_PREDEFINED" });
+      expect(own).to.include({ code: Code.FAILED_PRECONDITION, reason: "NETWORK_BUILT_IN" });
     },
   },
   {

@@ -124,7 +124,7 @@ export const waitCases: readonly Case[] = [
       const without = await bench.create({});
       const request = { engine, container: without.id, condition };
       const error = await failure(all(nap.containers.waitContainer(request)));
-      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "HEALTH_PROBE_MISSING" });
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "NO_HEALTH_CHECK" });
     },
   },
 ];

@@ -84,7 +84,7 @@ export function dockerArchiveCases(open: () => DockerBench): void {
         const error = await failure(call());
         expect(error, path).to.include({
           code: Code.FAILED_PRECONDITION,
-          reason: "PATH_NOT_REACHABLE",
+          reason: "PATH_NOT_ACCESSIBLE",
         });
       }
     }

@@ -121,7 +121,7 @@ export function operationCases(open: () => DockerBench): void {
     })().catch(() => undefined);
     const stopped = nap.stop();
     const error = await ended;
-    expect(error).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_STOPPING" });
+    expect(error).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_SHUTTING_DOWN" });
     expect(error.retryAfterMillis).to.be.greaterThan(0);
     if (first.value?.cursor !== "") expect(error.info?.metadata["cursor"]).to.be.a("string");
     expect(await stopping).to.include({ changed: true });

@@ -28,8 +28,8 @@ export function errorCases(open: () => DockerBench): void {
     expect(found).to.deep.equal([
       ["name", "FIELD_INVALID"],
       ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
-      ["spec.annotations", "FIELD_UNSUPPORTED_BY_ENGINE"],
-      ["spec.lxc_config", "FIELD_UNSUPPORTED_BY_ENGINE"],
+      ["spec.annotations", "FIELD_UNSUPPORTED"],
+      ["spec.lxc_config", "FIELD_UNSUPPORTED"],
     ]);
   });
 
@@ -65,7 +65,7 @@ export function errorCases(open: () => DockerBench): void {
     const error = await failure(nap.volumes.listVolumes({ engine: "runc" }));
     expect(error).to.include({
       code: Code.UNIMPLEMENTED,
-      reason: "METHOD_UNSUPPORTED_BY_ENGINE",
+      reason: "METHOD_UNSUPPORTED",
     });
     const thin = await nap.engines.getEngineCapabilities({ engine: "runc" });
     expect(thin.unsupportedMethods).to.include("nap.v1.VolumeService/ListVolumes");
@@ -88,7 +88,7 @@ export function errorCases(open: () => DockerBench): void {
     ] as const) {
       const request = { engine: "docker", container, resources };
       const error = await failure(nap.containers.updateContainer(request));
-      expect(error).to.include({ reason: "FIELD_UNSUPPORTED_BY_ENGINE" });
+      expect(error).to.include({ reason: "FIELD_UNSUPPORTED" });
       expect(error.fields).to.deep.equal([field]);
     }
     await bench.tidy();

@@ -3353,7 +3353,7 @@ export declare type WriteArchiveOpen = Message<"nap.v1.WriteArchiveOpen"> & {
 
   /**
    * A directory may replace a file, and a file an empty directory. Default: that is refused
-   * (FILE_KIND_CONFLICT).
+   * (FILE_TYPE_CONFLICT).
    *
    * @generated from field: bool overwrite_kind = 3;
    */
@@ -3823,10 +3823,10 @@ export declare const FileChangeKindSchema: GenEnum<FileChangeKind>;
  * else the call fails with INVALID_ARGUMENT, ENGINE_REQUIRED. A container is named by its full id, a
  * unique prefix of it, or its name. Every RPC can fail with NOT_FOUND (ENGINE_NOT_FOUND,
  * CONTAINER_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID, FIELD_UNKNOWN,
- * FIELD_UNSUPPORTED_BY_ENGINE, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED_BY_ENGINE) and
- * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_STOPPING); the comments below name what comes on top.
+ * FIELD_UNSUPPORTED, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED) and
+ * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_SHUTTING_DOWN); the comments below name what comes on top.
  * Where the server is configured to tell callers apart, UNAUTHENTICATED, PERMISSION_DENIED and
- * RESOURCE_EXHAUSTED (TOO_MANY_CALLS: try again after what RetryInfo says) can end every RPC of every
+ * RESOURCE_EXHAUSTED (CONCURRENCY_LIMIT_EXCEEDED: try again after what RetryInfo says) can end every RPC of every
  * service.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has
@@ -4016,7 +4016,7 @@ export declare const ContainerService: GenService<{
    *
    * Fails with NOT_FOUND (CONTAINER_NOT_FOUND) where there is no such container, nor an exit of it that
    * is remembered, and where it is removed before the condition is fulfilled; FAILED_PRECONDITION
-   * (HEALTH_PROBE_MISSING); and DATA_LOSS (EXIT_UNKNOWN) where it ended while the server could not see
+   * (NO_HEALTH_CHECK); and DATA_LOSS (EXIT_STATUS_UNKNOWN) where it ended while the server could not see
    * how.
    *
    * @generated from rpc nap.v1.ContainerService.WaitContainer
@@ -4042,7 +4042,7 @@ export declare const ContainerService: GenService<{
    * Streams what a container has written, and with follow what it writes from now on, until it
    * stops.
    *
-   * Fails with FAILED_PRECONDITION (LOGS_NOT_READABLE) where the log driver cannot be read, and
+   * Fails with FAILED_PRECONDITION (LOG_DRIVER_NOT_READABLE) where the log driver cannot be read, and
    * INVALID_ARGUMENT (CURSOR_INVALID) where the cursor is of another container or selection.
    *
    * @generated from rpc nap.v1.ContainerService.StreamContainerLogs
@@ -4134,7 +4134,7 @@ export declare const ContainerService: GenService<{
    *
    * Fails with INVALID_ARGUMENT (FIELD_INVALID) for open.stdin without stdin_open, input without
    * open.stdin or after close_stdin, and a resize without a terminal; with FAILED_PRECONDITION:
-   * CONTAINER_PAUSED, CONTAINER_NOT_RUNNING (resize or signal before the start), LOGS_NOT_READABLE
+   * CONTAINER_PAUSED, CONTAINER_NOT_RUNNING (resize or signal before the start), LOG_DRIVER_NOT_READABLE
    * (replay).
    *
    * @generated from rpc nap.v1.ContainerService.AttachContainer
@@ -4147,7 +4147,7 @@ export declare const ContainerService: GenService<{
   /**
    * Changes the size of a container's terminal, or of one that ExecContainer made.
    *
-   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, TERMINAL_NOT_FOUND) where it does not run
+   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, NO_TERMINAL) where it does not run
    * or has no terminal, and NOT_FOUND (EXEC_NOT_FOUND).
    *
    * @generated from rpc nap.v1.ContainerService.ResizeContainerTerminal
@@ -4161,7 +4161,7 @@ export declare const ContainerService: GenService<{
    * Describes a file in a container, whether that runs or not. A symbolic link itself is described,
    * not what it points to.
    *
-   * Fails with NOT_FOUND (PATH_NOT_FOUND), and FAILED_PRECONDITION (PATH_NOT_REACHABLE) where the
+   * Fails with NOT_FOUND (PATH_NOT_FOUND), and FAILED_PRECONDITION (PATH_NOT_ACCESSIBLE) where the
    * engine cannot look: Docker sees nothing of /proc, /sys, /dev and mounts of memory.
    *
    * @generated from rpc nap.v1.ContainerService.StatContainerPath
@@ -4191,10 +4191,10 @@ export declare const ContainerService: GenService<{
    * The first message has engine, container and open, the following ones data, the last one close;
    * then the client ends its side. The container may be stopped. The engine gets the archive when it
    * has come whole and has been checked: an upload that breaks off, is not what close says, or is no
-   * archive changes nothing. What fails later, as FILE_KIND_CONFLICT, leaves what was unpacked so far.
+   * archive changes nothing. What fails later, as FILE_TYPE_CONFLICT, leaves what was unpacked so far.
    *
    * Fails with NOT_FOUND (PATH_NOT_FOUND), INVALID_ARGUMENT (ARCHIVE_INVALID), FAILED_PRECONDITION
-   * (PATH_NOT_DIRECTORY, PATH_READ_ONLY, FILE_KIND_CONFLICT, and PATH_NOT_REACHABLE as
+   * (PATH_NOT_DIRECTORY, PATH_READ_ONLY, FILE_TYPE_CONFLICT, and PATH_NOT_ACCESSIBLE as
    * StatContainerPath), and RESOURCE_EXHAUSTED (UPLOAD_TOO_LARGE) where it exceeds what the server is
    * configured to take.
    *

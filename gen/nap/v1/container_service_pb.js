@@ -751,10 +751,10 @@ export const FileChangeKind = /*@__PURE__*/
  * else the call fails with INVALID_ARGUMENT, ENGINE_REQUIRED. A container is named by its full id, a
  * unique prefix of it, or its name. Every RPC can fail with NOT_FOUND (ENGINE_NOT_FOUND,
  * CONTAINER_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID, FIELD_UNKNOWN,
- * FIELD_UNSUPPORTED_BY_ENGINE, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED_BY_ENGINE) and
- * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_STOPPING); the comments below name what comes on top.
+ * FIELD_UNSUPPORTED, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED) and
+ * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_SHUTTING_DOWN); the comments below name what comes on top.
  * Where the server is configured to tell callers apart, UNAUTHENTICATED, PERMISSION_DENIED and
- * RESOURCE_EXHAUSTED (TOO_MANY_CALLS: try again after what RetryInfo says) can end every RPC of every
+ * RESOURCE_EXHAUSTED (CONCURRENCY_LIMIT_EXCEEDED: try again after what RetryInfo says) can end every RPC of every
  * service.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has

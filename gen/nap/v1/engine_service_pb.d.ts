@@ -338,7 +338,7 @@ export declare type GetEngineCapabilitiesResponse = Message<"nap.v1.GetEngineCap
   unsupportedMethods: string[];
 
   /**
-   * The fields and values that it refuses with INVALID_ARGUMENT, FIELD_UNSUPPORTED_BY_ENGINE. What
+   * The fields and values that it refuses with INVALID_ARGUMENT, FIELD_UNSUPPORTED. What
    * does not stand here is honoured.
    *
    * @generated from field: repeated nap.v1.UnsupportedField unsupported_fields = 3;

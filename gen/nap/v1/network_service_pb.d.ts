@@ -795,7 +795,7 @@ export declare const NetworkService: GenService<{
    * Creates a network. There is never a second one under a name.
    *
    * Fails with ALREADY_EXISTS (NAME_IN_USE), NOT_FOUND (NETWORK_DRIVER_NOT_FOUND), and
-   * FAILED_PRECONDITION (SUBNET_IN_USE) where the subnet overlaps another network's.
+   * FAILED_PRECONDITION (SUBNET_OVERLAP) where the subnet overlaps another network's.
    *
    * @generated from rpc nap.v1.NetworkService.CreateNetwork
    */
@@ -828,7 +828,7 @@ export declare const NetworkService: GenService<{
    * Removes a network.
    *
    * Fails with FAILED_PRECONDITION (RESOURCE_IN_USE) where containers are attached, and lists them,
-   * and with FAILED_PRECONDITION (NETWORK_PREDEFINED) for a network that belongs to the engine.
+   * and with FAILED_PRECONDITION (NETWORK_BUILT_IN) for a network that belongs to the engine.
    *
    * @generated from rpc nap.v1.NetworkService.RemoveNetwork
    */

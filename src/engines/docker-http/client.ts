@@ -229,12 +229,12 @@ const maybeDone = "; what it was asked to do may have been done";
 
 /** Says of a change whose answer did not come that it may have been made. */
 function sentAnyway(request: DockerRequest, error: unknown): unknown {
-  if (!(error instanceof NapError) || error.kind !== "ENGINE_UNREACHABLE") return error;
+  if (!(error instanceof NapError) || error.reason !== "ENGINE_UNREACHABLE") return error;
   if (request.harmless ?? isRead(request)) return error;
   const { code } = (error.cause ?? {}) as { code?: unknown };
   if (neverConnected.has(code) || error.message.endsWith(maybeDone)) return error;
   const message = `${error.message}${maybeDone}`;
-  return new NapError(error.kind, message, error.details, error.cause);
+  return new NapError(error.reason, message, error.details, error.cause);
 }
 
 /** The error for a daemon that does not answer. */

@@ -1,8 +1,8 @@
 /** What runc's words mean; it has no other way to say what failed (runc 1.1.5). */
-import type { ErrorKind } from "../../contract/errors.js";
+import type { Reason } from "../../contract/errors.js";
 import { NapError } from "../../contract/errors.js";
 
-const meanings: readonly [words: RegExp, kind: ErrorKind][] = [
+const meanings: readonly [words: RegExp, reason: Reason][] = [
   [
     /exec: .*: (executable file not found|stat .*: (no such file|not a directory))/,
     "COMMAND_NOT_FOUND",
@@ -19,6 +19,6 @@ export function runtimeError(resource: string, words: string, cause?: unknown): 
   // runc logs as `time=… level=error msg="…"`, with its quotes escaped.
   const message = /msg="((?:[^"\\]|\\.)*)"/.exec(words)?.[1] ?? words;
   const engineMessage = message.replaceAll('\\"', '"').trim();
-  const kind = meanings.find(([pattern]) => pattern.test(engineMessage))?.[1] ?? "ENGINE_ERROR";
-  return new NapError(kind, `${resource}: ${engineMessage}`, { resource, engineMessage }, cause);
+  const reason = meanings.find(([pattern]) => pattern.test(engineMessage))?.[1] ?? "ENGINE_ERROR";
+  return new NapError(reason, `${resource}: ${engineMessage}`, { resource, engineMessage }, cause);
 }

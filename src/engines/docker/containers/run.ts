@@ -61,7 +61,7 @@ export async function armWait(
     { method: "POST", path, query: { condition }, harmless: true },
     signal,
   );
-  const source = await meaning(call, id, { kinds: { 404: "CONTAINER_NOT_FOUND" } });
+  const source = await meaning(call, id, { reasons: { 404: "CONTAINER_NOT_FOUND" } });
   // It may fail before anybody reads it.
   source.on("error", () => undefined);
   return {
@@ -168,7 +168,7 @@ async function loggedOutput(
 ): Promise<Readable> {
   const query = { follow: true, stdout: true, stderr: true };
   const call = docker.api.stream({ path: `/containers/${id}/logs`, query }, signal);
-  return meaning(call, id, { kinds: { 501: "LOGS_NOT_READABLE" } });
+  return meaning(call, id, { reasons: { 501: "LOG_DRIVER_NOT_READABLE" } });
 }
 
 type RunEvent = NonNullable<RunContainerResponse["event"]>;
