@@ -1,71 +1,22 @@
-/** The closed list of ways in which a call can fail, and the error that carries one of them. */
+/** The reasons for which a call can fail, as the contract lists them, and the error that carries one. */
+import { getOption } from "@bufbuild/protobuf";
+import type { ErrorReason } from "../../gen/nap/v1/errors_pb.js";
+import { ErrorReasonSchema } from "../../gen/nap/v1/errors_pb.js";
+import type { ReasonRules } from "../../gen/nap/v1/rules_pb.js";
+import { reason_rules } from "../../gen/nap/v1/rules_pb.js";
 
 /**
- * Every failure has one stable reason of the contract; `rpc/status.ts` maps each to a gRPC
- * code. A reason is never decided by the text of an engine's message where a status code decides it.
+ * The name of an ErrorReason without its prefix. A reason is never decided by the text of an engine's
+ * message where a status code decides it.
  */
-export const errorKinds = [
-  "AMBIGUOUS_ID",
-  "ARCHIVE_INVALID",
-  "BIND_SOURCE_NOT_FOUND",
-  "BUILD_FAILED",
-  "CALL_CANCELLED",
-  "COMMAND_NOT_EXECUTABLE",
-  "COMMAND_NOT_FOUND",
-  "CONTAINER_NOT_FOUND",
-  "CONTAINER_NOT_RUNNING",
-  "CONTAINER_PAUSED",
-  "CONTAINER_RUNNING",
-  "CONTAINER_START_FAILED",
-  "CURSOR_EXPIRED",
-  "CURSOR_INVALID",
-  "ENDPOINT_EXISTS",
-  "ENDPOINT_NOT_FOUND",
-  "FIELD_NOT_APPLIED",
-  "ENGINE_ERROR",
-  "ENGINE_NOT_FOUND",
-  "ENGINE_REQUIRED",
-  "ENGINE_UNREACHABLE",
-  "EXEC_NOT_FOUND",
-  "EXIT_STATUS_UNKNOWN",
-  "FIELD_INVALID",
-  "FIELD_UNKNOWN",
-  "FIELD_UNSUPPORTED",
-  "FILE_TYPE_CONFLICT",
-  "NO_HEALTH_CHECK",
-  "HOST_PORT_IN_USE",
-  "IMAGE_NOT_FOUND",
-  "LOG_DRIVER_NOT_READABLE",
-  "MALFORMED_MESSAGE",
-  "METHOD_UNSUPPORTED",
-  "NAME_IN_USE",
-  "NETWORK_DRIVER_NOT_FOUND",
-  "NETWORK_NOT_FOUND",
-  "NETWORK_BUILT_IN",
-  "PATH_NOT_DIRECTORY",
-  "PATH_NOT_FOUND",
-  "PATH_NOT_ACCESSIBLE",
-  "PATH_READ_ONLY",
-  "PERMISSION_DENIED",
-  "REGISTRY_AUTH_REQUIRED",
-  "REGISTRY_UNREACHABLE",
-  "REQUEST_ID_REUSED",
-  "OPERATION_IN_PROGRESS",
-  "RESOURCE_IN_USE",
-  "INTERNAL",
-  "SERVER_SHUTTING_DOWN",
-  "SLOW_CONSUMER",
-  "SUBNET_OVERLAP",
-  "NO_TERMINAL",
-  "CONCURRENCY_LIMIT_EXCEEDED",
-  "UNAUTHENTICATED",
-  "UPLOAD_TOO_LARGE",
-  "VOLUME_DRIVER_NOT_FOUND",
-  "VOLUME_NOT_FOUND",
-] as const;
+export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED">;
 
-/** One of {@link errorKinds}. */
-export type Reason = (typeof errorKinds)[number];
+/** Returns the code and the retry advice that the contract gives each reason. */
+export function reasonRules(): Readonly<Record<Reason, ReasonRules>> {
+  const reasons = ErrorReasonSchema.values.filter(({ number }) => number !== 0);
+  const entries = reasons.map((value) => [value.localName, getOption(value, reason_rules)]);
+  return Object.fromEntries(entries) as Record<Reason, ReasonRules>;
+}
 
 /** A field of a request and what is wrong with it. */
 export interface FieldViolation {
@@ -89,8 +40,6 @@ export interface ErrorDetails {
   readonly cursor?: string;
   /** The engine's own words. */
   readonly engineMessage?: string;
-  /** When a retry makes sense, in milliseconds from now. */
-  readonly retryAfterMillis?: number;
 }
 
 /** A failure of a known reason. The message is one sentence that names the object. */

@@ -17,7 +17,7 @@ export interface CallRecord {
   readonly engine: string;
   /** The name of the gRPC code, for example `NOT_FOUND`. */
   readonly code: string;
-  /** The kind of error. Empty: there was none. */
+  /** The reason of the failure. Empty: there was none. */
   readonly reason: string;
   /** The fields that were at fault, by their paths. */
   readonly fields: readonly FieldViolation["field"][];

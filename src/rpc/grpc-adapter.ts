@@ -72,7 +72,7 @@ export class Calls {
     const count = this.#counts.get(identity) ?? 0;
     if (count >= identity.maxCalls) {
       const message = `the identity "${identity.name}" has ${count} calls under way, and may have no more`;
-      throw new NapError("CONCURRENCY_LIMIT_EXCEEDED", message, { retryAfterMillis: 1000 });
+      throw new NapError("CONCURRENCY_LIMIT_EXCEEDED", message);
     }
     this.#counts.set(identity, count + 1);
   }
@@ -99,7 +99,7 @@ export class Calls {
 }
 
 function stopping(): NapError {
-  return new NapError("SERVER_SHUTTING_DOWN", "the server stops", { retryAfterMillis: 1000 });
+  return new NapError("SERVER_SHUTTING_DOWN", "the server stops");
 }
 
 /** What all services of one listener are bound with. */

@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import type Docker from "dockerode";
 import { NapError } from "../../contract/errors.js";
 import { destroyOnAbort } from "../../lib/sleep.js";
-import { parseAnswer, retryAfterMillis } from "./response.js";
+import { parseAnswer } from "./response.js";
 import type { Liveness } from "./liveness.js";
 
 /** A request to dockerd's HTTP API. */
@@ -241,7 +241,7 @@ function sentAnyway(request: DockerRequest, error: unknown): unknown {
 export function unreachable(target: string, cause: unknown): NapError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   const message = `Docker at ${target} does not answer: ${reason}`;
-  return new NapError("ENGINE_UNREACHABLE", message, { retryAfterMillis }, cause);
+  return new NapError("ENGINE_UNREACHABLE", message, {}, cause);
 }
 
 /**
