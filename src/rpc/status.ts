@@ -12,6 +12,7 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
+import { ResumeInfoSchema } from "../../gen/nap/v1/errors_pb.js";
 import { RetryAdvice, StatusCode } from "../../gen/nap/v1/rules_pb.js";
 import type { ErrorDetails, Reason } from "../contract/errors.js";
 import { NapError, reasonRules } from "../contract/errors.js";
@@ -112,6 +113,10 @@ function* detailMessages({ reason, message, details }: NapError): Generator<Deta
     const retryDelay = durationFromMs(retryMillis);
     yield { schema: RetryInfoSchema, message: create(RetryInfoSchema, { retryDelay }) };
   }
+  if (details.cursor !== undefined) {
+    const { cursor } = details;
+    yield { schema: ResumeInfoSchema, message: create(ResumeInfoSchema, { cursor }) };
+  }
 }
 
 /** The types of the resources that a ResourceInfo names. */
@@ -124,9 +129,8 @@ const resourceTypes: Partial<Readonly<Record<Reason, string>>> = {
 };
 
 function infoMetadata(details: ErrorDetails): Record<string, string> {
-  const { engine, resource, engineMessage, cursor } = details;
+  const { engine, resource, engineMessage } = details;
   const metadata: Record<string, string> = {};
-  if (cursor !== undefined) metadata["cursor"] = cursor;
   if (engine !== undefined) metadata["engine"] = engine;
   if (resource !== undefined) metadata["resource"] = clip(resource, most.text);
   if (engineMessage !== undefined) metadata["engine_message"] = clip(engineMessage, most.message);

@@ -147,7 +147,7 @@ export function dockerEventCases(
       })();
       const error = await failure(reading);
       expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "SLOW_CONSUMER" });
-      expect(error.info?.metadata["cursor"]).to.equal(cursor);
+      expect(error.cursor).to.equal(cursor);
       const expired = await failure(all(nap.engines.streamEvents({ engine, cursor: cursor! })));
       expect(expired).to.include({ code: Code.OUT_OF_RANGE, reason: "CURSOR_EXPIRED" });
       const slow = await failure(all(watch));

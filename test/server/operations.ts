@@ -123,7 +123,7 @@ export function operationCases(open: () => DockerBench): void {
     const error = await ended;
     expect(error).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_SHUTTING_DOWN" });
     expect(error.retryAfterMillis).to.be.greaterThan(0);
-    if (first.value?.cursor !== "") expect(error.info?.metadata["cursor"]).to.be.a("string");
+    if (first.value?.cursor !== "") expect(error.cursor).to.be.a("string");
     expect(await stopping).to.include({ changed: true });
     expect(await stopped).to.equal(0);
     await watched;

@@ -19,6 +19,7 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
+import { ResumeInfoSchema } from "../../gen/nap/v1/errors_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 
 type Shapes = Pick<DescMethod, "input" | "output" | "methodKind">;
@@ -61,6 +62,8 @@ export class RpcError extends Error {
   /** The subjects of a PreconditionFailure. */
   readonly subjects: readonly string[];
   readonly retryAfterMillis: number | undefined;
+  /** The cursor to go on from with a stream that ended early. */
+  readonly cursor: string | undefined;
 
   constructor(cause: ServiceError) {
     super(`${Code[cause.code]}: ${cause.details}`, { cause });
@@ -76,6 +79,7 @@ export class RpcError extends Error {
     const precondition = find(PreconditionFailureSchema);
     this.subjects = (precondition?.violations ?? []).map(({ subject }) => subject);
     const retry = find(RetryInfoSchema);
+    this.cursor = find(ResumeInfoSchema)?.cursor;
     this.retryAfterMillis = retry?.retryDelay && Number(retry.retryDelay.seconds) * 1000;
   }
 

@@ -434,7 +434,8 @@ export enum ErrorReason {
   VOLUME_DRIVER_NOT_FOUND = 52,
 
   /**
-   * The client read a stream of events too slowly. ResumeInfo has the cursor to go on from.
+   * The client read a stream of events too slowly. ResumeInfo has the cursor of an event stream to go on
+   * from; a watch is opened anew.
    *
    * @generated from enum value: ERROR_REASON_SLOW_CONSUMER = 53;
    */

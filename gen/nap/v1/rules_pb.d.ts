@@ -316,7 +316,7 @@ export enum RetryAdvice {
   LATER = 3,
 
   /**
-   * The stream can be opened again at once, from the cursor of ResumeInfo.
+   * The stream can be opened again at once: from the cursor of ResumeInfo, or anew where there is none.
    *
    * @generated from enum value: RETRY_ADVICE_RESUME = 4;
    */
