@@ -82,8 +82,15 @@ async function* route(
       yield answer;
     }
   } catch (error) {
-    throw error instanceof NapError ? withEngine(error, engine, cursor) : error;
+    const failure = diskError(error);
+    throw failure instanceof NapError ? withEngine(failure, engine, cursor) : failure;
   }
+}
+
+/** The meaning of a failure of an engine that writes to its disk itself, without a daemon. */
+function diskError(error: unknown): unknown {
+  if ((error as NodeJS.ErrnoException | undefined)?.code !== "ENOSPC") return error;
+  return new NapError("ENGINE_DISK_FULL", "the engine's disk is full", {}, error);
 }
 
 /** Connects the engine and checks the first request; what is returned is the method's input. */

@@ -1,5 +1,5 @@
 /** A private dockerd for tests, with registries beside it, in namespaces of its own. */
-import { spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -103,6 +103,12 @@ export async function startDockerd(): Promise<TestDockerd> {
     },
     stop,
   };
+}
+
+/** Mounts a file system in memory of this size, in the namespaces of a process, with which it ends. */
+export function mountMemory(namespacesOf: number, directory: string, size: string): void {
+  const mount = ["mount", "-t", "tmpfs", "-o", `size=${size}`, "tmpfs", directory];
+  execFileSync("nsenter", ["-t", String(namespacesOf), "-m", ...mount]);
 }
 
 /** The child of a process that runs a program of this name. */

@@ -45,8 +45,8 @@ const anywhere: readonly [words: RegExp, reason: Reason][] = [
   [/extraction point is not a directory/, "PATH_NOT_DIRECTORY"],
   [/(rootfs|volume) is marked read-only/, "PATH_READ_ONLY"],
   [/cannot overwrite (non-)?directory/, "FILE_TYPE_CONFLICT"],
-  // Otherwise said of the archive.
-  [/no space left on device/, "ENGINE_ERROR"],
+  // The kernel says the same of a control group without processors and of too many inotify watches.
+  [/^(?!.*(cgroup|cpuset|inotify)).*no space left on device/s, "ENGINE_DISK_FULL"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
   // An archive of something else than images.
   [/docker-import-\d+\/\S+: no such file/, "ARCHIVE_INVALID"],
