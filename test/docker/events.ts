@@ -50,6 +50,12 @@ export function dockerEventCases(
         condition: WaitCondition.NEXT_EXIT,
       });
       await next.next();
+      const unseen = nap.containers.waitContainer({
+        engine,
+        container: made[3]!.id,
+        condition: WaitCondition.REMOVED,
+      });
+      await unseen.next();
 
       await forward.down();
       await made[0]!.kill();
@@ -83,6 +89,8 @@ export function dockerEventCases(
       const { value: exited } = await next.next();
       expect(exited?.event).to.deep.include({ case: "exited" });
       expect(exited?.event.value).to.include({ code: 137 });
+      const lost = await failure(unseen.next());
+      expect(lost).to.include({ code: Code.DATA_LOSS, reason: "EXIT_STATUS_UNKNOWN" });
       await told.stop();
       await watcher.stop();
       await Promise.all(listed.map(({ Id }) => docker.getContainer(Id).remove({ force: true })));

@@ -1,5 +1,5 @@
 /** What is true of runC alone. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
@@ -65,6 +65,25 @@ export function runcCases(open: () => RuncBench): void {
         const error = await failure(nap.images.importImage(messages));
         expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "ENGINE_DISK_FULL" });
       }
+    } finally {
+      await nap.stop();
+    }
+  });
+
+  it("tells the words of a program that fails for a cause without a reason of its own", async () => {
+    const { dockerd, bench } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "broken-"));
+    const root = join(directory, "root");
+    mkdirSync(root);
+    const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
+    const nap = await startNap(directory, config, dockerd.initPid);
+    try {
+      const messages = [...importMessages("runc", { reference: "broken:1" }, bench.rootfs)];
+      await nap.images.importImage(messages);
+      writeFileSync(join(root, "images", "oci-layout"), "no JSON");
+      const error = await failure(nap.images.importImage(messages));
+      expect(error).to.include({ code: Code.INTERNAL, reason: "ENGINE_ERROR" });
+      expect(error.info?.metadata["engine_message"]).to.include("oci-layout");
     } finally {
       await nap.stop();
     }

@@ -1,10 +1,13 @@
 /** How Docker and the server refuse requests: each with its reason and the fields at fault. */
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
+import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
 import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
-import { failure } from "../support/client.js";
+import { eventually } from "../conformance/bench.js";
+import type { RpcError } from "../support/client.js";
+import { failure, openChannel, rawCall } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 
 /** Declares the cases of requests that are refused. */
@@ -104,6 +107,44 @@ export function errorCases(open: () => DockerBench): void {
       const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
+    }
+  });
+
+  it("tells a second removal of a container that the first one is under way", async () => {
+    const { nap, bench } = open();
+    await eventually(async () => {
+      const { id: container } = await bench.start({});
+      const remove = () =>
+        nap.containers.removeContainer({ engine: "docker", container, force: true });
+      const outcomes = await Promise.allSettled(Array.from({ length: 8 }, remove));
+      const errors = outcomes.flatMap((each) => (each.status === "rejected" ? [each.reason] : []));
+      const reasons = (errors as RpcError[]).map(({ reason }) => reason);
+      for (const reason of reasons) {
+        expect(reason).to.be.oneOf(["OPERATION_IN_PROGRESS", "CONTAINER_NOT_FOUND"]);
+      }
+      const error = (errors as RpcError[]).find(({ reason }) => reason === "OPERATION_IN_PROGRESS");
+      if (error === undefined) return undefined;
+      expect(error.code).to.equal(Code.ABORTED);
+      expect(error.retryAfterMillis).to.be.greaterThan(0);
+      return true;
+    });
+    await bench.tidy();
+  });
+
+  it("tells bytes that are no message, and a number of requests that the method does not take", async () => {
+    const { nap } = open();
+    const channel = openChannel(nap.address);
+    const { getContainer } = ContainerService.method;
+    const request = Buffer.from(
+      toBinary(getContainer.input, create(getContainer.input, { container: "a" })),
+    );
+    try {
+      for (const requests of [[Buffer.from([0xff])], [], [request, request]]) {
+        const error = await failure(rawCall(channel, getContainer, requests));
+        expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "MALFORMED_MESSAGE" });
+      }
+    } finally {
+      channel.close();
     }
   });
 

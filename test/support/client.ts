@@ -21,6 +21,7 @@ import {
 } from "../../gen/google/rpc/error_details_pb.js";
 import { ResumeInfoSchema } from "../../gen/nap/v1/errors_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
+import { meetReason } from "./reasons.js";
 
 type Shapes = Pick<DescMethod, "input" | "output" | "methodKind">;
 type Init<M extends Shapes> = MessageInitShape<M["input"]>;
@@ -74,6 +75,7 @@ export class RpcError extends Error {
       details.map((any) => anyUnpack(any, desc)).find((found) => found !== undefined);
     this.info = find(ErrorInfoSchema);
     this.reason = this.info?.reason ?? "";
+    meetReason(this.reason);
     this.badRequest = find(BadRequestSchema);
     this.resource = find(ResourceInfoSchema);
     const precondition = find(PreconditionFailureSchema);
@@ -115,6 +117,23 @@ export function callOf(
 ): Promise<object> | AsyncGenerator<object> {
   const single = method.methodKind === "unary" || method.methodKind === "server_streaming";
   return call(channel, method, single ? input : [input], {}) as ReturnType<typeof callOf>;
+}
+
+/** A call of a method with requests that are encoded already, as many as they are. Gives no replies. */
+export async function rawCall(
+  channel: Client,
+  { name, parent }: DescMethod,
+  requests: readonly Buffer[],
+): Promise<void> {
+  const identity = (bytes: Buffer): Buffer => bytes;
+  const stream = channel.makeBidiStreamRequest(`/${parent.typeName}/${name}`, identity, identity);
+  for (const request of requests) stream.write(request);
+  stream.end();
+  try {
+    await all(stream);
+  } catch (error) {
+    throw new RpcError(error as ServiceError);
+  }
 }
 
 function call(channel: Client, method: DescMethod, input: object, control: CallControl): unknown {

@@ -413,76 +413,69 @@ export enum ErrorReason {
   ENDPOINT_EXISTS = 49,
 
   /**
-   * The container is not attached to the network.
-   *
-   * @generated from enum value: ERROR_REASON_ENDPOINT_NOT_FOUND = 50;
-   */
-  ENDPOINT_NOT_FOUND = 50,
-
-  /**
    * There is no such volume.
    *
-   * @generated from enum value: ERROR_REASON_VOLUME_NOT_FOUND = 51;
+   * @generated from enum value: ERROR_REASON_VOLUME_NOT_FOUND = 50;
    */
-  VOLUME_NOT_FOUND = 51,
+  VOLUME_NOT_FOUND = 50,
 
   /**
    * The engine has no such volume driver.
    *
-   * @generated from enum value: ERROR_REASON_VOLUME_DRIVER_NOT_FOUND = 52;
+   * @generated from enum value: ERROR_REASON_VOLUME_DRIVER_NOT_FOUND = 51;
    */
-  VOLUME_DRIVER_NOT_FOUND = 52,
+  VOLUME_DRIVER_NOT_FOUND = 51,
 
   /**
    * The client read a stream of events too slowly. ResumeInfo has the cursor of an event stream to go on
    * from; a watch is opened anew.
    *
-   * @generated from enum value: ERROR_REASON_SLOW_CONSUMER = 53;
+   * @generated from enum value: ERROR_REASON_SLOW_CONSUMER = 52;
    */
-  SLOW_CONSUMER = 53,
+  SLOW_CONSUMER = 52,
 
   /**
    * The client cancelled the call, or its deadline passed. It stands in the server's log and
    * metrics: a client's own library tells of a cancelled call by itself.
    *
-   * @generated from enum value: ERROR_REASON_CALL_CANCELLED = 54;
+   * @generated from enum value: ERROR_REASON_CALL_CANCELLED = 53;
    */
-  CALL_CANCELLED = 54,
+  CALL_CANCELLED = 53,
 
   /**
    * The server does not know who calls: the certificate or token is missing or unknown.
    *
-   * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 55;
+   * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 54;
    */
-  UNAUTHENTICATED = 55,
+  UNAUTHENTICATED = 54,
 
   /**
    * The identity of the caller may not do this. The message says what.
    *
-   * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 56;
+   * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 55;
    */
-  PERMISSION_DENIED = 56,
+  PERMISSION_DENIED = 55,
 
   /**
    * The identity of the caller has as many calls under way as it may have at once.
    *
-   * @generated from enum value: ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED = 57;
+   * @generated from enum value: ERROR_REASON_CONCURRENCY_LIMIT_EXCEEDED = 56;
    */
-  CONCURRENCY_LIMIT_EXCEEDED = 57,
+  CONCURRENCY_LIMIT_EXCEEDED = 56,
 
   /**
    * The server ends. A stream ended by it carries its last cursor in ResumeInfo.
    *
-   * @generated from enum value: ERROR_REASON_SERVER_SHUTTING_DOWN = 58;
+   * @generated from enum value: ERROR_REASON_SERVER_SHUTTING_DOWN = 57;
    */
-  SERVER_SHUTTING_DOWN = 58,
+  SERVER_SHUTTING_DOWN = 57,
 
   /**
    * The server itself failed; it is a defect of the server.
    *
-   * @generated from enum value: ERROR_REASON_INTERNAL = 59;
+   * @generated from enum value: ERROR_REASON_INTERNAL = 58;
    */
-  INTERNAL = 59,
+  INTERNAL = 58,
 }
 
 /**

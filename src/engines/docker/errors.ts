@@ -37,7 +37,6 @@ const anywhere: readonly [words: RegExp, reason: Reason][] = [
   [/error looking up volume plugin/, "VOLUME_DRIVER_NOT_FOUND"],
   [/Pool overlaps with other one/, "SUBNET_OVERLAP"],
   [/endpoint with name .* already exists/, "ENDPOINT_EXISTS"],
-  [/is not connected to (the )?network/, "ENDPOINT_NOT_FOUND"],
   [/no such exec/i, "EXEC_NOT_FOUND"],
   [/is a pre-defined network|predefined .* network/, "NETWORK_BUILT_IN"],
   [/operation is already running$/, "OPERATION_IN_PROGRESS"],
@@ -141,6 +140,13 @@ export async function meaning<T>(
   } catch (error) {
     throw dockerError(error, resource, operation);
   }
+}
+
+/** Whether an error is dockerd's answer that the container is not attached to the network. */
+export function isNotAttached(error: unknown): boolean {
+  return (
+    error instanceof DockerStatusError && /is not connected to (the )?network/.test(error.message)
+  );
 }
 
 /** Whether an error is dockerd's answer with this status. */

@@ -30,7 +30,7 @@ import type { DockerConnection } from "./connection.js";
 import { endpointToDocker } from "../docker-http/convert/container/endpoints.js";
 import { networkFromDocker, networkSpecToDocker } from "../docker-http/convert/network-spec.js";
 import { scopes } from "../docker-http/convert/scopes.js";
-import { dockerError, hasStatus, meaning } from "./errors.js";
+import { dockerError, hasStatus, isNotAttached, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "../docker-http/json.js";
@@ -159,10 +159,10 @@ export function networkMethods(docker: DockerConnection) {
         await docker.api.json({ method: "POST", path, body });
         return create(DisconnectContainerResponseSchema, { changed: true });
       } catch (error) {
-        const operation = { ...named, resources: { CONTAINER_NOT_FOUND: container } };
-        const meant = dockerError(error, network, operation);
-        const apart = meant instanceof NapError && meant.reason === "ENDPOINT_NOT_FOUND";
-        if (!apart) throw meant;
+        if (!isNotAttached(error)) {
+          const operation = { ...named, resources: { CONTAINER_NOT_FOUND: container } };
+          throw dockerError(error, network, operation);
+        }
         return create(DisconnectContainerResponseSchema, { changed: false });
       }
     },

@@ -95,10 +95,10 @@ export function containerMethods(docker: DockerConnection) {
       try {
         await docker.api.json({ method: "DELETE", path, query });
       } catch (error) {
-        // 409 is both "it runs" and "it is being removed already".
-        const refused = hasStatus(error, 409) && (await inspectContainer(docker, container));
-        const reason =
-          refused && !refused.State.Running ? "OPERATION_IN_PROGRESS" : "CONTAINER_RUNNING";
+        // 409 is both "it runs", never with force, and "it is being removed already".
+        const isRunning = async () => (await inspectContainer(docker, container)).State.Running;
+        const refused = hasStatus(error, 409) && !force && (await isRunning());
+        const reason = refused ? "CONTAINER_RUNNING" : "OPERATION_IN_PROGRESS";
         await meaning(Promise.reject(error as Error), container, {
           reasons: { ...named.reasons, 409: reason },
         });
