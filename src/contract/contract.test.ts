@@ -1,6 +1,6 @@
 /** The rules of the contract that its descriptors can prove. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DescField, DescFile, DescMessage } from "@bufbuild/protobuf";
@@ -160,6 +160,14 @@ describe("contract", () => {
       // gRPC's libraries try again by themselves what is UNAVAILABLE.
       if (code === StatusCode.UNAVAILABLE) expect(retry, reason).to.equal(RetryAdvice.LATER);
     }
+  });
+
+  it("names every error reason at the calls that can fail with it", () => {
+    const directory = join(proto, "nap/v1");
+    const sources = readdirSync(directory).filter((name) => name.endsWith("_service.proto"));
+    const text = sources.map((name) => readFileSync(join(directory, name), "utf8")).join("\n");
+    const named = new Set(text.match(/\b[A-Z_]+\b/g));
+    for (const reason of Object.keys(reasonRules())) expect(named).to.include(reason);
   });
 
   it("numbers status codes as gRPC does", () => {

@@ -3461,7 +3461,7 @@ export declare const ExportContainerResponseSchema: GenMessage<ExportContainerRe
  */
 export enum ContainerState {
   /**
-   * Never sent.
+   * The engine told a state that this contract has no name for.
    *
    * @generated from enum value: CONTAINER_STATE_UNSPECIFIED = 0;
    */
@@ -3821,13 +3821,17 @@ export declare const FileChangeKindSchema: GenEnum<FileChangeKind>;
  *
  * Every request names the engine; it may be left empty only where the server has a default engine,
  * else the call fails with INVALID_ARGUMENT, ENGINE_REQUIRED. A container is named by its full id, a
- * unique prefix of it, or its name. Every RPC can fail with NOT_FOUND (ENGINE_NOT_FOUND,
- * CONTAINER_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID, FIELD_UNKNOWN,
- * FIELD_UNSUPPORTED, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED) and
- * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_SHUTTING_DOWN); the comments below name what comes on top.
- * Where the server is configured to tell callers apart, UNAUTHENTICATED, PERMISSION_DENIED and
- * RESOURCE_EXHAUSTED (CONCURRENCY_LIMIT_EXCEEDED: try again after what RetryInfo says) can end every RPC of every
- * service.
+ * unique prefix of it, or its name.
+ *
+ * The reasons of failures are those of nap.v1.ErrorReason. Every RPC of every service can fail with
+ * INVALID_ARGUMENT (ENGINE_REQUIRED, FIELD_INVALID, FIELD_UNKNOWN, FIELD_UNSUPPORTED,
+ * MALFORMED_MESSAGE, and AMBIGUOUS_ID where it names an object by its id), NOT_FOUND (ENGINE_NOT_FOUND,
+ * and CONTAINER_NOT_FOUND where it names a container), UNIMPLEMENTED (METHOD_UNSUPPORTED), UNAVAILABLE
+ * (ENGINE_UNREACHABLE, SERVER_SHUTTING_DOWN), CANCELLED (CALL_CANCELLED) and INTERNAL (ENGINE_ERROR,
+ * INTERNAL), and an RPC that makes or writes something with RESOURCE_EXHAUSTED (ENGINE_DISK_FULL). Where
+ * the server is configured to tell callers apart, every RPC can fail with UNAUTHENTICATED,
+ * PERMISSION_DENIED and RESOURCE_EXHAUSTED (CONCURRENCY_LIMIT_EXCEEDED). The comments of the RPCs name
+ * what comes on top.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has
  * been sent to the engine is carried out even if the call is cancelled meanwhile.
@@ -3843,8 +3847,10 @@ export declare const ContainerService: GenService<{
   /**
    * Creates a container and does not start it.
    *
-   * Fails with ALREADY_EXISTS (NAME_IN_USE), NOT_FOUND (IMAGE_NOT_FOUND, NETWORK_NOT_FOUND), and
-   * INVALID_ARGUMENT (REQUEST_ID_REUSED). A call that is cancelled leaves no container, unless it
+   * Fails with ALREADY_EXISTS (NAME_IN_USE), NOT_FOUND (IMAGE_NOT_FOUND, NETWORK_NOT_FOUND,
+   * VOLUME_NOT_FOUND, VOLUME_DRIVER_NOT_FOUND), FAILED_PRECONDITION (BIND_SOURCE_NOT_FOUND,
+   * FIELD_NOT_APPLIED), INVALID_ARGUMENT (REQUEST_ID_REUSED), and as PullImage does where it pulls the
+   * image. A call that is cancelled leaves no container, unless it
    * carries a request_id: then the container stands, for the retry to find.
    *
    * @generated from rpc nap.v1.ContainerService.CreateContainer
@@ -3877,8 +3883,10 @@ export declare const ContainerService: GenService<{
   /**
    * Starts a container. A container that runs already is left alone.
    *
-   * Fails with FAILED_PRECONDITION: COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, HOST_PORT_IN_USE,
-   * CONTAINER_PAUSED.
+   * Fails with FAILED_PRECONDITION (COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, HOST_PORT_IN_USE,
+   * BIND_SOURCE_NOT_FOUND, CONTAINER_PAUSED, and CONTAINER_START_FAILED for any other cause), NOT_FOUND
+   * (NETWORK_NOT_FOUND) where a network of it is gone, and ABORTED (OPERATION_IN_PROGRESS) where it is
+   * being removed.
    *
    * @generated from rpc nap.v1.ContainerService.StartContainer
    */
@@ -3962,6 +3970,8 @@ export declare const ContainerService: GenService<{
    * Changes limits and restart policy of a container, also while it runs. What is unset is left as
    * it is: a new memory limit alone leaves the swap beside it.
    *
+   * Fails with FAILED_PRECONDITION (FIELD_NOT_APPLIED) where the engine leaves a change out.
+   *
    * @generated from rpc nap.v1.ContainerService.UpdateContainer
    */
   updateContainer: {
@@ -3973,7 +3983,7 @@ export declare const ContainerService: GenService<{
    * Removes a container.
    *
    * Fails with FAILED_PRECONDITION (CONTAINER_RUNNING) where it runs or is paused and force is not
-   * set.
+   * set, and ABORTED (OPERATION_IN_PROGRESS) where it is being removed already.
    *
    * @generated from rpc nap.v1.ContainerService.RemoveContainer
    */
@@ -3984,6 +3994,8 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Removes all containers that do not run and that the filter selects.
+   *
+   * Fails with ABORTED (OPERATION_IN_PROGRESS) where the engine is at it already for another client.
    *
    * @generated from rpc nap.v1.ContainerService.PruneContainers
    */
@@ -3997,8 +4009,9 @@ export declare const ContainerService: GenService<{
    * started, output as often as there is some, exit. Nothing that the container writes is lost, and
    * the exit always comes, also with auto_remove.
    *
-   * Fails as CreateContainer and StartContainer do; a container that does not start is removed
-   * again. Cancelling the call does to the container what on_disconnect says.
+   * Fails as CreateContainer and StartContainer do, and with FAILED_PRECONDITION
+   * (LOG_DRIVER_NOT_READABLE) where it repeats an earlier call by its request_id and the log driver cannot
+   * be read. A container that does not start is removed again. Cancelling the call does to the container what on_disconnect says.
    *
    * @generated from rpc nap.v1.ContainerService.RunContainer
    */
@@ -4098,8 +4111,8 @@ export declare const ContainerService: GenService<{
   /**
    * Runs a command in a running container and answers when it has ended.
    *
-   * Fails with FAILED_PRECONDITION: CONTAINER_NOT_RUNNING, CONTAINER_PAUSED, COMMAND_NOT_FOUND,
-   * COMMAND_NOT_EXECUTABLE. A command that ran and failed is no error: exit.code tells it.
+   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, CONTAINER_PAUSED, COMMAND_NOT_FOUND,
+   * COMMAND_NOT_EXECUTABLE). A command that ran and failed is no error: exit.code tells it.
    * Cancelling the call does to the command what on_disconnect says.
    *
    * @generated from rpc nap.v1.ContainerService.ExecContainerSync
@@ -4133,9 +4146,9 @@ export declare const ContainerService: GenService<{
    * the end of stdin too; the call goes on until the container has exited.
    *
    * Fails with INVALID_ARGUMENT (FIELD_INVALID) for open.stdin without stdin_open, input without
-   * open.stdin or after close_stdin, and a resize without a terminal; with FAILED_PRECONDITION:
-   * CONTAINER_PAUSED, CONTAINER_NOT_RUNNING (resize or signal before the start), LOG_DRIVER_NOT_READABLE
-   * (replay).
+   * open.stdin or after close_stdin, and a resize without a terminal; with FAILED_PRECONDITION
+   * (CONTAINER_PAUSED, CONTAINER_NOT_RUNNING for a resize or signal before the start, and
+   * LOG_DRIVER_NOT_READABLE for replay).
    *
    * @generated from rpc nap.v1.ContainerService.AttachContainer
    */
@@ -4195,8 +4208,8 @@ export declare const ContainerService: GenService<{
    *
    * Fails with NOT_FOUND (PATH_NOT_FOUND), INVALID_ARGUMENT (ARCHIVE_INVALID), FAILED_PRECONDITION
    * (PATH_NOT_DIRECTORY, PATH_READ_ONLY, FILE_TYPE_CONFLICT, and PATH_NOT_ACCESSIBLE as
-   * StatContainerPath), and RESOURCE_EXHAUSTED (UPLOAD_TOO_LARGE) where it exceeds what the server is
-   * configured to take.
+   * StatContainerPath), and RESOURCE_EXHAUSTED: UPLOAD_TOO_LARGE where it exceeds what the server is
+   * configured to take, SPOOL_FULL where the server's disk is full.
    *
    * @generated from rpc nap.v1.ContainerService.WriteContainerArchive
    */
