@@ -22,4 +22,5 @@ step oxlint --type-aware
 step prettier --check --log-level warn .
 step knip
 step tsx scripts/support.ts --check
+step tsx scripts/errors.ts --check
 step sh scripts/test.sh

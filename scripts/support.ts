@@ -103,7 +103,7 @@ ${table(["method", ...titles], methodRows())}
 ## Fields and values
 
 Every field of the contract that is not in this table is honoured by every engine here. A field that is
-refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED_BY_ENGINE and its path.
+refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED and its path.
 
 ${table(["field or value", ...titles], fieldRows())}
 

@@ -67,7 +67,7 @@ function expectBounded(support: Support, request: LargeRequest): NapError | unde
   const found = error?.details.violations?.length ?? 0;
   expect(found, claim).to.be.at.most(mostFound);
   expect(error?.message.length ?? 0, claim).to.be.below(8192);
-  if (error?.kind === "MALFORMED_MESSAGE") return error;
+  if (error?.reason === "MALFORMED_MESSAGE") return error;
   const { messages, values, unknown } = scanWire(table, desc, bytes);
   expect(messages, claim).to.be.at.most(wireBounds.messages + 1);
   expect(values, claim).to.be.at.most(wireBounds.values + 1);
@@ -83,7 +83,7 @@ describe("the bounds of requests", function () {
     let count = 0;
     for (const request of hostileRequests()) {
       const error = expectBounded(new Map(), request);
-      expect(error?.kind, request.claim).to.match(
+      expect(error?.reason, request.claim).to.match(
         /^(FIELD_INVALID|FIELD_UNKNOWN|MALFORMED_MESSAGE)$/,
       );
       count++;
@@ -139,7 +139,11 @@ describe("the bounds of requests", function () {
     const list = create(ListContainersRequestSchema, { filter: { labels } });
     const bytes = toBinary(ListContainersRequestSchema, list);
     expect(scanWire(table, ListContainersRequestSchema, bytes).violations).to.deep.equal([
-      { field: "filter.labels", description: "has more than 1024 entries", kind: "FIELD_INVALID" },
+      {
+        field: "filter.labels",
+        description: "has more than 1024 entries",
+        reason: "FIELD_INVALID",
+      },
     ]);
     // filter { field 99: 1 … }
     const unknown = Buffer.concat(Array.from({ length: 17 }, () => Buffer.from([0x98, 6, 1])));
@@ -233,11 +237,11 @@ describe("the bounds of requests", function () {
   });
 
   it("keep errors, statuses and lines of the log short, whatever a request's keys are", () => {
-    const kind = "FIELD_INVALID";
+    const reason = "FIELD_INVALID";
     const violations = Array.from({ length: 5000 }, (_, n) => ({
       field: `spec.labels["${"x".repeat(2000)}${n}"]`,
       description: "y".repeat(2000),
-      kind,
+      reason,
     })) as FieldViolation[];
     const error = fieldError(violations);
     expect(error.message.length).to.be.below(6000);

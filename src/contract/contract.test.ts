@@ -2,18 +2,26 @@
 import type { DescField, DescFile, DescMessage } from "@bufbuild/protobuf";
 import { getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import { FieldDescriptorProto_Label } from "@bufbuild/protobuf/wkt";
+import { status as Code } from "@grpc/grpc-js";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect } from "chai";
 import { file_nap_v1_container_spec } from "../../gen/nap/v1/container_spec_pb.js";
-import { file_nap_v1_rules, rules } from "../../gen/nap/v1/rules_pb.js";
+import { ErrorReasonSchema, file_nap_v1_errors } from "../../gen/nap/v1/errors_pb.js";
+import { file_nap_v1_rules, RetryAdvice, rules, StatusCode } from "../../gen/nap/v1/rules_pb.js";
 import { file_nap_v1_types } from "../../gen/nap/v1/types_pb.js";
 import { services } from "../core/engines.js";
+import { reasonRules } from "./errors.js";
 import { enumValueName, fieldName } from "./unsupported.js";
 import { runcSupport } from "../engines/runc/support.js";
 import { dockerSupport } from "../engines/docker/support.js";
 
+const proto = join(import.meta.dirname, "..", "..", "proto");
+
 const files: readonly DescFile[] = [
   ...services.map(({ desc }) => desc.file),
   file_nap_v1_container_spec,
+  file_nap_v1_errors,
   file_nap_v1_types,
   file_nap_v1_rules,
 ];
@@ -140,6 +148,35 @@ describe("contract", () => {
         expect(() => new RegExp(text ?? "", "u"), fieldName(field)).not.to.throw();
       }
     }
+  });
+
+  it("gives every error reason a gRPC code and a retry advice", () => {
+    const rulesOf = Object.entries(reasonRules());
+    expect(rulesOf).to.have.length(ErrorReasonSchema.values.length - 1);
+    for (const [reason, { code, retry }] of rulesOf) {
+      expect(code, reason).not.to.equal(StatusCode.UNSPECIFIED);
+      expect(retry, reason).not.to.equal(RetryAdvice.UNSPECIFIED);
+      // gRPC's libraries try again by themselves what is UNAVAILABLE.
+      if (code === StatusCode.UNAVAILABLE) expect(retry, reason).to.equal(RetryAdvice.LATER);
+    }
+  });
+
+  it("names every error reason at the calls that can fail with it", () => {
+    const directory = join(proto, "nap/v1");
+    const sources = readdirSync(directory).filter((name) => name.endsWith("_service.proto"));
+    const text = sources.map((name) => readFileSync(join(directory, name), "utf8")).join("\n");
+    const named = new Set(text.match(/\b[A-Z_]+\b/g));
+    for (const reason of Object.keys(reasonRules())) expect(named).to.include(reason);
+  });
+
+  it("numbers status codes as gRPC does", () => {
+    const { OK: _ok, ...codes } = Object.fromEntries(
+      Object.entries(Code).filter(([, code]) => typeof code === "number"),
+    );
+    const { UNSPECIFIED: _none, ...ours } = Object.fromEntries(
+      Object.entries(StatusCode).filter(([, code]) => typeof code === "number"),
+    );
+    expect(ours).to.deep.equal(codes);
   });
 
   it("has every name that an engine's support table refuses", () => {

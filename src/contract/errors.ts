@@ -1,81 +1,32 @@
-/** The closed list of ways in which a call can fail, and the error that carries one of them. */
+/** The reasons for which a call can fail, as the contract lists them, and the error that carries one. */
+import { getOption } from "@bufbuild/protobuf";
+import type { ErrorReason } from "../../gen/nap/v1/errors_pb.js";
+import { ErrorReasonSchema } from "../../gen/nap/v1/errors_pb.js";
+import type { ReasonRules } from "../../gen/nap/v1/rules_pb.js";
+import { reason_rules } from "../../gen/nap/v1/rules_pb.js";
 
 /**
- * Every kind of failure is one stable reason of the contract; `rpc/status.ts` maps each to a gRPC
- * code. A kind is never decided by the text of an engine's message where a status code decides it.
+ * The name of an ErrorReason without its prefix. A reason is never decided by the text of an engine's
+ * message where a status code decides it.
  */
-export const errorKinds = [
-  "AMBIGUOUS_ID",
-  "ARCHIVE_INVALID",
-  "BIND_SOURCE_NOT_FOUND",
-  "BUILD_FAILED",
-  "CALL_CANCELLED",
-  "COMMAND_NOT_EXECUTABLE",
-  "COMMAND_NOT_FOUND",
-  "CONTAINER_NOT_FOUND",
-  "CONTAINER_NOT_RUNNING",
-  "CONTAINER_PAUSED",
-  "CONTAINER_RUNNING",
-  "CONTAINER_START_FAILED",
-  "CURSOR_EXPIRED",
-  "CURSOR_INVALID",
-  "ENDPOINT_EXISTS",
-  "ENDPOINT_NOT_FOUND",
-  "ENGINE_DROPPED_FIELD",
-  "ENGINE_ERROR",
-  "ENGINE_NOT_FOUND",
-  "ENGINE_REQUIRED",
-  "ENGINE_UNREACHABLE",
-  "EXEC_NOT_FOUND",
-  "EXIT_UNKNOWN",
-  "FIELD_INVALID",
-  "FIELD_UNKNOWN",
-  "FIELD_UNSUPPORTED_BY_ENGINE",
-  "FILE_KIND_CONFLICT",
-  "HEALTH_PROBE_MISSING",
-  "HOST_PORT_IN_USE",
-  "IMAGE_NOT_FOUND",
-  "LOGS_NOT_READABLE",
-  "MALFORMED_MESSAGE",
-  "METHOD_UNSUPPORTED_BY_ENGINE",
-  "NAME_IN_USE",
-  "NETWORK_DRIVER_NOT_FOUND",
-  "NETWORK_NOT_FOUND",
-  "NETWORK_PREDEFINED",
-  "PATH_NOT_DIRECTORY",
-  "PATH_NOT_FOUND",
-  "PATH_NOT_REACHABLE",
-  "PATH_READ_ONLY",
-  "PERMISSION_DENIED",
-  "REGISTRY_AUTH_REQUIRED",
-  "REGISTRY_UNREACHABLE",
-  "REQUEST_ID_REUSED",
-  "RESOURCE_BUSY",
-  "RESOURCE_IN_USE",
-  "SERVER_ERROR",
-  "SERVER_STOPPING",
-  "SLOW_CONSUMER",
-  "SUBNET_IN_USE",
-  "TERMINAL_NOT_FOUND",
-  "TOO_MANY_CALLS",
-  "UNAUTHENTICATED",
-  "UPLOAD_TOO_LARGE",
-  "VOLUME_DRIVER_NOT_FOUND",
-  "VOLUME_NOT_FOUND",
-] as const;
+export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED">;
 
-/** One of {@link errorKinds}. */
-export type ErrorKind = (typeof errorKinds)[number];
+/** Returns the code and the retry advice that the contract gives each reason. */
+export function reasonRules(): Readonly<Record<Reason, ReasonRules>> {
+  const reasons = ErrorReasonSchema.values.filter(({ number }) => number !== 0);
+  const entries = reasons.map((value) => [value.localName, getOption(value, reason_rules)]);
+  return Object.fromEntries(entries) as Record<Reason, ReasonRules>;
+}
 
 /** A field of a request and what is wrong with it. */
 export interface FieldViolation {
   /** The path from the request's root, for example `spec.mounts[0].target`. */
   readonly field: string;
   readonly description: string;
-  readonly kind: Extract<ErrorKind, `FIELD_${string}` | "ENGINE_DROPPED_FIELD">;
+  readonly reason: Extract<Reason, `FIELD_${string}`>;
 }
 
-/** What a {@link NapError} tells beside its kind and its message. */
+/** What a {@link NapError} tells beside its reason and its message. */
 export interface ErrorDetails {
   /** The engine that failed. The router adds it. */
   readonly engine?: string;
@@ -89,8 +40,6 @@ export interface ErrorDetails {
   readonly cursor?: string;
   /** The engine's own words. */
   readonly engineMessage?: string;
-  /** When a retry makes sense, in milliseconds from now. */
-  readonly retryAfterMillis?: number;
 }
 
 /**
@@ -123,7 +72,7 @@ export class NapError extends Error {
   readonly details: ErrorDetails;
 
   constructor(
-    readonly kind: ErrorKind,
+    readonly reason: Reason,
     message: string,
     details: ErrorDetails = {},
     cause?: unknown,
@@ -137,10 +86,10 @@ export class NapError extends Error {
 
 /** An error may live as long as a stream, and violations quote the keys of a request. */
 function told(violations: Iterable<FieldViolation>): FieldViolation[] {
-  return firstOf(violations).map(({ field, description, kind }) => ({
+  return firstOf(violations).map(({ field, description, reason }) => ({
     field: clip(field),
     description: clip(description),
-    kind,
+    reason,
   }));
 }
 
@@ -149,7 +98,7 @@ export function fieldError(found: Iterable<FieldViolation>, cause?: unknown): Na
   const violations = told(found);
   const [first] = violations;
   if (first === undefined) throw new RangeError("a field error needs a violation");
-  return new NapError(first.kind, violationsText(violations), { violations }, cause);
+  return new NapError(first.reason, violationsText(violations), { violations }, cause);
 }
 
 /** Violations as the message of an error tells them. */
@@ -161,12 +110,12 @@ export function violationsText(violations: readonly FieldViolation[]): string {
   return violations.length > toldViolations ? `${text}; and more` : text;
 }
 
-/** What a call gives, or undefined where it fails with this kind: the object is not there. */
-export async function unless<T>(kind: ErrorKind, call: Promise<T>): Promise<T | undefined> {
+/** What a call gives, or undefined where it fails with this reason: the object is not there. */
+export async function unless<T>(reason: Reason, call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
   } catch (error) {
-    if (error instanceof NapError && error.kind === kind) return undefined;
+    if (error instanceof NapError && error.reason === reason) return undefined;
     throw error;
   }
 }

@@ -94,8 +94,8 @@ export function madeBy(
   if (labels[ownerLabel] !== name) return false;
   if (labels[requestDigestLabel] === digestOf(desc, request)) return true;
   const message = `request_id: "${request.requestId}" was used before, with another request`;
-  const kind = "FIELD_INVALID";
+  const reason = "FIELD_INVALID";
   const description = "was used before, with another request";
-  const violations = [{ field: "request_id", description, kind } as const];
+  const violations = [{ field: "request_id", description, reason } as const];
   throw new NapError("REQUEST_ID_REUSED", message, { violations });
 }

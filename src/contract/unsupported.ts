@@ -61,5 +61,5 @@ export function* unsupportedFields(
 
 function violation(field: string, { reason, alternative }: Unsupported): FieldViolation {
   const description = alternative === undefined ? reason : `${reason}; ${alternative}`;
-  return { field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" };
+  return { field, description, reason: "FIELD_UNSUPPORTED" };
 }

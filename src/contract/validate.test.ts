@@ -119,7 +119,7 @@ describe("validation", () => {
     );
     const message = fromBinary(CreateContainerRequestSchema, bytes);
     const found = violations(CreateContainerRequestSchema, message);
-    const unknown = found.filter(({ kind }) => kind === "FIELD_UNKNOWN");
+    const unknown = found.filter(({ reason }) => reason === "FIELD_UNKNOWN");
     expect(unknown.map(({ field }) => field)).to.deep.equal([
       "300",
       "spec.2000",

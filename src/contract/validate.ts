@@ -32,13 +32,13 @@ export function* contractViolations(
 }
 
 function invalid(field: string, description: string): FieldViolation {
-  return { field, description, kind: "FIELD_INVALID" };
+  return { field, description, reason: "FIELD_INVALID" };
 }
 
 function* unknownFields(path: string, { message }: ReflectMessage): Generator<FieldViolation> {
   for (const { no } of message.$unknown ?? []) {
     const description = unknownFieldText(no, message.$typeName);
-    yield { field: fieldPath(path, String(no)), description, kind: "FIELD_UNKNOWN" };
+    yield { field: fieldPath(path, String(no)), description, reason: "FIELD_UNKNOWN" };
   }
 }
 

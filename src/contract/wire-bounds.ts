@@ -190,7 +190,7 @@ class Scanner {
     this.#unknownFields.push({
       field: this.#path(String(number)),
       description: unknownFieldText(number, parent),
-      kind: "FIELD_UNKNOWN",
+      reason: "FIELD_UNKNOWN",
     });
     if (++this.unknown > wireBounds.unknown) {
       this.violations.push(...this.#unknownFields);
@@ -280,7 +280,7 @@ class Scanner {
   }
 
   #refuse(field: string, description: string): void {
-    this.violations.push({ field, description, kind: "FIELD_INVALID" });
+    this.violations.push({ field, description, reason: "FIELD_INVALID" });
     if (this.violations.length > toldViolations) throw new Full();
   }
 

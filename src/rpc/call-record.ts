@@ -17,7 +17,7 @@ export interface CallRecord {
   readonly engine: string;
   /** The name of the gRPC code, for example `NOT_FOUND`. */
   readonly code: string;
-  /** The kind of error. Empty: there was none. */
+  /** The reason of the failure. Empty: there was none. */
   readonly reason: string;
   /** The fields that were at fault, by their paths; of very many the first. */
   readonly fields: readonly FieldViolation["field"][];
@@ -93,7 +93,7 @@ export class OpenRecord {
       identity: this.identity,
       engine: this.engine,
       code: Code[code],
-      reason: failure?.kind ?? (isFault ? "SERVER_ERROR" : ""),
+      reason: failure?.reason ?? (isFault ? "INTERNAL" : ""),
       fields: (failure?.details.violations ?? [])
         .slice(0, toldViolations)
         .map(({ field }) => field),

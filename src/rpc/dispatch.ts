@@ -69,7 +69,7 @@ async function* route(
     try {
       yield* answers(own(first, call));
     } catch (error) {
-      const unreachable = error instanceof NapError && error.kind === "ENGINE_UNREACHABLE";
+      const unreachable = error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
       throw unreachable
         ? withEngine(error, registry.get(first.engine ?? "", call.identity))
         : error;
@@ -90,8 +90,15 @@ async function* route(
       yield answer;
     }
   } catch (error) {
-    throw error instanceof NapError ? withEngine(error, engine, cursor) : error;
+    const failure = diskError(error);
+    throw failure instanceof NapError ? withEngine(failure, engine, cursor) : failure;
   }
+}
+
+/** The meaning of a failure of an engine that writes to its disk itself, without a daemon. */
+function diskError(error: unknown): unknown {
+  if ((error as NodeJS.ErrnoException | undefined)?.code !== "ENOSPC") return error;
+  return new NapError("ENGINE_DISK_FULL", "the engine's disk is full", {}, error);
 }
 
 /** Connects the engine and checks the first request; what is returned is the method's input. */
@@ -140,7 +147,7 @@ async function* checkedStream(
 function* repeatedTarget(request: Request): Generator<FieldViolation> {
   for (const field of ["engine", "container"] as const) {
     if ((request[field] ?? "") === "") continue;
-    yield { field, description: "stands in the first message alone", kind: "FIELD_INVALID" };
+    yield { field, description: "stands in the first message alone", reason: "FIELD_INVALID" };
   }
 }
 
@@ -157,7 +164,7 @@ function implementationOf(engine: Engine, member: EngineMember, method: DescMeth
   const implementation = (engine[member] as UntypedMethods | undefined)?.[method.localName];
   if (implementation !== undefined) return implementation;
   const message = `the driver ${engine.driver} does not have ${method.name}`;
-  throw new NapError("METHOD_UNSUPPORTED_BY_ENGINE", message);
+  throw new NapError("METHOD_UNSUPPORTED", message);
 }
 
 async function* answers(
@@ -173,10 +180,10 @@ function missingRequest(method: DescMethod): NapError {
 
 /** Names the engine in the error, which an engine itself need not do, and the last cursor sent. */
 function withEngine(
-  { kind, message, details, cause }: NapError,
+  { reason, message, details, cause }: NapError,
   { name }: Engine,
   cursor?: string,
 ): NapError {
   const known = { ...(cursor !== undefined && { cursor }), ...details, engine: name };
-  return new NapError(kind, `${name}: ${message}`, known, cause);
+  return new NapError(reason, `${name}: ${message}`, known, cause);
 }

@@ -69,12 +69,12 @@ export class Calls {
     return call.finally(() => this.#running.delete(call));
   }
 
-  /** Counts a call of this identity. Fails with TOO_MANY_CALLS where it has as many as it may. */
+  /** Counts a call of this identity. Fails with CONCURRENCY_LIMIT_EXCEEDED where it has as many as it may. */
   enter(identity: Identity): void {
     const count = this.#counts.get(identity) ?? 0;
     if (count >= identity.maxCalls) {
       const message = `the identity "${identity.name}" has ${count} calls under way, and may have no more`;
-      throw new NapError("TOO_MANY_CALLS", message, { retryAfterMillis: 1000 });
+      throw new NapError("CONCURRENCY_LIMIT_EXCEEDED", message);
     }
     this.#counts.set(identity, count + 1);
   }
@@ -101,7 +101,7 @@ export class Calls {
 }
 
 function stopping(): NapError {
-  return new NapError("SERVER_STOPPING", "the server stops", { retryAfterMillis: 1000 });
+  return new NapError("SERVER_SHUTTING_DOWN", "the server stops");
 }
 
 /** What all services of one listener are bound with. */

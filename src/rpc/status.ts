@@ -12,71 +12,18 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
-import type { ErrorDetails, ErrorKind } from "../contract/errors.js";
-import { clip, NapError, toldViolations } from "../contract/errors.js";
+import { ResumeInfoSchema } from "../../gen/nap/v1/errors_pb.js";
+import { RetryAdvice, StatusCode } from "../../gen/nap/v1/rules_pb.js";
+import type { ErrorDetails, Reason } from "../contract/errors.js";
+import { clip, NapError, reasonRules, toldViolations } from "../contract/errors.js";
 
 /** The domain of every ErrorInfo. */
 export const errorDomain = "nap.v1";
 
-const codes: Readonly<Record<ErrorKind, Code>> = {
-  AMBIGUOUS_ID: Code.INVALID_ARGUMENT,
-  ARCHIVE_INVALID: Code.INVALID_ARGUMENT,
-  BIND_SOURCE_NOT_FOUND: Code.FAILED_PRECONDITION,
-  BUILD_FAILED: Code.FAILED_PRECONDITION,
-  CALL_CANCELLED: Code.CANCELLED,
-  COMMAND_NOT_EXECUTABLE: Code.FAILED_PRECONDITION,
-  COMMAND_NOT_FOUND: Code.FAILED_PRECONDITION,
-  CONTAINER_NOT_FOUND: Code.NOT_FOUND,
-  CONTAINER_NOT_RUNNING: Code.FAILED_PRECONDITION,
-  CONTAINER_PAUSED: Code.FAILED_PRECONDITION,
-  CONTAINER_RUNNING: Code.FAILED_PRECONDITION,
-  CONTAINER_START_FAILED: Code.FAILED_PRECONDITION,
-  CURSOR_EXPIRED: Code.OUT_OF_RANGE,
-  CURSOR_INVALID: Code.INVALID_ARGUMENT,
-  ENDPOINT_EXISTS: Code.ALREADY_EXISTS,
-  ENDPOINT_NOT_FOUND: Code.NOT_FOUND,
-  ENGINE_DROPPED_FIELD: Code.FAILED_PRECONDITION,
-  ENGINE_ERROR: Code.INTERNAL,
-  ENGINE_NOT_FOUND: Code.NOT_FOUND,
-  ENGINE_REQUIRED: Code.INVALID_ARGUMENT,
-  ENGINE_UNREACHABLE: Code.UNAVAILABLE,
-  EXEC_NOT_FOUND: Code.NOT_FOUND,
-  EXIT_UNKNOWN: Code.DATA_LOSS,
-  FIELD_INVALID: Code.INVALID_ARGUMENT,
-  FIELD_UNKNOWN: Code.INVALID_ARGUMENT,
-  FIELD_UNSUPPORTED_BY_ENGINE: Code.INVALID_ARGUMENT,
-  FILE_KIND_CONFLICT: Code.FAILED_PRECONDITION,
-  HEALTH_PROBE_MISSING: Code.FAILED_PRECONDITION,
-  HOST_PORT_IN_USE: Code.FAILED_PRECONDITION,
-  IMAGE_NOT_FOUND: Code.NOT_FOUND,
-  LOGS_NOT_READABLE: Code.FAILED_PRECONDITION,
-  MALFORMED_MESSAGE: Code.INVALID_ARGUMENT,
-  METHOD_UNSUPPORTED_BY_ENGINE: Code.UNIMPLEMENTED,
-  NAME_IN_USE: Code.ALREADY_EXISTS,
-  NETWORK_DRIVER_NOT_FOUND: Code.NOT_FOUND,
-  NETWORK_NOT_FOUND: Code.NOT_FOUND,
-  NETWORK_PREDEFINED: Code.FAILED_PRECONDITION,
-  PATH_NOT_DIRECTORY: Code.FAILED_PRECONDITION,
-  PATH_NOT_FOUND: Code.NOT_FOUND,
-  PATH_NOT_REACHABLE: Code.FAILED_PRECONDITION,
-  PATH_READ_ONLY: Code.FAILED_PRECONDITION,
-  PERMISSION_DENIED: Code.PERMISSION_DENIED,
-  REGISTRY_AUTH_REQUIRED: Code.FAILED_PRECONDITION,
-  REGISTRY_UNREACHABLE: Code.UNAVAILABLE,
-  REQUEST_ID_REUSED: Code.INVALID_ARGUMENT,
-  RESOURCE_BUSY: Code.ABORTED,
-  RESOURCE_IN_USE: Code.FAILED_PRECONDITION,
-  SERVER_ERROR: Code.INTERNAL,
-  SERVER_STOPPING: Code.UNAVAILABLE,
-  SLOW_CONSUMER: Code.RESOURCE_EXHAUSTED,
-  SUBNET_IN_USE: Code.FAILED_PRECONDITION,
-  TERMINAL_NOT_FOUND: Code.FAILED_PRECONDITION,
-  TOO_MANY_CALLS: Code.RESOURCE_EXHAUSTED,
-  UNAUTHENTICATED: Code.UNAUTHENTICATED,
-  UPLOAD_TOO_LARGE: Code.RESOURCE_EXHAUSTED,
-  VOLUME_DRIVER_NOT_FOUND: Code.NOT_FOUND,
-  VOLUME_NOT_FOUND: Code.NOT_FOUND,
-};
+const rules = reasonRules();
+
+/** The time after which a call that can succeed by itself is tried again at the soonest. */
+const retryMillis = 1000;
 
 /**
  * A status travels in headers, which clients bound to as little as 8 KiB for all of them: what is
@@ -94,7 +41,7 @@ export interface GrpcStatus {
 /** The status for anything that a call can throw. */
 export function statusOf(error: unknown): GrpcStatus {
   const failure = error instanceof NapError ? error : serverError(error);
-  const code = codes[failure.kind];
+  const code = Code[StatusCode[rules[failure.reason].code] as keyof typeof Code];
   const text = clip(failure.message, messageCharacters);
   const status = create(StatusSchema, {
     code,
@@ -108,7 +55,7 @@ export function statusOf(error: unknown): GrpcStatus {
 
 function serverError(error: unknown): NapError {
   const message = error instanceof Error ? error.message : String(error);
-  return new NapError("SERVER_ERROR", `the server failed: ${message}`, {}, error);
+  return new NapError("INTERNAL", `the server failed: ${message}`, {}, error);
 }
 
 interface Detail {
@@ -116,11 +63,11 @@ interface Detail {
   message: Message;
 }
 
-function* detailMessages({ kind, message, details }: NapError): Generator<Detail> {
+function* detailMessages({ reason, message, details }: NapError): Generator<Detail> {
   yield {
     schema: ErrorInfoSchema,
     message: create(ErrorInfoSchema, {
-      reason: kind,
+      reason: reason,
       domain: errorDomain,
       metadata: infoMetadata(details),
     }),
@@ -129,23 +76,23 @@ function* detailMessages({ kind, message, details }: NapError): Generator<Detail
     const all = details.violations;
     const fieldViolations = all
       .slice(0, toldViolations)
-      .map(({ field, description, kind: reason }) => ({ field, description, reason }));
+      .map(({ field, description, reason }) => ({ field, description, reason }));
     const last = fieldViolations.at(-1);
     if (all.length > toldViolations && last) {
       last.description = `${last.description} (and more violations)`;
     }
     yield { schema: BadRequestSchema, message: create(BadRequestSchema, { fieldViolations }) };
   }
-  if (codes[kind] === Code.FAILED_PRECONDITION) {
+  if (rules[reason].code === StatusCode.FAILED_PRECONDITION) {
     const subjects = (details.users ?? [details.resource ?? ""]).slice(0, toldViolations);
     const description = clip(message);
-    const violations = subjects.map((subject) => ({ type: kind, subject, description }));
+    const violations = subjects.map((subject) => ({ type: reason, subject, description }));
     yield {
       schema: PreconditionFailureSchema,
       message: create(PreconditionFailureSchema, { violations }),
     };
   }
-  const resourceType = resourceTypes[kind];
+  const resourceType = resourceTypes[reason];
   if (resourceType !== undefined) {
     const resourceName = details.resource ?? "";
     yield {
@@ -157,14 +104,18 @@ function* detailMessages({ kind, message, details }: NapError): Generator<Detail
       }),
     };
   }
-  if (details.retryAfterMillis !== undefined) {
-    const retryDelay = durationFromMs(details.retryAfterMillis);
+  if (rules[reason].retry === RetryAdvice.LATER) {
+    const retryDelay = durationFromMs(retryMillis);
     yield { schema: RetryInfoSchema, message: create(RetryInfoSchema, { retryDelay }) };
+  }
+  if (details.cursor !== undefined) {
+    const { cursor } = details;
+    yield { schema: ResumeInfoSchema, message: create(ResumeInfoSchema, { cursor }) };
   }
 }
 
-/** The kinds of resource that a ResourceInfo names. */
-const resourceTypes: Readonly<Record<string, string | undefined>> = {
+/** The types of the resources that a ResourceInfo names. */
+const resourceTypes: Partial<Readonly<Record<Reason, string>>> = {
   CONTAINER_NOT_FOUND: "nap.v1.Container",
   ENGINE_NOT_FOUND: "nap.v1.Engine",
   IMAGE_NOT_FOUND: "nap.v1.Image",
@@ -173,9 +124,8 @@ const resourceTypes: Readonly<Record<string, string | undefined>> = {
 };
 
 function infoMetadata(details: ErrorDetails): Record<string, string> {
-  const { engine, resource, engineMessage, cursor } = details;
+  const { engine, resource, engineMessage } = details;
   const metadata: Record<string, string> = {};
-  if (cursor !== undefined) metadata["cursor"] = cursor;
   if (engine !== undefined) metadata["engine"] = engine;
   if (resource !== undefined) metadata["resource"] = clip(resource);
   if (engineMessage !== undefined)

@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
+import { file_nap_v1_errors } from "../../gen/nap/v1/errors_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
 import type { ListenAddress } from "../config/listeners.js";
@@ -107,7 +108,11 @@ function newServer(registry: Registry, health: HealthImplementation, binding: Bi
   for (const { definition, implementation } of [
     ...routes(registry, binding),
     // Clients decode the details of errors by reflection, too.
-    ...reflection([...contract, Health], [file_google_rpc_error_details], binding),
+    ...reflection(
+      [...contract, Health],
+      [file_google_rpc_error_details, file_nap_v1_errors],
+      binding,
+    ),
   ]) {
     server.addService(definition, implementation);
   }

@@ -347,7 +347,7 @@ export function archiveCases(test: ConformanceTest): void {
         { name: "dir", content: Buffer.from("new") },
       ]);
       const error = await failure(write(bench, id, { path: "/data" }, swapped));
-      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FILE_KIND_CONFLICT" });
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FILE_TYPE_CONFLICT" });
       expect(await bench.exec(id, "cat /data/file")).to.equal("old");
       await write(bench, id, { path: "/data", overwriteKind: true }, swapped);
       expect(await bench.exec(id, "test -d /data/file && cat /data/dir")).to.equal("new");

@@ -196,7 +196,7 @@ export function ended(seen: readonly RunContainerResponse[]): Ended {
  */
 export async function failure(outcome: Promise<unknown>): Promise<RpcError> {
   const error = await failureOf(outcome);
-  if (error.reason.endsWith("_UNSUPPORTED_BY_ENGINE")) throw error;
+  if (error.reason.endsWith("_UNSUPPORTED")) throw error;
   return error;
 }
 

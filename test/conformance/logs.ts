@@ -112,7 +112,10 @@ export function logCases(test: ConformanceTest): void {
     async (bench) => {
       const { id: container } = await bench.run({ logConfig: { driver: "none" } }, "echo lost");
       const error = await failure(logs(bench, { container }));
-      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "LOGS_NOT_READABLE" });
+      expect(error).to.include({
+        code: Code.FAILED_PRECONDITION,
+        reason: "LOG_DRIVER_NOT_READABLE",
+      });
     },
   );
 }

@@ -84,7 +84,7 @@ export function networkCases(test: ConformanceTest): void {
       const overlap = await failure(
         nap.networks.createNetwork({ engine, name: bench.name("overlap"), spec }),
       );
-      expect(overlap).to.include({ code: Code.FAILED_PRECONDITION, reason: "SUBNET_IN_USE" });
+      expect(overlap).to.include({ code: Code.FAILED_PRECONDITION, reason: "SUBNET_OVERLAP" });
     },
     { row: "network create" },
   );
@@ -101,7 +101,7 @@ export function networkCases(test: ConformanceTest): void {
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
       expect(error.subjects).to.deep.equal([name]);
       const own = await failure(nap.networks.removeNetwork({ engine, network: "bridge" }));
-      expect(own).to.include({ code: Code.FAILED_PRECONDITION, reason: "NETWORK_PREDEFINED" });
+      expect(own).to.include({ code: Code.FAILED_PRECONDITION, reason: "NETWORK_BUILT_IN" });
     },
     { row: "network remove" },
   );

@@ -64,11 +64,11 @@ function mayRefuse(floor: Floor, id: string, fields: readonly string[]): boolean
 async function refusal({ nap, engine }: Bench, error: unknown): Promise<string[] | undefined> {
   if (!(error instanceof RpcError)) return undefined;
   const declared = await nap.engines.getEngineCapabilities({ engine });
-  if (error.reason === "METHOD_UNSUPPORTED_BY_ENGINE") {
+  if (error.reason === "METHOD_UNSUPPORTED") {
     expect(error.code).to.equal(Code.UNIMPLEMENTED);
     return [error.message];
   }
-  if (error.reason !== "FIELD_UNSUPPORTED_BY_ENGINE") return undefined;
+  if (error.reason !== "FIELD_UNSUPPORTED") return undefined;
   const names = declared.unsupportedFields.map(({ name }) =>
     // A value may be refused in one field alone: `nap.v1.Message.field=VALUE`.
     name.split(".").at(-1)?.replace(/=.*$/, ""),

@@ -233,7 +233,7 @@ export function verbCases(test: ConformanceTest): void {
       const error = await failure(
         nap.containers.resizeContainerTerminal({ engine, container: plain, size }),
       );
-      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "TERMINAL_NOT_FOUND" });
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "NO_TERMINAL" });
       const execId = "no-such";
       const gone = await failure(
         nap.containers.resizeContainerTerminal({ engine, container, size, execId }),

@@ -138,7 +138,7 @@ export function waitCases(test: ConformanceTest): void {
       const without = await bench.create({});
       const request = { engine, container: without.id, condition };
       const error = await failure(all(nap.containers.waitContainer(request)));
-      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "HEALTH_PROBE_MISSING" });
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "NO_HEALTH_CHECK" });
     },
   );
 }

@@ -1,5 +1,5 @@
 /** What is true of archives on Docker alone, or shown on it for all engines. */
-import { mkdtempSync, readdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
@@ -12,6 +12,7 @@ import {
 import { archiveOf, uploadMessages } from "../conformance/archives.js";
 import { eventually } from "../conformance/bench.js";
 import { failure } from "../support/client.js";
+import { mountMemory } from "../support/dockerd.js";
 import { startNap } from "../support/nap.js";
 import { sendMessage, wireCall } from "../support/wire.js";
 import type { DockerBench } from "./cases.js";
@@ -66,6 +67,46 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     }
   });
 
+  it("tells a full disk of its own from an upload that is too large, and takes it once there is space", async () => {
+    const { dockerd, bench } = open();
+    const { id: container } = await bench.create({});
+    const directory = mkdtempSync(join(dockerd.directory, "full-"));
+    const spool = join(directory, "spool");
+    mkdirSync(spool);
+    mountMemory(dockerd.initPid, spool, "64k");
+    const engines = { docker: { driver: "docker", url: `unix://${dockerd.socket}` } };
+    const config = { engines, spool_directory: spool };
+    const nap = await startNap(directory, config, dockerd.initPid);
+    try {
+      const write = async (size: number): Promise<unknown> => {
+        const archive = await archiveOf([{ name: "new", content: randomBytes(size) }]);
+        const messages = uploadMessages({ engine, container }, { path: "/data" }, archive);
+        return nap.containers.writeContainerArchive(messages);
+      };
+      const error = await failure(write(100_000));
+      expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "SPOOL_FULL" });
+      expect(error.retryAfterMillis).to.be.greaterThan(0);
+      await write(10_000);
+    } finally {
+      await nap.stop();
+    }
+    await bench.tidy();
+  });
+
+  it("tells that the engine's disk is full", async () => {
+    const { nap, bench } = open();
+    const driverOptions = { type: "tmpfs", device: "tmpfs", o: "size=64k" };
+    const volume = await bench.volume({ driver: "local", driverOptions });
+    const source = { case: "volume" as const, value: { volume } };
+    const { id: container } = await bench.start({ mounts: [{ target: "/small", source }] });
+    const archive = await archiveOf([{ name: "new", content: randomBytes(100_000) }]);
+    const messages = uploadMessages({ engine, container }, { path: "/small" }, archive);
+    const error = await failure(nap.containers.writeContainerArchive(messages));
+    expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "ENGINE_DISK_FULL" });
+    expect(error.retryAfterMillis).to.equal(undefined);
+    await bench.tidy();
+  });
+
   it("refuses paths in memory, where dockerd would find and write something else", async () => {
     const { nap, bench } = open();
     const memory = { target: "/mem", source: { case: "tmpfs" as const, value: {} } };
@@ -82,7 +123,7 @@ export function dockerArchiveCases(open: () => DockerBench): void {
         const error = await failure(call());
         expect(error, path).to.include({
           code: Code.FAILED_PRECONDITION,
-          reason: "PATH_NOT_REACHABLE",
+          reason: "PATH_NOT_ACCESSIBLE",
         });
       }
     }

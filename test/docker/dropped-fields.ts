@@ -124,7 +124,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
         const error = await failure(call());
         expect(error).to.include({
           code: Code.FAILED_PRECONDITION,
-          reason: "ENGINE_DROPPED_FIELD",
+          reason: "FIELD_NOT_APPLIED",
         });
         expect(error.fields).to.deep.equal(fields);
       }
@@ -140,7 +140,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     const network = { mode: { case: "host" as const, value: {} }, portBindings };
     const spec = { image: bench.image, command: { arguments: ["true"] }, network };
     const error = await failure(nap.containers.createContainer({ engine, spec }));
-    expect(error.reason).to.equal("ENGINE_DROPPED_FIELD");
+    expect(error.reason).to.equal("FIELD_NOT_APPLIED");
     expect(error.fields).to.deep.equal(["spec.network.port_bindings"]);
     expect(error.badRequest?.fieldViolations[0]?.description).to.include("are discarded");
     expect(await ids()).to.deep.equal(before);
@@ -160,7 +160,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
       },
     };
     const error = await failure(nap.containers.updateContainer(request));
-    expect(error.reason).to.equal("ENGINE_DROPPED_FIELD");
+    expect(error.reason).to.equal("FIELD_NOT_APPLIED");
     expect(error.fields).to.deep.equal([
       "resources.cpu_shares",
       "restart_policy.maximum_retry_count",
@@ -179,7 +179,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     };
     proxy.change = { path: /\/networks\/create/, edit: (body) => delete body["Internal"] };
     const error = await failure(nap.networks.createNetwork({ engine, name, spec }));
-    expect(error.reason).to.equal("ENGINE_DROPPED_FIELD");
+    expect(error.reason).to.equal("FIELD_NOT_APPLIED");
     expect(error.fields).to.deep.equal(["spec.internal"]);
     const gone = await failure(nap.networks.getNetwork({ engine, network: name }));
     expect(gone.reason).to.equal("NETWORK_NOT_FOUND");
@@ -218,7 +218,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     proxy.change = { path: /\/volumes\/create/, edit };
     const spec = { labels: { a: "b", c: "d" } };
     const error = await failure(nap.volumes.createVolume({ engine, spec }));
-    expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "ENGINE_DROPPED_FIELD" });
+    expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FIELD_NOT_APPLIED" });
     expect(error.fields).to.deep.equal(['spec.labels["a"]']);
     expect(await names()).to.deep.equal(before);
   });

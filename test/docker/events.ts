@@ -52,6 +52,12 @@ export function dockerEventCases(
         condition: WaitCondition.NEXT_EXIT,
       });
       await next.next();
+      const unseen = nap.containers.waitContainer({
+        engine,
+        container: made[3]!.id,
+        condition: WaitCondition.REMOVED,
+      });
+      await unseen.next();
 
       await forward.down();
       await made[0]!.kill();
@@ -85,6 +91,8 @@ export function dockerEventCases(
       const { value: exited } = await next.next();
       expect(exited?.event).to.deep.include({ case: "exited" });
       expect(exited?.event.value).to.include({ code: 137 });
+      const lost = await failure(unseen.next());
+      expect(lost).to.include({ code: Code.DATA_LOSS, reason: "EXIT_STATUS_UNKNOWN" });
       await told.stop();
       await watcher.stop();
       await Promise.all(listed.map(({ Id }) => docker.getContainer(Id).remove({ force: true })));
@@ -193,7 +201,7 @@ export function dockerEventCases(
       })();
       const error = await failure(reading);
       expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "SLOW_CONSUMER" });
-      expect(error.info?.metadata["cursor"]).to.equal(cursor);
+      expect(error.cursor).to.equal(cursor);
       const expired = await failure(all(nap.engines.streamEvents({ engine, cursor: cursor! })));
       expect(expired).to.include({ code: Code.OUT_OF_RANGE, reason: "CURSOR_EXPIRED" });
       const slow = await failure(all(watch));

@@ -130,7 +130,7 @@ function archiveCases(open: () => DockerBench): void {
     const platform = { os: "linux", architecture: "amd64" };
     const request = { engine, images: [bench.image], platform };
     const error = await failure(all(nap.images.saveImages(request)));
-    expect(error.reason).to.equal("FIELD_UNSUPPORTED_BY_ENGINE");
+    expect(error.reason).to.equal("FIELD_UNSUPPORTED");
     expect(error.fields).to.deep.equal(["platform"]);
   });
 

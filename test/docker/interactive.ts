@@ -62,7 +62,7 @@ export function interactiveDockerCases(open: () => DockerBench): void {
       const target = { nap, engine: "far", container };
       const call = await Interaction.script(target, "echo up; sleep 312").until("up");
       call.send({ case: "signal", value: "KILL" });
-      const refused = { code: Code.INVALID_ARGUMENT, reason: "FIELD_UNSUPPORTED_BY_ENGINE" };
+      const refused = { code: Code.INVALID_ARGUMENT, reason: "FIELD_UNSUPPORTED" };
       const signalled = await failure(call.ended());
       expect(signalled).to.include(refused);
       expect(signalled.fields).to.deep.equal(["signal"]);
@@ -110,7 +110,7 @@ export function interactiveDockerCases(open: () => DockerBench): void {
     for (const [request, reason] of [
       [{ container, execId: "0".repeat(64) }, "EXEC_NOT_FOUND"],
       [{ container: other, execId: call.execId }, "EXEC_NOT_FOUND"],
-      [{ container, execId: call.execId }, "TERMINAL_NOT_FOUND"],
+      [{ container, execId: call.execId }, "NO_TERMINAL"],
     ] as const) {
       const resize = nap.containers.resizeContainerTerminal({ engine, size, ...request });
       expect((await failure(resize)).reason).to.equal(reason);

@@ -13,6 +13,7 @@ import {
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
+import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { pack } from "tar-stream";
 import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
@@ -24,6 +25,7 @@ import { importMessages } from "../conformance/images.js";
 import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
+import { mountMemory } from "../support/dockerd.js";
 import { startNap } from "../support/nap.js";
 import { runcOwnershipCase } from "./ownership.js";
 
@@ -57,6 +59,44 @@ export function runcCases(open: () => RuncBench): void {
       const spec = { image, command: { arguments: ["sh"] }, user: "daemon" };
       const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
       expect(error.fields, what).to.deep.equal(["spec.user"]);
+    }
+  });
+
+  it("tells that its disk is full, by an upload and by the programs that it runs", async () => {
+    const { dockerd, bench } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "full-"));
+    const root = join(directory, "root");
+    mkdirSync(root);
+    mountMemory(dockerd.initPid, root, `${Math.ceil((bench.rootfs.length * 3) / 2 / 1024)}k`);
+    const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
+    const nap = await startNap(directory, config, dockerd.initPid);
+    try {
+      for (const archive of [Buffer.concat([bench.rootfs, bench.rootfs]), bench.rootfs]) {
+        const messages = importMessages("runc", { reference: "full:1" }, archive);
+        const error = await failure(nap.images.importImage(messages));
+        expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "ENGINE_DISK_FULL" });
+      }
+    } finally {
+      await nap.stop();
+    }
+  });
+
+  it("tells the words of a program that fails for a cause without a reason of its own", async () => {
+    const { dockerd, bench } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "broken-"));
+    const root = join(directory, "root");
+    mkdirSync(root);
+    const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
+    const nap = await startNap(directory, config, dockerd.initPid);
+    try {
+      const messages = [...importMessages("runc", { reference: "broken:1" }, bench.rootfs)];
+      await nap.images.importImage(messages);
+      writeFileSync(join(root, "images", "oci-layout"), "no JSON");
+      const error = await failure(nap.images.importImage(messages));
+      expect(error).to.include({ code: Code.INTERNAL, reason: "ENGINE_ERROR" });
+      expect(error.info?.metadata["engine_message"]).to.include("oci-layout");
+    } finally {
+      await nap.stop();
     }
   });
 

@@ -202,7 +202,10 @@ export function accessCases(open: () => DockerBench): void {
     );
     for (const stream of streams) await stream.next();
     const error = await failure(watcher.engines.listEngines({}));
-    expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "TOO_MANY_CALLS" });
+    expect(error).to.include({
+      code: Code.RESOURCE_EXHAUSTED,
+      reason: "CONCURRENCY_LIMIT_EXCEEDED",
+    });
     for (const signal of signals) signal.abort();
     await eventually(async () => {
       try {

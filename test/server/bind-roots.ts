@@ -241,7 +241,7 @@ export function bindRootCases(open: () => RootsBench): void {
     const error = await refusal(rooted("mfs"), "far");
     expect(error).to.include({
       code: Code.INVALID_ARGUMENT,
-      reason: "FIELD_UNSUPPORTED_BY_ENGINE",
+      reason: "FIELD_UNSUPPORTED",
     });
     expect(error.fields).to.deep.equal(["spec.mounts[0].bind.rooted"]);
     for (const [engine, refused] of [

@@ -34,12 +34,18 @@ export function operationCases(open: () => DockerBench): void {
     const wrong = { spec: { ...spec, workingDir: secret, user: `${secret}\0` } };
     await failure(nap.containers.createContainer(wrong));
     await failure(nap.containers.getContainer({ container: secret }));
+    const cancelled = nap.engines.streamEvents({});
+    await cancelled.next();
+    await cancelled.return(undefined);
+    await eventually(
+      () => nap.output().some((line) => line.includes("CALL_CANCELLED")) || undefined,
+    );
     expect(await nap.stop()).to.equal(0);
     const lines = nap
       .output()
       .filter((line) => line.startsWith("{"))
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-    const [ran, refused, missing] = lines;
+    const [ran, refused, missing, left] = lines;
     expect(ran).to.include({
       msg: "call",
       method: "nap.v1.ContainerService/RunContainer",
@@ -53,6 +59,7 @@ export function operationCases(open: () => DockerBench): void {
     expect(refused).to.deep.include({ code: "INVALID_ARGUMENT", reason: "FIELD_INVALID" });
     expect(refused?.["fields"]).to.deep.equal(["spec.working_dir", "spec.user"]);
     expect(missing).to.include({ code: "NOT_FOUND", reason: "CONTAINER_NOT_FOUND" });
+    expect(left).to.include({ code: "CANCELLED", reason: "CALL_CANCELLED" });
     expect(missing?.["traceId"]).to.match(/^[0-9a-f]{32}$/);
     expect(nap.output().join("\n")).not.to.include(secret);
   });
@@ -121,9 +128,9 @@ export function operationCases(open: () => DockerBench): void {
     })().catch(() => undefined);
     const stopped = nap.stop();
     const error = await ended;
-    expect(error).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_STOPPING" });
+    expect(error).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_SHUTTING_DOWN" });
     expect(error.retryAfterMillis).to.be.greaterThan(0);
-    if (first.value?.cursor !== "") expect(error.info?.metadata["cursor"]).to.be.a("string");
+    if (first.value?.cursor !== "") expect(error.cursor).to.be.a("string");
     expect(await stopping).to.include({ changed: true });
     expect(await stopped).to.equal(0);
     await watched;

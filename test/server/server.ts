@@ -63,7 +63,7 @@ export function serverCases(open: () => DockerBench): void {
     const ended = failure(events.next());
     const before = Date.now();
     const stopped = nap.stop();
-    expect(await ended).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_STOPPING" });
+    expect(await ended).to.include({ code: Code.UNAVAILABLE, reason: "SERVER_SHUTTING_DOWN" });
     expect(await stopped).to.equal(0);
     expect(Date.now() - before).to.be.below(3000);
   });

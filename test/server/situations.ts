@@ -139,7 +139,7 @@ const situations: Readonly<Record<string, Situation>> = {
   },
   "a removal of a network of the engine's own": {
     code: FAILED_PRECONDITION,
-    reason: "NETWORK_PREDEFINED",
+    reason: "NETWORK_BUILT_IN",
     fail: ({ bench: { nap } }) => [
       nap.networks.removeNetwork({ engine, network: "bridge" }),
       "bridge",
@@ -174,7 +174,7 @@ const situations: Readonly<Record<string, Situation>> = {
   },
   "a size for a terminal that there is not": {
     code: FAILED_PRECONDITION,
-    reason: "TERMINAL_NOT_FOUND",
+    reason: "NO_TERMINAL",
     fail: ({ bench: { nap }, running: container }) => [
       nap.containers.resizeContainerTerminal({ engine, container, size: { columns: 1, rows: 1 } }),
       container,
@@ -199,7 +199,7 @@ const situations: Readonly<Record<string, Situation>> = {
   },
   "a wait for the health of a container without a probe": {
     code: FAILED_PRECONDITION,
-    reason: "HEALTH_PROBE_MISSING",
+    reason: "NO_HEALTH_CHECK",
     fail: ({ bench: { nap }, running: container }) => [
       all(nap.containers.waitContainer({ engine, container, condition: WaitCondition.HEALTHY })),
       container,

@@ -51,7 +51,7 @@ export function streamCases(open: () => DockerBench): void {
     expect(answered.length).to.equal(1);
     for (const outcome of outcomes) {
       if (outcome.status === "fulfilled") expect(ended(outcome.value).stdout).to.equal(runs);
-      else expect((outcome.reason as RpcError).reason).to.equal("LOGS_NOT_READABLE");
+      else expect((outcome.reason as RpcError).reason).to.equal("LOG_DRIVER_NOT_READABLE");
     }
   });
 

@@ -1,5 +1,5 @@
 /** How Docker and the server refuse requests: each with its reason and the fields at fault. */
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
@@ -8,7 +8,10 @@ import {
   NamespaceMode,
   RestartMode,
 } from "../../gen/nap/v1/container_spec_pb.js";
-import { failure } from "../support/client.js";
+import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
+import { eventually } from "../conformance/bench.js";
+import type { RpcError } from "../support/client.js";
+import { failure, openChannel, rawCall } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 
 /** Declares the cases of requests that are refused. */
@@ -32,8 +35,8 @@ export function errorCases(open: () => DockerBench): void {
     expect(found).to.deep.equal([
       ["name", "FIELD_INVALID"],
       ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
-      ["spec.lxc_config", "FIELD_UNSUPPORTED_BY_ENGINE"],
-      ["spec.namespaces.user", "FIELD_UNSUPPORTED_BY_ENGINE"],
+      ["spec.lxc_config", "FIELD_UNSUPPORTED"],
+      ["spec.namespaces.user", "FIELD_UNSUPPORTED"],
     ]);
   });
 
@@ -71,7 +74,7 @@ export function errorCases(open: () => DockerBench): void {
     const error = await failure(nap.volumes.listVolumes({ engine: "runc" }));
     expect(error).to.include({
       code: Code.UNIMPLEMENTED,
-      reason: "METHOD_UNSUPPORTED_BY_ENGINE",
+      reason: "METHOD_UNSUPPORTED",
     });
     const thin = await nap.engines.getEngineCapabilities({ engine: "runc" });
     expect(thin.unsupportedMethods).to.include("nap.v1.VolumeService/ListVolumes");
@@ -94,7 +97,7 @@ export function errorCases(open: () => DockerBench): void {
     ] as const) {
       const request = { engine: "docker", container, resources };
       const error = await failure(nap.containers.updateContainer(request));
-      expect(error).to.include({ reason: "FIELD_UNSUPPORTED_BY_ENGINE" });
+      expect(error).to.include({ reason: "FIELD_UNSUPPORTED" });
       expect(error.fields).to.deep.equal([field]);
     }
   });
@@ -109,6 +112,44 @@ export function errorCases(open: () => DockerBench): void {
       const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
+    }
+  });
+
+  it("tells a second removal of a container that the first one is under way", async () => {
+    const { nap, bench } = open();
+    await eventually(async () => {
+      const { id: container } = await bench.start({});
+      const remove = () =>
+        nap.containers.removeContainer({ engine: "docker", container, force: true });
+      const outcomes = await Promise.allSettled(Array.from({ length: 8 }, remove));
+      const errors = outcomes.flatMap((each) => (each.status === "rejected" ? [each.reason] : []));
+      const reasons = (errors as RpcError[]).map(({ reason }) => reason);
+      for (const reason of reasons) {
+        expect(reason).to.be.oneOf(["OPERATION_IN_PROGRESS", "CONTAINER_NOT_FOUND"]);
+      }
+      const error = (errors as RpcError[]).find(({ reason }) => reason === "OPERATION_IN_PROGRESS");
+      if (error === undefined) return undefined;
+      expect(error.code).to.equal(Code.ABORTED);
+      expect(error.retryAfterMillis).to.be.greaterThan(0);
+      return true;
+    });
+    await bench.tidy();
+  });
+
+  it("tells bytes that are no message, and a number of requests that the method does not take", async () => {
+    const { nap } = open();
+    const channel = openChannel(nap.address);
+    const { getContainer } = ContainerService.method;
+    const request = Buffer.from(
+      toBinary(getContainer.input, create(getContainer.input, { container: "a" })),
+    );
+    try {
+      for (const requests of [[Buffer.from([0xff])], [], [request, request]]) {
+        const error = await failure(rawCall(channel, getContainer, requests));
+        expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "MALFORMED_MESSAGE" });
+      }
+    } finally {
+      channel.close();
     }
   });
 

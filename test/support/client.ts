@@ -19,7 +19,9 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
+import { ResumeInfoSchema } from "../../gen/nap/v1/errors_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
+import { meetReason } from "./reasons.js";
 
 type Shapes = Pick<DescMethod, "input" | "output" | "methodKind">;
 type Init<M extends Shapes> = MessageInitShape<M["input"]>;
@@ -61,6 +63,8 @@ export class RpcError extends Error {
   /** The subjects of a PreconditionFailure. */
   readonly subjects: readonly string[];
   readonly retryAfterMillis: number | undefined;
+  /** The cursor to go on from with a stream that ended early. */
+  readonly cursor: string | undefined;
 
   constructor(cause: ServiceError) {
     super(`${Code[cause.code]}: ${cause.details}`, { cause });
@@ -71,11 +75,13 @@ export class RpcError extends Error {
       details.map((any) => anyUnpack(any, desc)).find((found) => found !== undefined);
     this.info = find(ErrorInfoSchema);
     this.reason = this.info?.reason ?? "";
+    meetReason(this.reason);
     this.badRequest = find(BadRequestSchema);
     this.resource = find(ResourceInfoSchema);
     const precondition = find(PreconditionFailureSchema);
     this.subjects = (precondition?.violations ?? []).map(({ subject }) => subject);
     const retry = find(RetryInfoSchema);
+    this.cursor = find(ResumeInfoSchema)?.cursor;
     this.retryAfterMillis = retry?.retryDelay && Number(retry.retryDelay.seconds) * 1000;
   }
 
@@ -111,6 +117,23 @@ export function callOf(
 ): Promise<object> | AsyncGenerator<object> {
   const single = method.methodKind === "unary" || method.methodKind === "server_streaming";
   return call(channel, method, single ? input : [input], {}) as ReturnType<typeof callOf>;
+}
+
+/** A call of a method with requests that are encoded already, as many as they are. Gives no replies. */
+export async function rawCall(
+  channel: Client,
+  { name, parent }: DescMethod,
+  requests: readonly Buffer[],
+): Promise<void> {
+  const identity = (bytes: Buffer): Buffer => bytes;
+  const stream = channel.makeBidiStreamRequest(`/${parent.typeName}/${name}`, identity, identity);
+  for (const request of requests) stream.write(request);
+  stream.end();
+  try {
+    await all(stream);
+  } catch (error) {
+    throw new RpcError(error as ServiceError);
+  }
 }
 
 function call(channel: Client, method: DescMethod, input: object, control: CallControl): unknown {

@@ -164,3 +164,9 @@ async function waitForPing(socketPath: string): Promise<void> {
     }
   }
 }
+
+/** Mounts a file system in memory of this size, in the namespaces of a process, with which it ends. */
+export function mountMemory(namespacesOf: number, directory: string, size: string): void {
+  const mount = ["mount", "-t", "tmpfs", "-o", `size=${size}`, "tmpfs", directory];
+  execFileSync("nsenter", ["-t", String(namespacesOf), "-m", ...mount]);
+}

@@ -3467,7 +3467,7 @@ export declare type WriteArchiveOpen = Message<"nap.v1.WriteArchiveOpen"> & {
 
   /**
    * A directory may replace a file, and a file an empty directory. Default: that is refused
-   * (FILE_KIND_CONFLICT).
+   * (FILE_TYPE_CONFLICT).
    *
    * @generated from field: bool overwrite_kind = 3;
    */
@@ -3575,7 +3575,7 @@ export declare const ExportContainerResponseSchema: GenMessage<ExportContainerRe
  */
 export enum ContainerState {
   /**
-   * Never sent.
+   * The engine told a state that this contract has no name for.
    *
    * @generated from enum value: CONTAINER_STATE_UNSPECIFIED = 0;
    */
@@ -3935,13 +3935,17 @@ export declare const FileChangeKindSchema: GenEnum<FileChangeKind>;
  *
  * Every request names the engine; it may be left empty only where the server has a default engine,
  * else the call fails with INVALID_ARGUMENT, ENGINE_REQUIRED. A container is named by its full id, a
- * unique prefix of it, or its name. Every RPC can fail with NOT_FOUND (ENGINE_NOT_FOUND,
- * CONTAINER_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID, FIELD_UNKNOWN,
- * FIELD_UNSUPPORTED_BY_ENGINE, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED_BY_ENGINE) and
- * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_STOPPING); the comments below name what comes on top.
- * Where the server is configured to tell callers apart, UNAUTHENTICATED, PERMISSION_DENIED and
- * RESOURCE_EXHAUSTED (TOO_MANY_CALLS: try again after what RetryInfo says) can end every RPC of every
- * service.
+ * unique prefix of it, or its name.
+ *
+ * The reasons of failures are those of nap.v1.ErrorReason. Every RPC of every service can fail with
+ * INVALID_ARGUMENT (ENGINE_REQUIRED, FIELD_INVALID, FIELD_UNKNOWN, FIELD_UNSUPPORTED,
+ * MALFORMED_MESSAGE, and AMBIGUOUS_ID where it names an object by its id), NOT_FOUND (ENGINE_NOT_FOUND,
+ * and CONTAINER_NOT_FOUND where it names a container), UNIMPLEMENTED (METHOD_UNSUPPORTED), UNAVAILABLE
+ * (ENGINE_UNREACHABLE, SERVER_SHUTTING_DOWN), CANCELLED (CALL_CANCELLED) and INTERNAL (ENGINE_ERROR,
+ * INTERNAL), and an RPC that makes or writes something with RESOURCE_EXHAUSTED (ENGINE_DISK_FULL). Where
+ * the server is configured to tell callers apart, every RPC can fail with UNAUTHENTICATED,
+ * PERMISSION_DENIED and RESOURCE_EXHAUSTED (CONCURRENCY_LIMIT_EXCEEDED). The comments of the RPCs name
+ * what comes on top.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has
  * been sent to the engine is carried out even if the call is cancelled meanwhile.
@@ -3957,8 +3961,10 @@ export declare const ContainerService: GenService<{
   /**
    * Creates a container and does not start it.
    *
-   * Fails with ALREADY_EXISTS (NAME_IN_USE), NOT_FOUND (IMAGE_NOT_FOUND, NETWORK_NOT_FOUND), and
-   * INVALID_ARGUMENT (REQUEST_ID_REUSED). A call that is cancelled leaves no container, unless it
+   * Fails with ALREADY_EXISTS (NAME_IN_USE), NOT_FOUND (IMAGE_NOT_FOUND, NETWORK_NOT_FOUND,
+   * VOLUME_NOT_FOUND, VOLUME_DRIVER_NOT_FOUND), FAILED_PRECONDITION (BIND_SOURCE_NOT_FOUND,
+   * FIELD_NOT_APPLIED), INVALID_ARGUMENT (REQUEST_ID_REUSED), and as PullImage does where it pulls the
+   * image. A call that is cancelled leaves no container, unless it
    * carries a request_id: then the container stands, for the retry to find.
    *
    * @generated from rpc nap.v1.ContainerService.CreateContainer
@@ -3991,8 +3997,10 @@ export declare const ContainerService: GenService<{
   /**
    * Starts a container. A container that runs already is left alone.
    *
-   * Fails with FAILED_PRECONDITION: COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, HOST_PORT_IN_USE,
-   * CONTAINER_PAUSED.
+   * Fails with FAILED_PRECONDITION (COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, HOST_PORT_IN_USE,
+   * BIND_SOURCE_NOT_FOUND, CONTAINER_PAUSED, and CONTAINER_START_FAILED for any other cause), NOT_FOUND
+   * (NETWORK_NOT_FOUND) where a network of it is gone, and ABORTED (OPERATION_IN_PROGRESS) where it is
+   * being removed.
    *
    * @generated from rpc nap.v1.ContainerService.StartContainer
    */
@@ -4076,6 +4084,8 @@ export declare const ContainerService: GenService<{
    * Changes limits and restart policy of a container, also while it runs. What is unset is left as
    * it is: a new memory limit alone leaves the swap beside it.
    *
+   * Fails with FAILED_PRECONDITION (FIELD_NOT_APPLIED) where the engine leaves a change out.
+   *
    * @generated from rpc nap.v1.ContainerService.UpdateContainer
    */
   updateContainer: {
@@ -4087,7 +4097,7 @@ export declare const ContainerService: GenService<{
    * Removes a container.
    *
    * Fails with FAILED_PRECONDITION (CONTAINER_RUNNING) where it runs or is paused and force is not
-   * set.
+   * set, and ABORTED (OPERATION_IN_PROGRESS) where it is being removed already.
    *
    * @generated from rpc nap.v1.ContainerService.RemoveContainer
    */
@@ -4098,6 +4108,8 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Removes all containers that do not run and that the filter selects.
+   *
+   * Fails with ABORTED (OPERATION_IN_PROGRESS) where the engine is at it already for another client.
    *
    * @generated from rpc nap.v1.ContainerService.PruneContainers
    */
@@ -4114,7 +4126,7 @@ export declare const ContainerService: GenService<{
    * Calls with the same request_id stream the same container, which is started once for all of them,
    * however many there are and whenever they come, also after a restart of the server. Each gets the
    * output from the beginning: the call that starts the container as it is written, the others from the
-   * log, so with a log driver that cannot be read they fail with FAILED_PRECONDITION (LOGS_NOT_READABLE).
+   * log, so with a log driver that cannot be read they fail with FAILED_PRECONDITION (LOG_DRIVER_NOT_READABLE).
    * A container with auto_remove loses its log when it ends. For these calls the server keeps the run for
    * ten minutes after its end, the last 10000 of them, with 1 MiB of output each and 32 MiB together. A
    * call that needs output which is no longer kept fails with NOT_FOUND (CONTAINER_NOT_FOUND) and runs
@@ -4143,7 +4155,7 @@ export declare const ContainerService: GenService<{
    *
    * Fails with NOT_FOUND (CONTAINER_NOT_FOUND) where there is no such container, nor an exit of it that
    * is remembered, and where it is removed before the condition is fulfilled; FAILED_PRECONDITION
-   * (HEALTH_PROBE_MISSING); and DATA_LOSS (EXIT_UNKNOWN) where it ended while the server could not see
+   * (NO_HEALTH_CHECK); and DATA_LOSS (EXIT_STATUS_UNKNOWN) where it ended while the server could not see
    * how.
    *
    * @generated from rpc nap.v1.ContainerService.WaitContainer
@@ -4169,7 +4181,7 @@ export declare const ContainerService: GenService<{
    * Streams what a container has written, and with follow what it writes from now on, until it
    * stops.
    *
-   * Fails with FAILED_PRECONDITION (LOGS_NOT_READABLE) where the log driver cannot be read, and
+   * Fails with FAILED_PRECONDITION (LOG_DRIVER_NOT_READABLE) where the log driver cannot be read, and
    * INVALID_ARGUMENT (CURSOR_INVALID) where the cursor is of another container or selection.
    *
    * @generated from rpc nap.v1.ContainerService.StreamContainerLogs
@@ -4225,8 +4237,8 @@ export declare const ContainerService: GenService<{
   /**
    * Runs a command in a running container and answers when it has ended.
    *
-   * Fails with FAILED_PRECONDITION: CONTAINER_NOT_RUNNING, CONTAINER_PAUSED, COMMAND_NOT_FOUND,
-   * COMMAND_NOT_EXECUTABLE. A command that ran and failed is no error: exit.code tells it.
+   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, CONTAINER_PAUSED, COMMAND_NOT_FOUND,
+   * COMMAND_NOT_EXECUTABLE). A command that ran and failed is no error: exit.code tells it.
    * Cancelling the call does to the command what on_disconnect says.
    *
    * @generated from rpc nap.v1.ContainerService.ExecContainerSync
@@ -4260,9 +4272,9 @@ export declare const ContainerService: GenService<{
    * the end of stdin too; the call goes on until the container has exited.
    *
    * Fails with INVALID_ARGUMENT (FIELD_INVALID) for open.stdin without stdin_open, input without
-   * open.stdin or after close_stdin, and a resize without a terminal; with FAILED_PRECONDITION:
-   * CONTAINER_PAUSED, CONTAINER_NOT_RUNNING (resize or signal before the start), LOGS_NOT_READABLE
-   * (replay).
+   * open.stdin or after close_stdin, and a resize without a terminal; with FAILED_PRECONDITION
+   * (CONTAINER_PAUSED, CONTAINER_NOT_RUNNING for a resize or signal before the start, and
+   * LOG_DRIVER_NOT_READABLE for replay).
    *
    * @generated from rpc nap.v1.ContainerService.AttachContainer
    */
@@ -4274,7 +4286,7 @@ export declare const ContainerService: GenService<{
   /**
    * Changes the size of a container's terminal, or of one that ExecContainer made.
    *
-   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, TERMINAL_NOT_FOUND) where it does not run
+   * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, NO_TERMINAL) where it does not run
    * or has no terminal, and NOT_FOUND (EXEC_NOT_FOUND).
    *
    * @generated from rpc nap.v1.ContainerService.ResizeContainerTerminal
@@ -4288,7 +4300,7 @@ export declare const ContainerService: GenService<{
    * Describes a file in a container, whether that runs or not. A symbolic link itself is described,
    * not what it points to.
    *
-   * Fails with NOT_FOUND (PATH_NOT_FOUND), and FAILED_PRECONDITION (PATH_NOT_REACHABLE) where the
+   * Fails with NOT_FOUND (PATH_NOT_FOUND), and FAILED_PRECONDITION (PATH_NOT_ACCESSIBLE) where the
    * engine cannot look: Docker sees nothing of /proc, /sys, /dev and mounts of memory.
    *
    * @generated from rpc nap.v1.ContainerService.StatContainerPath
@@ -4318,12 +4330,12 @@ export declare const ContainerService: GenService<{
    * The first message has engine, container and open, the following ones data, the last one close;
    * then the client ends its side. The container may be stopped. The engine gets the archive when it
    * has come whole and has been checked: an upload that breaks off, is not what close says, or is no
-   * archive changes nothing. What fails later, as FILE_KIND_CONFLICT, leaves what was unpacked so far.
+   * archive changes nothing. What fails later, as FILE_TYPE_CONFLICT, leaves what was unpacked so far.
    *
    * Fails with NOT_FOUND (PATH_NOT_FOUND), INVALID_ARGUMENT (ARCHIVE_INVALID), FAILED_PRECONDITION
-   * (PATH_NOT_DIRECTORY, PATH_READ_ONLY, FILE_KIND_CONFLICT, and PATH_NOT_REACHABLE as
-   * StatContainerPath), and RESOURCE_EXHAUSTED (UPLOAD_TOO_LARGE) where it exceeds what the server is
-   * configured to take.
+   * (PATH_NOT_DIRECTORY, PATH_READ_ONLY, FILE_TYPE_CONFLICT, and PATH_NOT_ACCESSIBLE as
+   * StatContainerPath), and RESOURCE_EXHAUSTED: UPLOAD_TOO_LARGE where it exceeds what the server is
+   * configured to take, SPOOL_FULL where the server's disk is full.
    *
    * @generated from rpc nap.v1.ContainerService.WriteContainerArchive
    */

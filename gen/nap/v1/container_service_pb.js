@@ -756,13 +756,17 @@ export const FileChangeKind = /*@__PURE__*/
  *
  * Every request names the engine; it may be left empty only where the server has a default engine,
  * else the call fails with INVALID_ARGUMENT, ENGINE_REQUIRED. A container is named by its full id, a
- * unique prefix of it, or its name. Every RPC can fail with NOT_FOUND (ENGINE_NOT_FOUND,
- * CONTAINER_NOT_FOUND), INVALID_ARGUMENT (FIELD_INVALID, FIELD_UNKNOWN,
- * FIELD_UNSUPPORTED_BY_ENGINE, AMBIGUOUS_ID), UNIMPLEMENTED (METHOD_UNSUPPORTED_BY_ENGINE) and
- * UNAVAILABLE (ENGINE_UNREACHABLE, SERVER_STOPPING); the comments below name what comes on top.
- * Where the server is configured to tell callers apart, UNAUTHENTICATED, PERMISSION_DENIED and
- * RESOURCE_EXHAUSTED (TOO_MANY_CALLS: try again after what RetryInfo says) can end every RPC of every
- * service.
+ * unique prefix of it, or its name.
+ *
+ * The reasons of failures are those of nap.v1.ErrorReason. Every RPC of every service can fail with
+ * INVALID_ARGUMENT (ENGINE_REQUIRED, FIELD_INVALID, FIELD_UNKNOWN, FIELD_UNSUPPORTED,
+ * MALFORMED_MESSAGE, and AMBIGUOUS_ID where it names an object by its id), NOT_FOUND (ENGINE_NOT_FOUND,
+ * and CONTAINER_NOT_FOUND where it names a container), UNIMPLEMENTED (METHOD_UNSUPPORTED), UNAVAILABLE
+ * (ENGINE_UNREACHABLE, SERVER_SHUTTING_DOWN), CANCELLED (CALL_CANCELLED) and INTERNAL (ENGINE_ERROR,
+ * INTERNAL), and an RPC that makes or writes something with RESOURCE_EXHAUSTED (ENGINE_DISK_FULL). Where
+ * the server is configured to tell callers apart, every RPC can fail with UNAUTHENTICATED,
+ * PERMISSION_DENIED and RESOURCE_EXHAUSTED (CONCURRENCY_LIMIT_EXCEEDED). The comments of the RPCs name
+ * what comes on top.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has
  * been sent to the engine is carried out even if the call is cancelled meanwhile.

@@ -339,7 +339,7 @@ export declare type GetEngineCapabilitiesResponse = Message<"nap.v1.GetEngineCap
   unsupportedMethods: string[];
 
   /**
-   * The fields and values that it refuses with INVALID_ARGUMENT, FIELD_UNSUPPORTED_BY_ENGINE. What
+   * The fields and values that it refuses with INVALID_ARGUMENT, FIELD_UNSUPPORTED. What
    * does not stand here is honoured.
    *
    * @generated from field: repeated nap.v1.UnsupportedField unsupported_fields = 3;
@@ -1368,6 +1368,8 @@ export declare const EngineService: GenService<{
    * Gets how much disk images, containers and volumes take. The engine walks its files for it, which
    * may take seconds.
    *
+   * Fails with ABORTED (OPERATION_IN_PROGRESS) where the engine is at it already for another client.
+   *
    * @generated from rpc nap.v1.EngineService.GetDiskUsage
    */
   getDiskUsage: {
@@ -1385,7 +1387,7 @@ export declare const EngineService: GenService<{
    * INVALID_ARGUMENT (CURSOR_INVALID) where it is none of this engine, and RESOURCE_EXHAUSTED
    * (SLOW_CONSUMER) where the client reads so slowly that events it has not read are forgotten. That
    * and every other status that ends the stream, as UNAVAILABLE when the server stops, carries the last
-   * cursor sent as "cursor" in the metadata of ErrorInfo.
+   * cursor sent in a ResumeInfo.
    *
    * An identity that is bound to what it made itself gets the events of that alone, and of volumes and
    * networks only where they were still there when the server heard of them.

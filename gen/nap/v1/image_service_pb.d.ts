@@ -1394,6 +1394,8 @@ export declare const ImageService: GenService<{
   /**
    * Removes all images that no container uses and that the filter selects.
    *
+   * Fails with ABORTED (OPERATION_IN_PROGRESS) where the engine is at it already for another client.
+   *
    * @generated from rpc nap.v1.ImageService.PruneImages
    */
   pruneImages: {

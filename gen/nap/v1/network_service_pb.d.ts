@@ -794,8 +794,10 @@ export declare const NetworkService: GenService<{
   /**
    * Creates a network. There is never a second one under a name.
    *
-   * Fails with ALREADY_EXISTS (NAME_IN_USE), NOT_FOUND (NETWORK_DRIVER_NOT_FOUND), and
-   * FAILED_PRECONDITION (SUBNET_IN_USE) where the subnet overlaps another network's.
+   * Fails with ALREADY_EXISTS (NAME_IN_USE), NOT_FOUND (NETWORK_DRIVER_NOT_FOUND, and NETWORK_NOT_FOUND
+   * for config_from), FAILED_PRECONDITION: SUBNET_OVERLAP where the subnet overlaps another
+   * network's, NETWORK_BUILT_IN for the name of a network that belongs to the engine, FIELD_NOT_APPLIED; and
+   * with INVALID_ARGUMENT (REQUEST_ID_REUSED).
    *
    * @generated from rpc nap.v1.NetworkService.CreateNetwork
    */
@@ -828,7 +830,7 @@ export declare const NetworkService: GenService<{
    * Removes a network.
    *
    * Fails with FAILED_PRECONDITION (RESOURCE_IN_USE) where containers are attached, and lists them,
-   * and with FAILED_PRECONDITION (NETWORK_PREDEFINED) for a network that belongs to the engine.
+   * and with FAILED_PRECONDITION (NETWORK_BUILT_IN) for a network that belongs to the engine.
    *
    * @generated from rpc nap.v1.NetworkService.RemoveNetwork
    */
@@ -839,6 +841,8 @@ export declare const NetworkService: GenService<{
   },
   /**
    * Removes all networks that no container uses and that the filter selects.
+   *
+   * Fails with ABORTED (OPERATION_IN_PROGRESS) where the engine is at it already for another client.
    *
    * @generated from rpc nap.v1.NetworkService.PruneNetworks
    */
@@ -863,6 +867,8 @@ export declare const NetworkService: GenService<{
   /**
    * Detaches a container from a network, also while it runs. A container that is not attached is
    * left alone.
+   *
+   * Fails with NOT_FOUND (CONTAINER_NOT_FOUND, NETWORK_NOT_FOUND).
    *
    * @generated from rpc nap.v1.NetworkService.DisconnectContainer
    */

@@ -1,4 +1,5 @@
-// Field options that state the bounds of a value where every client can see them.
+// Options that state where every client can see them the bounds of fields, and of error reasons the
+// code and the retry advice.
 //
 // The server enforces every rule before it touches an engine. A value that breaks one is refused
 // with INVALID_ARGUMENT, reason FIELD_INVALID, and the path of the field; the first sixteen violations
@@ -9,9 +10,9 @@
 // @generated from file nap/v1/rules.proto (package nap.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { FieldOptions, OneofOptions } from "@bufbuild/protobuf/wkt";
+import type { EnumValueOptions, FieldOptions, OneofOptions } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file nap/v1/rules.proto.
@@ -122,6 +123,214 @@ export declare type OneofRules = Message<"nap.v1.OneofRules"> & {
 export declare const OneofRulesSchema: GenMessage<OneofRules>;
 
 /**
+ * ReasonRules say of an ErrorReason what a client may rely on.
+ *
+ * @generated from message nap.v1.ReasonRules
+ */
+export declare type ReasonRules = Message<"nap.v1.ReasonRules"> & {
+  /**
+   * The gRPC status code of every call that fails with the reason. It is set for every reason.
+   *
+   * @generated from field: nap.v1.StatusCode code = 1;
+   */
+  code: StatusCode;
+
+  /**
+   * When the same call can succeed. It is set for every reason.
+   *
+   * @generated from field: nap.v1.RetryAdvice retry = 2;
+   */
+  retry: RetryAdvice;
+};
+
+/**
+ * Describes the message nap.v1.ReasonRules.
+ * Use `create(ReasonRulesSchema)` to create a new message.
+ */
+export declare const ReasonRulesSchema: GenMessage<ReasonRules>;
+
+/**
+ * StatusCode is a gRPC status code; the numbers are those of google.rpc.Code.
+ *
+ * @generated from enum nap.v1.StatusCode
+ */
+export enum StatusCode {
+  /**
+   * The reason has no code. OK is no code of a failure.
+   *
+   * @generated from enum value: STATUS_CODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The call was cancelled.
+   *
+   * @generated from enum value: STATUS_CODE_CANCELLED = 1;
+   */
+  CANCELLED = 1,
+
+  /**
+   * The cause is not known.
+   *
+   * @generated from enum value: STATUS_CODE_UNKNOWN = 2;
+   */
+  UNKNOWN = 2,
+
+  /**
+   * The request is wrong, whatever the state of the engine.
+   *
+   * @generated from enum value: STATUS_CODE_INVALID_ARGUMENT = 3;
+   */
+  INVALID_ARGUMENT = 3,
+
+  /**
+   * The deadline of the call passed.
+   *
+   * @generated from enum value: STATUS_CODE_DEADLINE_EXCEEDED = 4;
+   */
+  DEADLINE_EXCEEDED = 4,
+
+  /**
+   * An object that the request names does not exist.
+   *
+   * @generated from enum value: STATUS_CODE_NOT_FOUND = 5;
+   */
+  NOT_FOUND = 5,
+
+  /**
+   * The object that the call would make exists.
+   *
+   * @generated from enum value: STATUS_CODE_ALREADY_EXISTS = 6;
+   */
+  ALREADY_EXISTS = 6,
+
+  /**
+   * The caller may not do it.
+   *
+   * @generated from enum value: STATUS_CODE_PERMISSION_DENIED = 7;
+   */
+  PERMISSION_DENIED = 7,
+
+  /**
+   * A quota or a disk is used up.
+   *
+   * @generated from enum value: STATUS_CODE_RESOURCE_EXHAUSTED = 8;
+   */
+  RESOURCE_EXHAUSTED = 8,
+
+  /**
+   * The state of an object forbids it.
+   *
+   * @generated from enum value: STATUS_CODE_FAILED_PRECONDITION = 9;
+   */
+  FAILED_PRECONDITION = 9,
+
+  /**
+   * Another call was in the way.
+   *
+   * @generated from enum value: STATUS_CODE_ABORTED = 10;
+   */
+  ABORTED = 10,
+
+  /**
+   * The position asked for is not there any more.
+   *
+   * @generated from enum value: STATUS_CODE_OUT_OF_RANGE = 11;
+   */
+  OUT_OF_RANGE = 11,
+
+  /**
+   * The engine does not have the method.
+   *
+   * @generated from enum value: STATUS_CODE_UNIMPLEMENTED = 12;
+   */
+  UNIMPLEMENTED = 12,
+
+  /**
+   * The server or the engine failed.
+   *
+   * @generated from enum value: STATUS_CODE_INTERNAL = 13;
+   */
+  INTERNAL = 13,
+
+  /**
+   * The engine or the server cannot be reached just now.
+   *
+   * @generated from enum value: STATUS_CODE_UNAVAILABLE = 14;
+   */
+  UNAVAILABLE = 14,
+
+  /**
+   * Data are lost.
+   *
+   * @generated from enum value: STATUS_CODE_DATA_LOSS = 15;
+   */
+  DATA_LOSS = 15,
+
+  /**
+   * The server does not know who calls.
+   *
+   * @generated from enum value: STATUS_CODE_UNAUTHENTICATED = 16;
+   */
+  UNAUTHENTICATED = 16,
+}
+
+/**
+ * Describes the enum nap.v1.StatusCode.
+ */
+export declare const StatusCodeSchema: GenEnum<StatusCode>;
+
+/**
+ * RetryAdvice says when a call that has failed can succeed.
+ *
+ * @generated from enum nap.v1.RetryAdvice
+ */
+export enum RetryAdvice {
+  /**
+   * The reason has no advice.
+   *
+   * @generated from enum value: RETRY_ADVICE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The same request fails again, whatever happens meanwhile: the request has to be another one.
+   *
+   * @generated from enum value: RETRY_ADVICE_NEVER = 1;
+   */
+  NEVER = 1,
+
+  /**
+   * The same request fails again until something has changed: the object, the engine, its host, or
+   * the server's configuration.
+   *
+   * @generated from enum value: RETRY_ADVICE_AFTER_CHANGE = 2;
+   */
+  AFTER_CHANGE = 2,
+
+  /**
+   * The same request can succeed later by itself. RetryInfo says after which time at the soonest; a
+   * client waits longer each time that it fails again. A change may have been made although its call
+   * failed: request_id makes repeated creations safe.
+   *
+   * @generated from enum value: RETRY_ADVICE_LATER = 3;
+   */
+  LATER = 3,
+
+  /**
+   * The stream can be opened again at once: from the cursor of ResumeInfo, or anew where there is none.
+   *
+   * @generated from enum value: RETRY_ADVICE_RESUME = 4;
+   */
+  RESUME = 4,
+}
+
+/**
+ * Describes the enum nap.v1.RetryAdvice.
+ */
+export declare const RetryAdviceSchema: GenEnum<RetryAdvice>;
+
+/**
  * The bounds of a field.
  *
  * @generated from extension: optional nap.v1.FieldRules rules = 73917;
@@ -134,4 +343,11 @@ export declare const rules: GenExtension<FieldOptions, FieldRules>;
  * @generated from extension: optional nap.v1.OneofRules oneof_rules = 73917;
  */
 export declare const oneof_rules: GenExtension<OneofOptions, OneofRules>;
+
+/**
+ * The code and the retry advice of an ErrorReason.
+ *
+ * @generated from extension: optional nap.v1.ReasonRules reason_rules = 73917;
+ */
+export declare const reason_rules: GenExtension<EnumValueOptions, ReasonRules>;
 

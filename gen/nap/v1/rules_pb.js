@@ -1,4 +1,5 @@
-// Field options that state the bounds of a value where every client can see them.
+// Options that state where every client can see them the bounds of fields, and of error reasons the
+// code and the retry advice.
 //
 // The server enforces every rule before it touches an engine. A value that breaks one is refused
 // with INVALID_ARGUMENT, reason FIELD_INVALID, and the path of the field; the first sixteen violations
@@ -9,14 +10,14 @@
 // @generated from file nap/v1/rules.proto (package nap.v1, syntax proto3)
 /* eslint-disable */
 
-import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, extDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file nap/v1/rules.proto.
  */
 export const file_nap_v1_rules = /*@__PURE__*/
-  fileDesc("ChJuYXAvdjEvcnVsZXMucHJvdG8SBm5hcC52MSKWAgoKRmllbGRSdWxlcxIQCghyZXF1aXJlZBgBIAEoCBIUCgdtaW5pbXVtGAIgASgDSACIAQESFAoHbWF4aW11bRgDIAEoA0gBiAEBEhcKCm1heF9sZW5ndGgYBCABKA1IAogBARIWCgltYXhfaXRlbXMYBSABKA1IA4gBARIPCgdwYXR0ZXJuGAYgASgJEiEKBWl0ZW1zGAcgASgLMhIubmFwLnYxLkZpZWxkUnVsZXMSIAoEa2V5cxgIIAEoCzISLm5hcC52MS5GaWVsZFJ1bGVzEg4KBnNlY3JldBgJIAEoCEIKCghfbWluaW11bUIKCghfbWF4aW11bUINCgtfbWF4X2xlbmd0aEIMCgpfbWF4X2l0ZW1zIh4KCk9uZW9mUnVsZXMSEAoIcmVxdWlyZWQYASABKAg6TAoFcnVsZXMSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGL3BBCABKAsyEi5uYXAudjEuRmllbGRSdWxlc1IFcnVsZXOIAQE6VwoLb25lb2ZfcnVsZXMSHS5nb29nbGUucHJvdG9idWYuT25lb2ZPcHRpb25zGL3BBCABKAsyEi5uYXAudjEuT25lb2ZSdWxlc1IKb25lb2ZSdWxlc4gBAUIkCgZuYXAudjFCClJ1bGVzUHJvdG9QAVoMbmFwL3YxO25hcHYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChJuYXAvdjEvcnVsZXMucHJvdG8SBm5hcC52MSKWAgoKRmllbGRSdWxlcxIQCghyZXF1aXJlZBgBIAEoCBIUCgdtaW5pbXVtGAIgASgDSACIAQESFAoHbWF4aW11bRgDIAEoA0gBiAEBEhcKCm1heF9sZW5ndGgYBCABKA1IAogBARIWCgltYXhfaXRlbXMYBSABKA1IA4gBARIPCgdwYXR0ZXJuGAYgASgJEiEKBWl0ZW1zGAcgASgLMhIubmFwLnYxLkZpZWxkUnVsZXMSIAoEa2V5cxgIIAEoCzISLm5hcC52MS5GaWVsZFJ1bGVzEg4KBnNlY3JldBgJIAEoCEIKCghfbWluaW11bUIKCghfbWF4aW11bUINCgtfbWF4X2xlbmd0aEIMCgpfbWF4X2l0ZW1zIh4KCk9uZW9mUnVsZXMSEAoIcmVxdWlyZWQYASABKAgiUwoLUmVhc29uUnVsZXMSIAoEY29kZRgBIAEoDjISLm5hcC52MS5TdGF0dXNDb2RlEiIKBXJldHJ5GAIgASgOMhMubmFwLnYxLlJldHJ5QWR2aWNlKpIECgpTdGF0dXNDb2RlEhsKF1NUQVRVU19DT0RFX1VOU1BFQ0lGSUVEEAASGQoVU1RBVFVTX0NPREVfQ0FOQ0VMTEVEEAESFwoTU1RBVFVTX0NPREVfVU5LTk9XThACEiAKHFNUQVRVU19DT0RFX0lOVkFMSURfQVJHVU1FTlQQAxIhCh1TVEFUVVNfQ09ERV9ERUFETElORV9FWENFRURFRBAEEhkKFVNUQVRVU19DT0RFX05PVF9GT1VORBAFEh4KGlNUQVRVU19DT0RFX0FMUkVBRFlfRVhJU1RTEAYSIQodU1RBVFVTX0NPREVfUEVSTUlTU0lPTl9ERU5JRUQQBxIiCh5TVEFUVVNfQ09ERV9SRVNPVVJDRV9FWEhBVVNURUQQCBIjCh9TVEFUVVNfQ09ERV9GQUlMRURfUFJFQ09ORElUSU9OEAkSFwoTU1RBVFVTX0NPREVfQUJPUlRFRBAKEhwKGFNUQVRVU19DT0RFX09VVF9PRl9SQU5HRRALEh0KGVNUQVRVU19DT0RFX1VOSU1QTEVNRU5URUQQDBIYChRTVEFUVVNfQ09ERV9JTlRFUk5BTBANEhsKF1NUQVRVU19DT0RFX1VOQVZBSUxBQkxFEA4SGQoVU1RBVFVTX0NPREVfREFUQV9MT1NTEA8SHwobU1RBVFVTX0NPREVfVU5BVVRIRU5USUNBVEVEEBAqkwEKC1JldHJ5QWR2aWNlEhwKGFJFVFJZX0FEVklDRV9VTlNQRUNJRklFRBAAEhYKElJFVFJZX0FEVklDRV9ORVZFUhABEh0KGVJFVFJZX0FEVklDRV9BRlRFUl9DSEFOR0UQAhIWChJSRVRSWV9BRFZJQ0VfTEFURVIQAxIXChNSRVRSWV9BRFZJQ0VfUkVTVU1FEAQ6TAoFcnVsZXMSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGL3BBCABKAsyEi5uYXAudjEuRmllbGRSdWxlc1IFcnVsZXOIAQE6VwoLb25lb2ZfcnVsZXMSHS5nb29nbGUucHJvdG9idWYuT25lb2ZPcHRpb25zGL3BBCABKAsyEi5uYXAudjEuT25lb2ZSdWxlc1IKb25lb2ZSdWxlc4gBATpeCgxyZWFzb25fcnVsZXMSIS5nb29nbGUucHJvdG9idWYuRW51bVZhbHVlT3B0aW9ucxi9wQQgASgLMhMubmFwLnYxLlJlYXNvblJ1bGVzUgtyZWFzb25SdWxlc4gBAUIkCgZuYXAudjFCClJ1bGVzUHJvdG9QAVoMbmFwL3YxO25hcHYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message nap.v1.FieldRules.
@@ -33,6 +34,41 @@ export const OneofRulesSchema = /*@__PURE__*/
   messageDesc(file_nap_v1_rules, 1);
 
 /**
+ * Describes the message nap.v1.ReasonRules.
+ * Use `create(ReasonRulesSchema)` to create a new message.
+ */
+export const ReasonRulesSchema = /*@__PURE__*/
+  messageDesc(file_nap_v1_rules, 2);
+
+/**
+ * Describes the enum nap.v1.StatusCode.
+ */
+export const StatusCodeSchema = /*@__PURE__*/
+  enumDesc(file_nap_v1_rules, 0);
+
+/**
+ * StatusCode is a gRPC status code; the numbers are those of google.rpc.Code.
+ *
+ * @generated from enum nap.v1.StatusCode
+ */
+export const StatusCode = /*@__PURE__*/
+  tsEnum(StatusCodeSchema);
+
+/**
+ * Describes the enum nap.v1.RetryAdvice.
+ */
+export const RetryAdviceSchema = /*@__PURE__*/
+  enumDesc(file_nap_v1_rules, 1);
+
+/**
+ * RetryAdvice says when a call that has failed can succeed.
+ *
+ * @generated from enum nap.v1.RetryAdvice
+ */
+export const RetryAdvice = /*@__PURE__*/
+  tsEnum(RetryAdviceSchema);
+
+/**
  * The bounds of a field.
  *
  * @generated from extension: optional nap.v1.FieldRules rules = 73917;
@@ -47,4 +83,12 @@ export const rules = /*@__PURE__*/
  */
 export const oneof_rules = /*@__PURE__*/
   extDesc(file_nap_v1_rules, 1);
+
+/**
+ * The code and the retry advice of an ErrorReason.
+ *
+ * @generated from extension: optional nap.v1.ReasonRules reason_rules = 73917;
+ */
+export const reason_rules = /*@__PURE__*/
+  extDesc(file_nap_v1_rules, 2);
 

@@ -461,8 +461,8 @@ export declare const VolumeService: GenService<{
   /**
    * Creates a volume. Made again under its name with the same spec it is the same volume.
    *
-   * Fails with ALREADY_EXISTS (NAME_IN_USE) where the name has another spec, and NOT_FOUND
-   * (VOLUME_DRIVER_NOT_FOUND).
+   * Fails with ALREADY_EXISTS (NAME_IN_USE) where the name has another spec, NOT_FOUND
+   * (VOLUME_DRIVER_NOT_FOUND), and INVALID_ARGUMENT (REQUEST_ID_REUSED).
    *
    * @generated from rpc nap.v1.VolumeService.CreateVolume
    */
@@ -505,6 +505,8 @@ export declare const VolumeService: GenService<{
   },
   /**
    * Removes all volumes that no container uses and that the filter selects.
+   *
+   * Fails with ABORTED (OPERATION_IN_PROGRESS) where the engine is at it already for another client.
    *
    * @generated from rpc nap.v1.VolumeService.PruneVolumes
    */

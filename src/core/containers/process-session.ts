@@ -100,5 +100,5 @@ export async function* beside<T>(
 }
 
 function invalid(field: string, description: string): Error {
-  return fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+  return fieldError([{ field, description, reason: "FIELD_INVALID" }]);
 }

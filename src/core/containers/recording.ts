@@ -84,12 +84,12 @@ export class Recording {
     return [...this.#told].every(([stream, bytes]) => told.get(stream) === bytes);
   }
 
-  /** How the run ended, once it has. Fails with EXIT_UNKNOWN where the engine was lost before. */
+  /** How the run ended, once it has. Fails with EXIT_STATUS_UNKNOWN where the engine was lost before. */
   async exit(signal: AbortSignal): Promise<ExitStatus> {
     await orAborted(this.done, signal);
     if (this.#exit !== undefined) return this.#exit;
     const message = "the engine went away before the container ended";
-    throw new NapError("EXIT_UNKNOWN", message, {}, this.#failure);
+    throw new NapError("EXIT_STATUS_UNKNOWN", message, {}, this.#failure);
   }
 
   async #read(run: Run): Promise<void> {

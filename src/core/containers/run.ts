@@ -139,7 +139,7 @@ async function startShared<C>(
 }
 
 function isUnreachable(error: unknown): boolean {
-  return error instanceof NapError && error.kind === "ENGINE_UNREACHABLE";
+  return error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
 }
 
 /** A run as it was recorded; where too much was written to be kept, the rest comes from the log. */

@@ -105,7 +105,7 @@ export class SharedRuns {
 
   /** Ends all recordings. */
   close(): void {
-    this.#closed.abort(new NapError("SERVER_STOPPING", "the engine was closed"));
+    this.#closed.abort(new NapError("SERVER_SHUTTING_DOWN", "the engine was closed"));
   }
 
   async #remember(run: SharedRun, { done }: Recording): Promise<void> {

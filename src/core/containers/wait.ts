@@ -30,7 +30,7 @@ export type FindContainer = (key: string, signal: AbortSignal) => Promise<Contai
 type Outcome = Exclude<WaitContainerResponse["event"], { case: undefined | "ready" }>;
 
 /**
- * Waits for a condition. Fails with CONTAINER_NOT_FOUND, HEALTH_PROBE_MISSING, and EXIT_UNKNOWN where
+ * Waits for a condition. Fails with CONTAINER_NOT_FOUND, NO_HEALTH_CHECK, and EXIT_STATUS_UNKNOWN where
  * the container ended while nobody could see how.
  */
 export async function* waitContainer(
@@ -165,7 +165,7 @@ function lastExit({ source, container }: Watch, lost: boolean): ExitStatus | und
 function exited(exit: ExitStatus | undefined): Outcome {
   if (exit !== undefined) return { case: "exited", value: exit };
   const message = "the container has ended, and how is not known: it could not be seen then";
-  throw new NapError("EXIT_UNKNOWN", message);
+  throw new NapError("EXIT_STATUS_UNKNOWN", message);
 }
 
 function runs({ state }: Container): boolean {
@@ -180,7 +180,7 @@ function requireProbe({ id, name, health, spec }: Container): void {
   const probe = spec?.healthProbe?.probe.case;
   if (health !== HealthStatus.UNSPECIFIED || (probe !== undefined && probe !== "disabled")) return;
   const message = `container ${name} has no health probe`;
-  throw new NapError("HEALTH_PROBE_MISSING", message, { resource: id });
+  throw new NapError("NO_HEALTH_CHECK", message, { resource: id });
 }
 
 function gone({ id, name }: Container): NapError {

@@ -99,7 +99,7 @@ export async function* watchContainers(
       if (changed.size > 0) yield* changesOf([...changed]);
     }
   } catch (error) {
-    if (!(error instanceof NapError) || error.kind !== "SLOW_CONSUMER") throw error;
+    if (!(error instanceof NapError) || error.reason !== "SLOW_CONSUMER") throw error;
     throw new NapError("SLOW_CONSUMER", error.message, { cursor }, error);
   }
 

@@ -93,7 +93,7 @@ function timeOf({ time }: Event): bigint {
 }
 
 function invalid(what: string): NapError {
-  const violations = [{ field: "cursor", description: what, kind: "FIELD_INVALID" } as const];
+  const violations = [{ field: "cursor", description: what, reason: "FIELD_INVALID" } as const];
   return new NapError("CURSOR_INVALID", `cursor: ${what}`, { violations });
 }
 

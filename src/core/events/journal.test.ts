@@ -64,7 +64,7 @@ async function messageOf(
 
 async function kindOf(stream: AsyncGenerator<StreamEventsResponse>): Promise<string> {
   const error = await nextOf(stream);
-  return error instanceof NapError ? error.kind : "no error";
+  return error instanceof NapError ? error.reason : "no error";
 }
 
 /** One reader of one engine, and what it must have had by now. */
@@ -102,7 +102,7 @@ class Reader {
     if (this.#had.length === this.#owed.length) return true;
     const message = await nextOf(this.#stream);
     if (message instanceof NapError) {
-      expect(message.kind).to.equal("SLOW_CONSUMER");
+      expect(message.reason).to.equal("SLOW_CONSUMER");
       expect(this.#position).to.be.below(this.#journal.first);
       expect(message.details.cursor).to.equal(this.#cursor);
       return false;
@@ -126,7 +126,7 @@ class Reader {
       if (this.#cursorOf !== this.#journal) this.#position = this.#journal.first;
       return true;
     }
-    expect(first.kind).to.equal("CURSOR_EXPIRED");
+    expect(first.reason).to.equal("CURSOR_EXPIRED");
     if (this.#cursorOf === this.#journal) {
       expect(this.#position).to.be.below(this.#journal.first);
       return false;
@@ -248,7 +248,7 @@ describe("core: journals of events", () => {
     const journal = new Journal(bounds);
     const { cursor } = await messageOf(streamOf(journal));
     const error = await nextOf(streamOf(journal, { cursor, since: { seconds: 1n } }));
-    expect(error).to.include({ kind: "FIELD_INVALID" });
+    expect(error).to.include({ reason: "FIELD_INVALID" });
     expect((error as NapError).details.violations?.map(({ field }) => field)).to.include("since");
   });
 
@@ -408,7 +408,7 @@ describe("core: exits", () => {
     expect(exits.find("aa1")?.exit.code).to.equal(1);
     expect(() => exits.find("aa"))
       .to.throw(NapError)
-      .with.property("kind", "AMBIGUOUS_ID");
+      .with.property("reason", "AMBIGUOUS_ID");
   });
 
   it("an exit tells of a want of memory in the same run, and not in one before", () => {

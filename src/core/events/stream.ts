@@ -79,7 +79,7 @@ export async function* streamEvents(
       yield create(StreamEventsResponseSchema, { event, cursor });
     }
   } catch (error) {
-    if (!(error instanceof NapError) || error.kind !== "SLOW_CONSUMER") throw error;
+    if (!(error instanceof NapError) || error.reason !== "SLOW_CONSUMER") throw error;
     throw new NapError("SLOW_CONSUMER", error.message, { cursor }, error);
   } finally {
     stopped.abort();
@@ -115,7 +115,7 @@ function beginning(
 ): Beginning {
   if (cursor !== "" && since !== undefined) {
     const description = "must be unset where a cursor is given";
-    throw fieldError([{ field: "since", description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field: "since", description, reason: "FIELD_INVALID" }]);
   }
   if (cursor !== "") return decodeCursor(journal, engine, cursor);
   if (since === undefined) return { position: journal.end, unread: () => true };

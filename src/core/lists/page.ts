@@ -72,7 +72,7 @@ function decodeToken(token: string): string {
   const [check, key] = [text.slice(0, 8), text.slice(8)];
   if (check === checkOf(key)) return key;
   const description = "is not a token that this server gave";
-  throw fieldError([{ field: "page_token", description, kind: "FIELD_INVALID" }]);
+  throw fieldError([{ field: "page_token", description, reason: "FIELD_INVALID" }]);
 }
 
 function checkOf(key: string): string {

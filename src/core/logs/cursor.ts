@@ -74,7 +74,7 @@ function refuseOtherBeginnings({ since, tailLines }: StreamContainerLogsRequest)
     ["tail_lines", tailLines],
   ] as const) {
     const description = "must be unset where a cursor is given";
-    if (value !== undefined) violations.push({ field, description, kind: "FIELD_INVALID" });
+    if (value !== undefined) violations.push({ field, description, reason: "FIELD_INVALID" });
   }
   if (violations.length > 0) throw fieldError(violations);
 }
@@ -88,6 +88,6 @@ function jsonOf(cursor: string): unknown {
 }
 
 function invalid(why: string, cause?: unknown): NapError {
-  const violations = [{ field: "cursor", description: why, kind: "FIELD_INVALID" }] as const;
+  const violations = [{ field: "cursor", description: why, reason: "FIELD_INVALID" }] as const;
   return new NapError("CURSOR_INVALID", `cursor: ${why}`, { violations }, cause);
 }

@@ -155,7 +155,7 @@ describe("logs", () => {
         work();
         return "none";
       } catch (error) {
-        return (error as NapError).kind;
+        return (error as NapError).reason;
       }
     };
     expect(kindOf(() => decode({ streams: [STDOUT] }, "d"))).to.equal("CURSOR_INVALID");

@@ -95,7 +95,7 @@ function refuse(violations: readonly FieldViolation[]): void {
 }
 
 function violation(field: string, { at, description }: BindFault): FieldViolation {
-  return { field: `${field}.${at}`, description, kind: "FIELD_INVALID" };
+  return { field: `${field}.${at}`, description, reason: "FIELD_INVALID" };
 }
 
 function sourceNotFound({ root, path }: RootedName, { description }: BindFault): NapError {

@@ -11,7 +11,7 @@ export function refuseTargetTwice(mounts: readonly Mount[]): void {
     if (seen.has(path)) {
       const field = `spec.mounts[${index}].target`;
       const description = `another mount has the target ${target} already`;
-      throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+      throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
     }
     seen.add(path);
   }

@@ -1,5 +1,5 @@
 /** What a failure may tell an identity that sees only its own objects: nothing of those of others. */
-import type { ErrorDetails, ErrorKind } from "../../contract/errors.js";
+import type { ErrorDetails, Reason } from "../../contract/errors.js";
 import { NapError } from "../../contract/errors.js";
 import type { OwnedKind } from "./references.js";
 import { notFound } from "./objects.js";
@@ -12,16 +12,16 @@ export interface Resolved {
 }
 
 /** What is said instead of an engine's own words, where these name more than the client did. */
-const plainWords: Partial<Readonly<Record<ErrorKind, string>>> = {
+const plainWords: Partial<Readonly<Record<Reason, string>>> = {
   ENDPOINT_EXISTS: "the container is attached to the network already",
   EXEC_NOT_FOUND: "the container has no such command",
   HOST_PORT_IN_USE: "a port of the host that it asks for is taken",
   NAME_IN_USE: "the name is taken",
   RESOURCE_IN_USE: "it is in use",
-  SUBNET_IN_USE: "its addresses overlap those of another network",
+  SUBNET_OVERLAP: "its addresses overlap those of another network",
 };
 
-const missing: Partial<Readonly<Record<ErrorKind, OwnedKind>>> = {
+const missing: Partial<Readonly<Record<Reason, OwnedKind>>> = {
   CONTAINER_NOT_FOUND: "container",
   NETWORK_NOT_FOUND: "network",
   VOLUME_NOT_FOUND: "volume",
@@ -40,10 +40,10 @@ export function ownError(
   isOwn: (container: string) => boolean,
 ): unknown {
   if (!(error instanceof NapError)) return error;
-  const { kind, message, details, cause } = error;
+  const { reason, message, details, cause } = error;
   const asGiven = (text: string): string =>
     references.reduce((all, { used, given }) => all.replaceAll(used, given), text);
-  const object = missing[kind];
+  const object = missing[reason];
   if (object !== undefined) {
     // It went away since it was resolved.
     const resource = details.resource ?? "";
@@ -54,7 +54,7 @@ export function ownError(
   const clean = (text: string): string =>
     asGiven(text).replace(ids, (id) => (given.has(id) ? id : "…"));
   const resource = details.resource === undefined ? undefined : asGiven(details.resource);
-  const plain = plainWords[kind];
+  const plain = plainWords[reason];
   const { engineMessage: _words, users, violations, ...others } = details;
   const told: ErrorDetails = {
     ...others,
@@ -64,6 +64,11 @@ export function ownError(
       violations: violations.map((each) => ({ ...each, description: clean(each.description) })),
     }),
   };
-  if (plain === undefined) return new NapError(kind, clean(message), told, cause);
-  return new NapError(kind, resource === undefined ? plain : `${resource}: ${plain}`, told, cause);
+  if (plain === undefined) return new NapError(reason, clean(message), told, cause);
+  return new NapError(
+    reason,
+    resource === undefined ? plain : `${resource}: ${plain}`,
+    told,
+    cause,
+  );
 }

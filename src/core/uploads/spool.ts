@@ -34,11 +34,14 @@ export class SpoolFile {
     this.#maxBytes = maxBytes;
   }
 
-  /** An empty file in the spool. */
+  /** An empty file in the spool. Fails with SPOOL_FULL. */
   static async open({ directory, maxUploadBytes }: SpoolConfig): Promise<SpoolFile> {
     const path = join(directory, `nap-upload-${randomUUID()}`);
     const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
-    const file = await open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    const flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const file = await open(path, flags, 0o600).catch((error: unknown) => {
+      throw spoolError(error);
+    });
     try {
       await unlink(path);
     } catch (error) {
@@ -58,7 +61,7 @@ export class SpoolFile {
     return this.#hash.copy().digest();
   }
 
-  /** Adds bytes. Fails with UPLOAD_TOO_LARGE. */
+  /** Adds bytes. Fails with UPLOAD_TOO_LARGE, and with SPOOL_FULL where the disk has no space left. */
   async append(bytes: Uint8Array): Promise<void> {
     if (this.#sizeBytes + bytes.length > this.#maxBytes) {
       const message = `the upload exceeds the ${this.#maxBytes} bytes that the server takes`;
@@ -76,9 +79,7 @@ export class SpoolFile {
       this.#sizeBytes += bytesWritten;
       return bytesWritten;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
-      const message = "the server's spool directory is full";
-      throw new NapError("UPLOAD_TOO_LARGE", message, {}, error);
+      throw spoolError(error);
     }
   }
 
@@ -101,4 +102,11 @@ export class SpoolFile {
   async close(): Promise<void> {
     await this.#file.close();
   }
+}
+
+/** The meaning of a failure to write to the spool. */
+function spoolError(error: unknown): unknown {
+  if ((error as NodeJS.ErrnoException).code !== "ENOSPC") return error;
+  const message = "the disk on which the server keeps uploads is full";
+  return new NapError("SPOOL_FULL", message, {}, error);
 }

@@ -104,5 +104,5 @@ export async function takeArchive(
 }
 
 function misplaced(field: string, description: string): NapError {
-  return fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+  return fieldError([{ field, description, reason: "FIELD_INVALID" }]);
 }

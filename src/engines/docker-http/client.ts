@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import type Docker from "dockerode";
 import { NapError } from "../../contract/errors.js";
 import { destroyOnAbort } from "../../lib/sleep.js";
-import { parseAnswer, retryAfterMillis } from "./response.js";
+import { parseAnswer } from "./response.js";
 import type { Liveness } from "./liveness.js";
 
 /** A request to dockerd's HTTP API. */
@@ -229,19 +229,19 @@ const maybeDone = "; what it was asked to do may have been done";
 
 /** Says of a change whose answer did not come that it may have been made. */
 function sentAnyway(request: DockerRequest, error: unknown): unknown {
-  if (!(error instanceof NapError) || error.kind !== "ENGINE_UNREACHABLE") return error;
+  if (!(error instanceof NapError) || error.reason !== "ENGINE_UNREACHABLE") return error;
   if (request.harmless ?? isRead(request)) return error;
   const { code } = (error.cause ?? {}) as { code?: unknown };
   if (neverConnected.has(code) || error.message.endsWith(maybeDone)) return error;
   const message = `${error.message}${maybeDone}`;
-  return new NapError(error.kind, message, error.details, error.cause);
+  return new NapError(error.reason, message, error.details, error.cause);
 }
 
 /** The error for a daemon that does not answer. */
 export function unreachable(target: string, cause: unknown): NapError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   const message = `Docker at ${target} does not answer: ${reason}`;
-  return new NapError("ENGINE_UNREACHABLE", message, { retryAfterMillis }, cause);
+  return new NapError("ENGINE_UNREACHABLE", message, {}, cause);
 }
 
 /**

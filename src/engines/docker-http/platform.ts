@@ -29,5 +29,5 @@ function requireArchitecture({ architecture, variant }: Platform): string {
     variant === undefined
       ? ["platform.architecture", "dockerd needs it here"]
       : ["platform.variant", "a variant needs its architecture"];
-  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+  throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
 }

@@ -1,9 +1,6 @@
 /** What of dockerd's answers can be told before anybody knows what they are about. */
 import { NapError } from "../../contract/errors.js";
 
-/** When a call that found dockerd away, or lost it, may be tried again. */
-export const retryAfterMillis = 1000;
-
 /** Reads a document of JSON. Fails with ENGINE_UNREACHABLE where it is not whole. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as DockerApi.json
 export function parseAnswer<T>(text: string): T {
@@ -17,5 +14,5 @@ export function parseAnswer<T>(text: string): T {
 /** The error for an answer whose end has not come. */
 export function brokenOff(what: string, cause?: unknown): NapError {
   const message = `Docker's answer broke off: ${what}`;
-  return new NapError("ENGINE_UNREACHABLE", message, { retryAfterMillis }, cause);
+  return new NapError("ENGINE_UNREACHABLE", message, {}, cause);
 }

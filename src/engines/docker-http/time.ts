@@ -26,12 +26,12 @@ export function wholeSeconds(field: string, span: Duration | undefined): number 
   if (span === undefined) return undefined;
   if (span.nanos !== 0) {
     const description = "Docker counts whole seconds";
-    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+    throw fieldError([{ field, description, reason: "FIELD_UNSUPPORTED" }]);
   }
   // dockerd counts nanoseconds in 64 bits, and what overflows kills at once.
   if (span.seconds > maxWholeSeconds) {
     const description = `must be at most ${maxWholeSeconds} seconds`;
-    throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
   }
   return Number(span.seconds);
 }

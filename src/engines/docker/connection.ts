@@ -93,7 +93,7 @@ export class DockerConnection {
     } catch (error) {
       this.#connected = undefined;
       signal.throwIfAborted();
-      const told = error instanceof NapError && error.kind === "ENGINE_UNREACHABLE";
+      const told = error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
       throw told ? error : unreachable(this.#config.url, error);
     }
   }

@@ -5,24 +5,24 @@
  * only where it gives nothing else. All such words stand in the tables here, as dockerd 20.10.24
  * and, where it says otherwise, 26.1.5 says them.
  */
-import type { ErrorKind } from "../../contract/errors.js";
+import type { Reason } from "../../contract/errors.js";
 import { fieldError, NapError } from "../../contract/errors.js";
 import { DockerStatusError } from "../docker-http/client.js";
 
 /** What the errors of one operation mean, beside what means the same everywhere. */
 export interface Operation {
-  /** The kind for a status. A status that has none, and 400, is told by {@link Operation.field}. */
-  readonly kinds?: Readonly<Record<number, ErrorKind>>;
+  /** The reason for a status. A status that has none, and 400, is told by {@link Operation.field}. */
+  readonly reasons?: Readonly<Record<number, Reason>>;
   /** The daemon speaks with a registry for it. */
   readonly registry?: boolean;
-  /** The object at fault by kind, where it is not the one that the call is about. */
-  readonly resources?: Partial<Record<ErrorKind, string>>;
+  /** The object at fault by reason, where it is not the one that the call is about. */
+  readonly resources?: Partial<Record<Reason, string>>;
   /** The request's field that the daemon checks: what it calls a bad parameter is said of it. */
   readonly field?: string;
 }
 
 /** Words that mean the same whatever the operation. */
-const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
+const anywhere: readonly [words: RegExp, reason: Reason][] = [
   [/^[mM]ultiple IDs found with provided prefix|is ambiguous/, "AMBIGUOUS_ID"],
   [/port is already allocated|address already in use/, "HOST_PORT_IN_USE"],
   [
@@ -35,25 +35,24 @@ const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
   [/^network .* not found$/, "NETWORK_NOT_FOUND"],
   [/bind source path does not exist/, "BIND_SOURCE_NOT_FOUND"],
   [/error looking up volume plugin/, "VOLUME_DRIVER_NOT_FOUND"],
-  [/Pool overlaps with other one/, "SUBNET_IN_USE"],
+  [/Pool overlaps with other one/, "SUBNET_OVERLAP"],
   [/endpoint with name .* already exists/, "ENDPOINT_EXISTS"],
-  [/is not connected to (the )?network/, "ENDPOINT_NOT_FOUND"],
   [/no such exec/i, "EXEC_NOT_FOUND"],
-  [/is a pre-defined network|predefined .* network/, "NETWORK_PREDEFINED"],
-  [/operation is already running$/, "RESOURCE_BUSY"],
+  [/is a pre-defined network|predefined .* network/, "NETWORK_BUILT_IN"],
+  [/operation is already running$/, "OPERATION_IN_PROGRESS"],
   [/^Could not find the file |^lstat .*: not a directory$/, "PATH_NOT_FOUND"],
   [/extraction point is not a directory/, "PATH_NOT_DIRECTORY"],
   [/(rootfs|volume) is marked read-only/, "PATH_READ_ONLY"],
-  [/cannot overwrite (non-)?directory/, "FILE_KIND_CONFLICT"],
-  // Otherwise said of the archive.
-  [/no space left on device/, "ENGINE_ERROR"],
+  [/cannot overwrite (non-)?directory/, "FILE_TYPE_CONFLICT"],
+  // The kernel says the same of a control group without processors and of too many inotify watches.
+  [/^(?!.*(cgroup|cpuset|inotify)).*no space left on device/s, "ENGINE_DISK_FULL"],
   [/archive\/tar|Error processing tar file/, "ARCHIVE_INVALID"],
   // An archive of something else than images.
   [/docker-import-\d+\/\S+: no such file/, "ARCHIVE_INVALID"],
 ];
 
 /** Words that a registry's answer, or its silence, brings. */
-const fromRegistry: readonly [words: RegExp, kind: ErrorKind][] = [
+const fromRegistry: readonly [words: RegExp, reason: Reason][] = [
   [/no basic auth credentials|unauthorized|authentication required/, "REGISTRY_AUTH_REQUIRED"],
   [/(^|: )denied(:|$)|HTTP 403|403 Forbidden/, "REGISTRY_AUTH_REQUIRED"],
   [/dial (tcp|udp|unix)|i\/o timeout|TLS handshake|x509: /, "REGISTRY_UNREACHABLE"],
@@ -97,12 +96,12 @@ export function dockerError(error: unknown, resource: string, operation: Operati
   if (!(error instanceof DockerStatusError)) return error;
   const { status, message } = error;
   const tables = operation.registry ? [...anywhere, ...fromRegistry] : anywhere;
-  const kind = tables.find(([words]) => words.test(message))?.[1] ?? operation.kinds?.[status];
-  const field = kind === undefined ? fieldAtFault(error, operation.field) : undefined;
+  const reason = tables.find(([words]) => words.test(message))?.[1] ?? operation.reasons?.[status];
+  const field = reason === undefined ? fieldAtFault(error, operation.field) : undefined;
   if (field !== undefined) {
-    return fieldError([{ field, description: message, kind: "FIELD_INVALID" }], error);
+    return fieldError([{ field, description: message, reason: "FIELD_INVALID" }], error);
   }
-  const known = kind ?? "ENGINE_ERROR";
+  const known = reason ?? "ENGINE_ERROR";
   const missing = /^No such container: (\S+)$/.exec(message)?.[1];
   const at = missing ?? operation.resources?.[known] ?? resource;
   return new NapError(known, `${at}: ${message}`, { resource: at, engineMessage: message }, error);
@@ -114,10 +113,10 @@ export function buildError(
   exitCode: number | undefined,
   lastOutput: string,
 ): unknown {
-  const operation = { kinds: { 500: "BUILD_FAILED" }, registry: true } as const;
+  const operation = { reasons: { 500: "BUILD_FAILED" }, registry: true } as const;
   // The words repeat the step, which may hold any.
   const known = exitCode ? undefined : dockerError(error, "the build", operation);
-  if (known instanceof NapError && known.kind !== "BUILD_FAILED") return known;
+  if (known instanceof NapError && known.reason !== "BUILD_FAILED") return known;
   const output = lastOutput.trim();
   const engineMessage = output === "" ? error.message : `${error.message}\n${output}`;
   const step = exitCode ? `a step exited with ${exitCode}` : error.message;
@@ -141,6 +140,13 @@ export async function meaning<T>(
   } catch (error) {
     throw dockerError(error, resource, operation);
   }
+}
+
+/** Whether an error is dockerd's answer that the container is not attached to the network. */
+export function isNotAttached(error: unknown): boolean {
+  return (
+    error instanceof DockerStatusError && /is not connected to (the )?network/.test(error.message)
+  );
 }
 
 /** Whether an error is dockerd's answer with this status. */

@@ -30,7 +30,7 @@ import type { DockerConnection } from "./connection.js";
 import { endpointToDocker } from "../docker-http/convert/container/endpoints.js";
 import { networkFromDocker, networkSpecToDocker } from "../docker-http/convert/network-spec.js";
 import { scopes } from "../docker-http/convert/scopes.js";
-import { dockerError, hasStatus, meaning } from "./errors.js";
+import { dockerError, hasStatus, isNotAttached, meaning } from "./errors.js";
 import type { Filters } from "./filters.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "../docker-http/json.js";
@@ -38,7 +38,7 @@ import { prune } from "./prune.js";
 import { refuseDropped } from "./read-back.js";
 import { usersOf } from "./users.js";
 
-const named = { kinds: { 404: "NETWORK_NOT_FOUND" } } as const;
+const named = { reasons: { 404: "NETWORK_NOT_FOUND" } } as const;
 /** The networks that every dockerd has. */
 const predefined = new Set(["bridge", "host", "none"]);
 
@@ -64,8 +64,9 @@ export function networkMethods(docker: DockerConnection) {
           path: "/networks/create",
           body,
         });
-        const kinds = { 404: "NETWORK_DRIVER_NOT_FOUND", 409: "NAME_IN_USE" } as const;
-        const { Id, Warning } = (await meaning(call, request.name, { kinds, field: "spec" })).body;
+        const reasons = { 404: "NETWORK_DRIVER_NOT_FOUND", 409: "NAME_IN_USE" } as const;
+        const { Id, Warning } = (await meaning(call, request.name, { reasons, field: "spec" }))
+          .body;
         if (signal.aborted && request.requestId === "") {
           await docker.api.json({ method: "DELETE", path: `/networks/${Id}` });
           throw signal.reason;
@@ -118,7 +119,7 @@ export function networkMethods(docker: DockerConnection) {
         const { Id, Name } = await getNetwork(docker, name);
         if (predefined.has(Name)) {
           const message = `network ${Name} belongs to the engine`;
-          throw new NapError("NETWORK_PREDEFINED", message, { resource: name }, error);
+          throw new NapError("NETWORK_BUILT_IN", message, { resource: name }, error);
         }
         const users = await usersOf(docker, "network", Id);
         const message = `network ${Name} is used by ${users.join(", ")}`;
@@ -137,8 +138,8 @@ export function networkMethods(docker: DockerConnection) {
       // Measured on 20.10, and said so of all until API 1.54: it is taken and ignored here.
       if (endpoint?.macAddress !== undefined && docker.speaksAtMost("1.53")) {
         const description = `needs Docker API 1.54, this one speaks ${docker.apiVersion}`;
-        const kind = "FIELD_UNSUPPORTED_BY_ENGINE";
-        throw fieldError([{ field: "endpoint.mac_address", description, kind }]);
+        const reason = "FIELD_UNSUPPORTED";
+        throw fieldError([{ field: "endpoint.mac_address", description, reason }]);
       }
       const body = { Container: container, EndpointConfig: endpointToDocker(endpoint) };
       const path = `/networks/${pathPart(network)}/connect`;
@@ -158,10 +159,10 @@ export function networkMethods(docker: DockerConnection) {
         await docker.api.json({ method: "POST", path, body });
         return create(DisconnectContainerResponseSchema, { changed: true });
       } catch (error) {
-        const operation = { ...named, resources: { CONTAINER_NOT_FOUND: container } };
-        const meant = dockerError(error, network, operation);
-        const apart = meant instanceof NapError && meant.kind === "ENDPOINT_NOT_FOUND";
-        if (!apart) throw meant;
+        if (!isNotAttached(error)) {
+          const operation = { ...named, resources: { CONTAINER_NOT_FOUND: container } };
+          throw dockerError(error, network, operation);
+        }
         return create(DisconnectContainerResponseSchema, { changed: false });
       }
     },

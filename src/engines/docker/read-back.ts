@@ -62,7 +62,7 @@ interface Made {
   }[];
 }
 
-/** Fails with ENGINE_DROPPED_FIELD where dockerd went on without a part of what it was asked for. */
+/** Fails with FIELD_NOT_APPLIED where dockerd went on without a part of what it was asked for. */
 export function refuseDropped({ resource, warnings, root, parts }: Made): void {
   const found = new Map<string, string>(warnedOf(warnings, root));
   for (const { path, desc, wanted, got } of parts) {
@@ -75,11 +75,11 @@ export function refuseDropped({ resource, warnings, root, parts }: Made): void {
     }
   }
   if (found.size === 0) return;
-  const kind = "ENGINE_DROPPED_FIELD";
+  const reason = "FIELD_NOT_APPLIED";
   const violations = [...found].map(
-    ([field, description]) => ({ field, description, kind }) as const,
+    ([field, description]) => ({ field, description, reason }) as const,
   );
-  throw new NapError(kind, violationsText(violations), { resource, violations });
+  throw new NapError(reason, violationsText(violations), { resource, violations });
 }
 
 /** Fields whose zero is not what dockerd has where they are unset. */

@@ -32,7 +32,7 @@ import { prune } from "./prune.js";
 import { refuseDropped } from "./read-back.js";
 import { usersOf } from "./users.js";
 
-const named = { kinds: { 404: "VOLUME_NOT_FOUND" } } as const;
+const named = { reasons: { 404: "VOLUME_NOT_FOUND" } } as const;
 
 /** The calls on volumes. */
 export function volumeMethods(docker: DockerConnection) {
@@ -54,8 +54,8 @@ export function volumeMethods(docker: DockerConnection) {
         const own = originLabels(CreateVolumeRequestSchema, request, identity);
         const body = { Name: name, ...volumeSpecToDocker(spec, own) };
         const call = docker.api.json<VolumeJson>({ method: "POST", path: "/volumes/create", body });
-        const kinds = { 404: "VOLUME_DRIVER_NOT_FOUND" } as const;
-        const made = (await meaning(call, name || "a volume", { kinds, field: "spec" })).body;
+        const reasons = { 404: "VOLUME_DRIVER_NOT_FOUND" } as const;
+        const made = (await meaning(call, name || "a volume", { reasons, field: "spec" })).body;
         const volume = volumeFromDocker(docker.name, made);
         // Somebody else may have made it since it was looked for; dockerd then gives theirs.
         if (name !== "" && !sameSpec(made, spec)) throw otherSpec(name);
@@ -122,8 +122,8 @@ export function volumeMethods(docker: DockerConnection) {
       const tellsApart = !docker.speaksAtMost("1.41");
       if (!tellsApart && !request.includeNamed) {
         const description = `Docker API ${docker.apiVersion} removes named volumes too: set it`;
-        const kind = "FIELD_UNSUPPORTED_BY_ENGINE";
-        throw fieldError([{ field: "include_named", description, kind }]);
+        const reason = "FIELD_UNSUPPORTED";
+        throw fieldError([{ field: "include_named", description, reason }]);
       }
       const all = tellsApart && request.includeNamed ? ["true"] : [];
       const body = await prune<{

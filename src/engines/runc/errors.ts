@@ -1,8 +1,14 @@
 /** What runc's words mean; it has no other way to say what failed (runc 1.1.5). */
-import type { ErrorKind } from "../../contract/errors.js";
+import type { Reason } from "../../contract/errors.js";
 import { NapError } from "../../contract/errors.js";
 
-const meanings: readonly [words: RegExp, kind: ErrorKind][] = [
+/** The kernel says the same of a control group without processors and of too many inotify watches. */
+const diskFull: [words: RegExp, reason: Reason] = [
+  /^(?!.*(cgroup|cpuset|inotify)).*no space left on device/is,
+  "ENGINE_DISK_FULL",
+];
+
+const meanings: readonly [words: RegExp, reason: Reason][] = [
   [
     /exec: .*: (executable file not found|stat .*: (no such file|not a directory))/,
     "COMMAND_NOT_FOUND",
@@ -12,6 +18,7 @@ const meanings: readonly [words: RegExp, kind: ErrorKind][] = [
     /container not running|process already finished|container does not exist/,
     "CONTAINER_NOT_RUNNING",
   ],
+  diskFull,
 ];
 
 /** The error for a container that runc could not start, or for a command that it could not run. */
@@ -19,6 +26,12 @@ export function runtimeError(resource: string, words: string, cause?: unknown): 
   // runc logs as `time=… level=error msg="…"`, with its quotes escaped.
   const message = /msg="((?:[^"\\]|\\.)*)"/.exec(words)?.[1] ?? words;
   const engineMessage = message.replaceAll('\\"', '"').trim();
-  const kind = meanings.find(([pattern]) => pattern.test(engineMessage))?.[1] ?? "ENGINE_ERROR";
-  return new NapError(kind, `${resource}: ${engineMessage}`, { resource, engineMessage }, cause);
+  const reason = meanings.find(([pattern]) => pattern.test(engineMessage))?.[1] ?? "ENGINE_ERROR";
+  return new NapError(reason, `${resource}: ${engineMessage}`, { resource, engineMessage }, cause);
+}
+
+/** The error for a program that failed and whose words it writes to its standard error. */
+export function programError(command: string, engineMessage: string): NapError {
+  const reason = diskFull[0].test(engineMessage) ? diskFull[1] : "ENGINE_ERROR";
+  return new NapError(reason, `${command}: ${engineMessage}`, { engineMessage });
 }

@@ -268,7 +268,7 @@ export function lifecycleOptions(option: OptionTest): void {
     const { nap, engine } = bench;
     const { id: container } = await bench.run({ logConfig: { driver: "none" } }, "echo x");
     const error = await failure(all(nap.containers.streamContainerLogs({ engine, container })));
-    expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "LOGS_NOT_READABLE" });
+    expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "LOG_DRIVER_NOT_READABLE" });
     return error.reason;
   });
 

@@ -287,7 +287,7 @@ export function networkOptions(option: OptionTest): void {
       const name = bench.name("dropped");
       const spec = { image, command: { arguments: ["true"] }, network };
       const error = await failure(nap.containers.createContainer({ engine, name, spec }));
-      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "ENGINE_DROPPED_FIELD" });
+      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FIELD_NOT_APPLIED" });
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
       expect(gone.reason).to.equal("CONTAINER_NOT_FOUND");
       return error.reason;

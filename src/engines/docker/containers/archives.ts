@@ -106,7 +106,10 @@ async function* exportContainer(
 }
 
 /** What the errors of a call on a path in a container that is there mean. */
-const atPath = { kinds: { 404: "PATH_NOT_FOUND", 403: "PATH_READ_ONLY" }, field: "path" } as const;
+const atPath = {
+  reasons: { 404: "PATH_NOT_FOUND", 403: "PATH_READ_ONLY" },
+  field: "path",
+} as const;
 
 function archive(id: string, query: Readonly<Record<string, string | boolean>>) {
   return { path: `/containers/${id}/archive`, query };
@@ -139,7 +142,7 @@ const ofTheKernel = ["/proc", "/sys", "/dev"];
 /**
  * A container in which dockerd sees what is at a path. It looks at the container's file system from
  * outside, with its volumes and binds but without what is mounted in memory: there it would find, or
- * write, what the container itself does not see. Fails with PATH_NOT_REACHABLE.
+ * write, what the container itself does not see. Fails with PATH_NOT_ACCESSIBLE.
  */
 async function reachable(
   docker: DockerConnection,
@@ -158,7 +161,7 @@ async function reachable(
     Math.max(0, ...targets.filter((at) => isBelow(path, at)).map((at) => at.length));
   if (depth(inMemory) > depth(onDisk.map(({ Destination }) => Destination))) {
     const message = `${path} is in memory of the container, where Docker cannot look`;
-    throw new NapError("PATH_NOT_REACHABLE", message, { resource: path });
+    throw new NapError("PATH_NOT_ACCESSIBLE", message, { resource: path });
   }
   return json;
 }

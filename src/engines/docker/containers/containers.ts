@@ -95,11 +95,12 @@ export function containerMethods(docker: DockerConnection) {
       try {
         await docker.api.json({ method: "DELETE", path, query });
       } catch (error) {
-        // 409 is both "it runs" and "it is being removed already".
-        const refused = hasStatus(error, 409) && (await inspectContainer(docker, container));
-        const kind = refused && !refused.State.Running ? "RESOURCE_BUSY" : "CONTAINER_RUNNING";
+        // 409 is both "it runs", never with force, and "it is being removed already".
+        const isRunning = async () => (await inspectContainer(docker, container)).State.Running;
+        const refused = hasStatus(error, 409) && !force && (await isRunning());
+        const reason = refused ? "CONTAINER_RUNNING" : "OPERATION_IN_PROGRESS";
         await meaning(Promise.reject(error as Error), container, {
-          kinds: { ...named.kinds, 409: kind },
+          reasons: { ...named.reasons, 409: reason },
         });
       }
       return create(RemoveContainerResponseSchema);
@@ -178,7 +179,7 @@ async function createAnew(
     }),
     name === "" ? `a container of ${spec.image}` : name,
     {
-      kinds: { 404: "IMAGE_NOT_FOUND", 409: "NAME_IN_USE" },
+      reasons: { 404: "IMAGE_NOT_FOUND", 409: "NAME_IN_USE" },
       resources: { IMAGE_NOT_FOUND: spec.image },
       field: "spec",
     },
@@ -226,8 +227,8 @@ async function withNetworkNames(
   const seen = new Set<string>();
   for (const [index, item] of items.entries()) {
     const call = docker.api.json<NetworkJson>({ path: `/networks/${pathPart(item.network)}` });
-    const kinds = { 404: "NETWORK_NOT_FOUND" } as const;
-    const { Name, Id } = (await meaning(call, item.network, { kinds })).body;
+    const reasons = { 404: "NETWORK_NOT_FOUND" } as const;
+    const { Name, Id } = (await meaning(call, item.network, { reasons })).body;
     const at = `spec.network.attachments.items[${index}]`;
     // Each is a mode of its own in the contract, and the host's needs another permission.
     if (Name === "host" || Name === "none") {
@@ -247,7 +248,7 @@ async function withNetworkNames(
 }
 
 function refuseField(field: string, description: string): never {
-  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+  throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
 }
 
 async function connectNetwork(
@@ -259,7 +260,7 @@ async function connectNetwork(
   const path = `/networks/${pathPart(network)}/connect`;
   const body = { Container, EndpointConfig };
   const call = docker.api.json({ method: "POST", path, body });
-  await meaning(call, network, { kinds: { 404: "NETWORK_NOT_FOUND" }, field: "spec" });
+  await meaning(call, network, { reasons: { 404: "NETWORK_NOT_FOUND" }, field: "spec" });
 }
 
 /**
@@ -272,8 +273,8 @@ async function withResetCommand(
 ): Promise<ContainerSpec> {
   if (spec.command?.arguments.length !== 0 || spec.entrypoint !== undefined) return spec;
   const path = `/images/${pathPart(spec.image)}/json`;
-  const kinds = { 404: "IMAGE_NOT_FOUND" } as const;
-  const image = await meaning(docker.api.json<ImageJson>({ path }), spec.image, { kinds });
+  const reasons = { 404: "IMAGE_NOT_FOUND" } as const;
+  const image = await meaning(docker.api.json<ImageJson>({ path }), spec.image, { reasons });
   const words = image.body.Config?.Entrypoint ?? [];
   return { ...spec, entrypoint: create(ArgumentListSchema, { arguments: words }) };
 }

@@ -54,13 +54,13 @@ export function lifecycleMethods(docker: DockerConnection) {
     restartContainer: async ({ container, timeout, stopSignal }) => {
       await recheckBinds(docker, await inspectContainer(docker, container), container);
       const restart = post(container, "restart", stopQuery(timeout, stopSignal));
-      await meaning(restart, container, { kinds: cannotStart });
+      await meaning(restart, container, { reasons: cannotStart });
       return create(RestartContainerResponseSchema);
     },
 
     killContainer: async ({ container, signal }) => {
       await meaning(post(container, "kill", signal === "" ? {} : { signal }), container, {
-        kinds: { ...named.kinds, 409: "CONTAINER_NOT_RUNNING" },
+        reasons: { ...named.reasons, 409: "CONTAINER_NOT_RUNNING" },
         field: "signal",
       });
       return create(KillContainerResponseSchema);
@@ -80,7 +80,7 @@ export function lifecycleMethods(docker: DockerConnection) {
       const { Id, Name } = await inspectContainer(docker, container);
       if (Name === `/${newName}`) return create(RenameContainerResponseSchema, { changed: false });
       await meaning(post(Id, "rename", { name: newName }), container, {
-        kinds: { ...named.kinds, 409: "NAME_IN_USE" },
+        reasons: { ...named.reasons, 409: "NAME_IN_USE" },
         resources: { NAME_IN_USE: newName },
         field: "new_name",
       });
@@ -137,7 +137,7 @@ function stopQuery(timeout: Parameters<typeof wholeSeconds>[1], stopSignal: stri
 
 /** What the errors of a start mean where its request has no spec to find fault with. */
 const cannotStart = {
-  ...named.kinds,
+  ...named.reasons,
   400: "CONTAINER_START_FAILED",
   403: "CONTAINER_START_FAILED",
   500: "CONTAINER_START_FAILED",
@@ -176,12 +176,12 @@ export async function startInspected(
   } catch (error) {
     if (hasStatus(error, 409)) {
       const { State } = await inspectContainer(docker, container);
-      const kind = State.Paused ? "CONTAINER_PAUSED" : "RESOURCE_BUSY";
-      throw dockerError(error, container, { kinds: { 409: kind } });
+      const reason = State.Paused ? "CONTAINER_PAUSED" : "OPERATION_IN_PROGRESS";
+      throw dockerError(error, container, { reasons: { 409: reason } });
     }
     const ofField = field && dockerError(error, container, { ...named, field });
-    const isTold = ofField instanceof NapError && ofField.kind !== "ENGINE_ERROR";
-    throw isTold ? ofField : dockerError(error, container, { kinds: cannotStart });
+    const isTold = ofField instanceof NapError && ofField.reason !== "ENGINE_ERROR";
+    throw isTold ? ofField : dockerError(error, container, { reasons: cannotStart });
   }
 }
 
@@ -204,7 +204,7 @@ async function changeOrExplain(
     }
     const { State } = await inspectContainer(docker, container);
     if (State.Running && State.Paused === paused) return false;
-    const kind = State.Running ? "ENGINE_ERROR" : "CONTAINER_NOT_RUNNING";
-    throw dockerError(error, container, { kinds: { 409: kind, 500: kind } });
+    const reason = State.Running ? "ENGINE_ERROR" : "CONTAINER_NOT_RUNNING";
+    throw dockerError(error, container, { reasons: { 409: reason, 500: reason } });
   }
 }

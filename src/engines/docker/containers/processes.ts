@@ -20,7 +20,7 @@ import type { ExecJson } from "../../docker-http/json.js";
 /** The columns that dockerd asks the host's ps for; the last one may have blanks. */
 const columns = ["pid", "ppid", "uid", "rss", "cputimes", "args"];
 
-const running = { kinds: { ...named.kinds, 409: "CONTAINER_NOT_RUNNING" } } as const;
+const running = { reasons: { ...named.reasons, 409: "CONTAINER_NOT_RUNNING" } } as const;
 
 /** The calls on a container's processes and terminals. */
 export function processMethods(docker: DockerConnection) {
@@ -38,7 +38,7 @@ export function processMethods(docker: DockerConnection) {
       const { Id, Config } = await inspectContainer(docker, container);
       if (execId === "" && !Config.Tty) {
         const message = `${container} has no terminal`;
-        throw new NapError("TERMINAL_NOT_FOUND", message, { resource: container });
+        throw new NapError("NO_TERMINAL", message, { resource: container });
       }
       if (execId !== "") await findTerminal(docker, Id, execId);
       const query = { h: size?.rows, w: size?.columns };
@@ -53,12 +53,12 @@ export function processMethods(docker: DockerConnection) {
 /** Fails where a command is not there, is not this container's, or has no terminal. */
 async function findTerminal(docker: DockerConnection, id: string, execId: string): Promise<void> {
   const call = docker.api.json<ExecJson>({ path: `/exec/${pathPart(execId)}/json` });
-  const { body } = await meaning(call, execId, { kinds: { 404: "EXEC_NOT_FOUND" } });
+  const { body } = await meaning(call, execId, { reasons: { 404: "EXEC_NOT_FOUND" } });
   const foreign = body.ContainerID !== id;
   if (!foreign && body.ProcessConfig.tty) return;
   const message = foreign ? `${id} has no command ${execId}` : `${execId} has no terminal`;
-  const kind = foreign ? "EXEC_NOT_FOUND" : "TERMINAL_NOT_FOUND";
-  throw new NapError(kind, message, { resource: execId });
+  const reason = foreign ? "EXEC_NOT_FOUND" : "NO_TERMINAL";
+  throw new NapError(reason, message, { resource: execId });
 }
 
 function processFromPs([pid, parent, uid, rss, seconds, command = ""]: string[]): ContainerProcess {

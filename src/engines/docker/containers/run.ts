@@ -66,7 +66,7 @@ export async function armWait(
     { method: "POST", path, query: { condition }, harmless: true },
     signal,
   );
-  const source = await meaning(call, id, { kinds: { 404: "CONTAINER_NOT_FOUND" } });
+  const source = await meaning(call, id, { reasons: { 404: "CONTAINER_NOT_FOUND" } });
   // It may fail before anybody reads it.
   source.on("error", () => undefined);
   return {

@@ -55,7 +55,7 @@ async function* streamStats(
   const intervalMillis = interval === undefined ? minIntervalMillis : nanosOf(interval)! / 1e6;
   if (intervalMillis < minIntervalMillis) {
     const description = "Docker measures once a second";
-    throw fieldError([{ field: "interval", description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+    throw fieldError([{ field: "interval", description, reason: "FIELD_UNSUPPORTED" }]);
   }
   const { body: info } = await docker.api.json<InfoJson>({ path: "/info" }, signal);
   const query = { filters: containerFilters(filter) };

@@ -131,7 +131,7 @@ export class EventFeed implements EventSource {
 
   /** Ends the subscription. */
   async close(): Promise<void> {
-    this.#closed.abort(new NapError("SERVER_STOPPING", "the engine was closed"));
+    this.#closed.abort(new NapError("SERVER_SHUTTING_DOWN", "the engine was closed"));
     this.#wake();
     await this.#running;
   }

@@ -48,7 +48,7 @@ async function* attachContainer(
   refuseSizeWithoutTerminal(open.terminalSize, tty);
   if (open.stdin && !Config.OpenStdin) {
     const description = `${container} was created without stdin_open`;
-    throw fieldError([{ field: "open.stdin", description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field: "open.stdin", description, reason: "FIELD_INVALID" }]);
   }
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
@@ -104,8 +104,8 @@ async function attach(
   const readLog = async (follow: boolean): Promise<AsyncGenerator<Buffer>> => {
     const query = { ...streams, follow };
     const call = docker.api.stream({ path: `/containers/${Id}/logs`, query }, signal);
-    const kinds = { 404: "CONTAINER_NOT_FOUND", 501: "LOGS_NOT_READABLE" } as const;
-    return docker.api.read(await meaning(call, Id, { kinds }), signal);
+    const reasons = { 404: "CONTAINER_NOT_FOUND", 501: "LOG_DRIVER_NOT_READABLE" } as const;
+    return docker.api.read(await meaning(call, Id, { reasons }), signal);
   };
   const hijack = async (query: object): Promise<Socket> => {
     const call = docker.api.hijack(
@@ -116,8 +116,8 @@ async function attach(
       },
       signal,
     );
-    const kinds = { 404: "CONTAINER_NOT_FOUND", 409: "CONTAINER_PAUSED" } as const;
-    const socket = await meaning(call, Id, { kinds });
+    const reasons = { 404: "CONTAINER_NOT_FOUND", 409: "CONTAINER_PAUSED" } as const;
+    const socket = await meaning(call, Id, { reasons });
     signal.addEventListener("abort", () => socket.destroy(), { once: true });
     return socket;
   };
@@ -174,8 +174,8 @@ function interlocutor(
       await docker.api.json({ method: "POST", path, query: query as Record<string, string> });
     } catch (error) {
       if (await hasRun(docker, json)) return;
-      const kinds = { 409: "CONTAINER_NOT_RUNNING" } as const;
-      throw dockerError(error, Id, { kinds, field });
+      const reasons = { 409: "CONTAINER_NOT_RUNNING" } as const;
+      throw dockerError(error, Id, { reasons, field });
     }
   };
   return {

@@ -175,8 +175,8 @@ async function createExec(
     const paused =
       hasStatus(error, 409) && (await inspectContainer(docker, container)).State.Paused;
     const conflict = paused ? "CONTAINER_PAUSED" : "CONTAINER_NOT_RUNNING";
-    const kinds = { 404: "CONTAINER_NOT_FOUND", 409: conflict } as const;
-    throw dockerError(error, container, { kinds, field: "exec" });
+    const reasons = { 404: "CONTAINER_NOT_FOUND", 409: conflict } as const;
+    throw dockerError(error, container, { reasons, field: "exec" });
   }
 }
 

@@ -127,7 +127,7 @@ function send(pid: number, signal: number): void {
     const { code } = error as { code?: string };
     if (code === "ESRCH") return;
     const message = `nap may not send a signal to process ${pid}: ${code}`;
-    throw new NapError("SERVER_ERROR", message, {}, error);
+    throw new NapError("INTERNAL", message, {}, error);
   }
 }
 
@@ -148,5 +148,5 @@ export function signalNumber(signal: string): number {
   const number = digits === undefined ? (base ?? 0) + Number(offset) : Number(digits);
   if (number >= 1 && number <= realTime.SIGRTMAX) return number;
   const description = `there is no signal ${signal}`;
-  throw fieldError([{ field: "signal", description, kind: "FIELD_INVALID" }]);
+  throw fieldError([{ field: "signal", description, reason: "FIELD_INVALID" }]);
 }

@@ -57,7 +57,7 @@ async function* saveImages(
   for (const image of request.images) await inspectImage(docker, image, signal);
   const query = { names: request.images, platform: platformJson(request) };
   const call = docker.api.stream({ path: "/images/get", query }, signal);
-  const operation = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "images" } as const;
+  const operation = { reasons: { 404: "IMAGE_NOT_FOUND" }, field: "images" } as const;
   const source = await meaning(call, request.images.join(", "), operation);
   let last: Buffer | undefined;
   for await (const data of docker.api.read(source, signal)) {
@@ -77,7 +77,7 @@ async function loadImages(
   { signal }: Call,
 ): ReturnType<NonNullable<Methods<typeof ImageService>["loadImages"]>> {
   const request = { method: "POST", path: "/images/load", query: { quiet: false } } as const;
-  const operation = { kinds: { 400: "ARCHIVE_INVALID" } } as const;
+  const operation = { reasons: { 400: "ARCHIVE_INVALID" } } as const;
   const work = { resource: "the archive", operation, bytes: loadBytes(requests) };
   const images: string[] = [];
   for await (const batch of reports(docker, request, work, signal)) {

@@ -44,7 +44,7 @@ async function* buildImage(
   let lastOutput = "";
   const work = {
     resource: open.tags[0] ?? "an image",
-    operation: { kinds: { 400: "BUILD_FAILED", 500: "BUILD_FAILED" }, registry: true },
+    operation: { reasons: { 400: "BUILD_FAILED", 500: "BUILD_FAILED" }, registry: true },
     bytes: uploadBytes(incoming),
     failed: ({ errorDetail }, error) => buildError(error, errorDetail?.code, lastOutput),
   } as const satisfies Parameters<typeof reports>[2];

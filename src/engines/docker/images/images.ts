@@ -33,7 +33,7 @@ import { parseReference } from "../../../core/images/reference.js";
 import { timestampOf, timestampOfNanos } from "../../../lib/time.js";
 import { usersOf } from "../users.js";
 
-const named = { kinds: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
+const named = { reasons: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
 
 /** The calls on images that answer once. */
 export function imageMethods(docker: DockerConnection) {

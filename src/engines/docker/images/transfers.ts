@@ -31,7 +31,7 @@ export function imageTransfers(docker: DockerConnection) {
 }
 
 const withRegistry = {
-  kinds: { 404: "IMAGE_NOT_FOUND" },
+  reasons: { 404: "IMAGE_NOT_FOUND" },
   field: "image",
   registry: true,
 } as const;
@@ -75,7 +75,7 @@ async function* pushImage(
   const reference = parseReference(request.image);
   if (reference.separator === "@") {
     const description = "a push is named by a tag, not by a digest";
-    throw fieldError([{ field: "image", description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field: "image", description, reason: "FIELD_INVALID" }]);
   }
   const image = referenceText(reference);
   const { registryCredentials: credentials } = request;
@@ -107,7 +107,7 @@ export function requireOwnRegistry(image: string, credentials?: RegistryCredenti
   if (address === undefined || isRegistryOf(image, address)) return;
   const field = "registry_credentials.server_address";
   const description = `is not the registry of ${image}`;
-  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+  throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
 }
 
 /** Credentials for one registry, as dockerd takes them. */

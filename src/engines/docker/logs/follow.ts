@@ -181,7 +181,7 @@ class LogStream {
       yield* this.#missing();
       return reason;
     } catch (error) {
-      if (!(error instanceof NapError) || error.kind !== "CONTAINER_NOT_FOUND") throw error;
+      if (!(error instanceof NapError) || error.reason !== "CONTAINER_NOT_FOUND") throw error;
       return LogEndReason.REMOVED;
     }
   }

@@ -82,7 +82,11 @@ export class LogSource {
   async #open(query: Record<string, string | number | boolean | undefined>, signal: AbortSignal) {
     const call = this.#docker.api.stream({ path: `/containers/${this.#id}/logs`, query }, signal);
     return meaning(call, this.#id, {
-      kinds: { 404: "CONTAINER_NOT_FOUND", 409: "CONTAINER_NOT_FOUND", 501: "LOGS_NOT_READABLE" },
+      reasons: {
+        404: "CONTAINER_NOT_FOUND",
+        409: "CONTAINER_NOT_FOUND",
+        501: "LOG_DRIVER_NOT_READABLE",
+      },
     });
   }
 }

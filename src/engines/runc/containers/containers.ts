@@ -139,14 +139,14 @@ export async function createContainer(
     const image = found.image.config ?? create(ImageConfigSchema);
     if (commandLine({ spec: given, image }).length === 0) {
       const description = "neither the request nor the image says what to run";
-      throw fieldError([{ field: "spec.command", description, kind: "FIELD_INVALID" }]);
+      throw fieldError([{ field: "spec.command", description, reason: "FIELD_INVALID" }]);
     }
     refuseTargetTwice(given.mounts);
     const unknown = unknownCapabilities(given);
     if (unknown.length > 0) {
       const description = "there is no such capability";
-      const kind = "FIELD_INVALID" as const;
-      throw fieldError(unknown.map((field) => ({ field, description, kind })));
+      const reason = "FIELD_INVALID" as const;
+      throw fieldError(unknown.map((field) => ({ field, description, reason })));
     }
     const { spec, ownLabels } = await placeRooted(host.bindRoots, given, call.identity.name);
     await requireBindSources(spec);

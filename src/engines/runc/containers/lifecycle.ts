@@ -118,7 +118,7 @@ async function signal(host: RuncHost, stored: Stored, name: string, field: strin
   if (code === 0) return true;
   if (/unknown signal/.test(stderr)) {
     const description = `there is no signal ${name}`;
-    throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
   }
   throw runtimeError(id, stderr);
 }

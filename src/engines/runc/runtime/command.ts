@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { buffer } from "node:stream/consumers";
 import { NapError } from "../../../contract/errors.js";
+import { programError } from "../errors.js";
 
 /** How a program ended. */
 export interface Finished {
@@ -28,10 +29,10 @@ export async function execute(program: string, args: readonly string[]): Promise
   return { code, stdout, stderr: stderr.toString() };
 }
 
-/** Runs a program that must succeed, and gives what it wrote. Fails with ENGINE_ERROR. */
+/** Runs a program that must succeed, and gives what it wrote. Fails with ENGINE_ERROR and ENGINE_DISK_FULL. */
 export async function demand(program: string, args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await execute(program, args);
   if (code === 0) return stdout.toString();
   const engineMessage = stderr.trim() || `exit code ${code}`;
-  throw new NapError("ENGINE_ERROR", `${program} ${args[0]}: ${engineMessage}`, { engineMessage });
+  throw programError(`${program} ${args[0]}`, engineMessage);
 }

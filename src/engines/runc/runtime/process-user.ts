@@ -47,7 +47,7 @@ function number(text: string, field: string): number {
   if (/^\d+$/.test(text)) return Number(text);
   if (text === "") return 0;
   const description = `the image has no user or group "${text}"`;
-  throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+  throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
 }
 
 /** A larger passwd or group is none. */

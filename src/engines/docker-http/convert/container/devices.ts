@@ -58,7 +58,7 @@ const deviceKinds: readonly [DeviceKind, string][] = [
 function letters({ read, write, makeNode }: DevicePermissions): string {
   if (!read && !write && !makeNode) {
     const description = "permissions of a device must allow something";
-    throw fieldError([{ field: "spec.devices", description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field: "spec.devices", description, reason: "FIELD_INVALID" }]);
   }
   return `${read ? "r" : ""}${write ? "w" : ""}${makeNode ? "m" : ""}`;
 }

@@ -61,12 +61,12 @@ function refuseLost(at: string, { readOnly, source }: Mount): void {
   if (source.case === "image" && readOnly === false) {
     const description = "the file system of an image cannot be written";
     const field = `${at}.read_only`;
-    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+    throw fieldError([{ field, description, reason: "FIELD_UNSUPPORTED" }]);
   }
   if (source.case === "bind" && source.value.selinuxRelabel && !source.value.createHostPath) {
     const description = "Docker relabels only what it may make: set create_host_path";
     const field = `${at}.bind.selinux_relabel`;
-    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+    throw fieldError([{ field, description, reason: "FIELD_UNSUPPORTED" }]);
   }
 }
 
@@ -148,9 +148,7 @@ function bindToDocker(at: string, { target, readOnly, source }: Mount): string {
   if (lost !== undefined) {
     const description =
       "Docker neither makes nor relabels a source with a colon in its path, nor with this option";
-    throw fieldError([
-      { field: `${at}.${lost}`, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" },
-    ]);
+    throw fieldError([{ field: `${at}.${lost}`, description, reason: "FIELD_UNSUPPORTED" }]);
   }
   const word = propagations.find(([value]) => value === propagation)?.[1];
   const relabel = relabels.find(([value]) => value === selinuxRelabel)?.[1];
@@ -170,7 +168,7 @@ function tmpfsOptions({ readOnly, source }: Mount): string {
   const { sizeBytes, permissions, options } = source.value;
   if (options.some((option) => /^((size|mode)=|r[ow]$)/.test(option))) {
     const description = "size, permissions and read_only of a tmpfs have fields of their own";
-    throw fieldError([{ field: "spec.mounts", description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field: "spec.mounts", description, reason: "FIELD_INVALID" }]);
   }
   return [
     ...options,

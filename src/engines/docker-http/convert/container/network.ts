@@ -40,7 +40,7 @@ export function networkToDocker(
     // Until API 1.44 a MAC address belongs to the container, not to its endpoint.
     const field = `spec.network.attachments.items[${unplaced + 1}].endpoint.mac_address`;
     const description = `Docker API ${apiVersion} takes a MAC address for the first network alone`;
-    throw fieldError([{ field, description, kind: "FIELD_UNSUPPORTED_BY_ENGINE" }]);
+    throw fieldError([{ field, description, reason: "FIELD_UNSUPPORTED" }]);
   }
   refuseLostPorts(network);
   const ports = new Set([...exposedPorts, ...portBindings].map(portKey));
@@ -75,7 +75,7 @@ function refuseLostPorts(network: ContainerNetwork | undefined): void {
   if (network === undefined) return;
   const { mode, portBindings, publishAllPorts } = network;
   const refuse = (field: string, description: string): never => {
-    throw fieldError([{ field: `spec.network.${field}`, description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field: `spec.network.${field}`, description, reason: "FIELD_INVALID" }]);
   };
   const lost = portBindings.findIndex(
     ({ hostPort: first, hostPortRangeEnd: last }) =>

@@ -74,7 +74,7 @@ function bothAfter(
 function refuse(
   field: string,
   description: string,
-  kind: "FIELD_INVALID" | "FIELD_UNSUPPORTED_BY_ENGINE" = "FIELD_UNSUPPORTED_BY_ENGINE",
+  reason: "FIELD_INVALID" | "FIELD_UNSUPPORTED" = "FIELD_UNSUPPORTED",
 ): never {
-  throw fieldError([{ field: `resources.${field}`, description, kind }]);
+  throw fieldError([{ field: `resources.${field}`, description, reason }]);
 }

@@ -48,7 +48,7 @@ function memoryAndSwap({ memoryLimit, swapLimit }: Resources): bigint | undefine
       swapLimit.case === "swapUnlimited"
         ? "spec.resources.swap_unlimited"
         : "spec.resources.swap_limit_bytes";
-    throw fieldError([{ field, description, kind: "FIELD_INVALID" }]);
+    throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
   }
   return swapLimit.case === "swapUnlimited" ? -1n : memoryLimit.value + swapLimit.value;
 }
