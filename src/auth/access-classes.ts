@@ -139,10 +139,10 @@ const messages: Readonly<Record<string, Fields>> = {
     ordinary: "command environment working_dir user tty privileged=false",
     privileged: "privileged",
   },
-  ExecOpen: { ordinary: "stdin on_disconnect" },
-  AttachOpen: { ordinary: "stdin streams replay on_disconnect" },
+  ExecOpen: { ordinary: "stdin disconnect_action" },
+  AttachOpen: { ordinary: "stdin streams replay disconnect_action" },
   TerminalSize: { ordinary: "columns rows" },
-  WriteArchiveOpen: { ordinary: "path overwrite_kind" },
+  WriteArchiveOpen: { ordinary: "path allow_type_change" },
   WriteArchiveClose: { ordinary: "size_bytes sha256" },
 
   // What selects.
@@ -155,7 +155,7 @@ const messages: Readonly<Record<string, Fields>> = {
 
   // Requests. Who may call a method at all is a matter of roles, not of fields.
   CreateContainerRequest: { ordinary: "engine name request_id pull_policy" },
-  GetContainerRequest: { ordinary: "engine container measure_size" },
+  GetContainerRequest: { ordinary: "engine container include_size" },
   ListContainersRequest: { ordinary: listed },
   StartContainerRequest: { ordinary: "engine container" },
   StopContainerRequest: { ordinary: "engine container timeout stop_signal" },
@@ -167,7 +167,7 @@ const messages: Readonly<Record<string, Fields>> = {
   UpdateContainerRequest: { ordinary: "engine container" },
   RemoveContainerRequest: { ordinary: "engine container force remove_volumes" },
   PruneContainersRequest: { ordinary: "engine created_before" },
-  RunContainerRequest: { ordinary: "engine name request_id pull_policy on_disconnect" },
+  RunContainerRequest: { ordinary: "engine name request_id pull_policy disconnect_action" },
   WaitContainerRequest: { ordinary: "engine container condition" },
   WatchContainersRequest: { ordinary: "engine" },
   StreamContainerLogsRequest: {
@@ -177,9 +177,11 @@ const messages: Readonly<Record<string, Fields>> = {
   ListContainerProcessesRequest: { ordinary: "engine container" },
   ListContainerChangesRequest: { ordinary: "engine container page_size page_token" },
   CommitContainerRequest: {
-    ordinary: "engine container reference message author without_pause instructions",
+    ordinary: "engine container reference message author pause instructions",
   },
-  ExecContainerSyncRequest: { ordinary: "engine container stdin max_output_bytes on_disconnect" },
+  ExecContainerSyncRequest: {
+    ordinary: "engine container stdin max_output_bytes disconnect_action",
+  },
   ExecContainerRequest: { ordinary: "engine container stdin close_stdin signal" },
   AttachContainerRequest: { ordinary: "engine container stdin close_stdin signal" },
   ResizeContainerTerminalRequest: { ordinary: "engine container exec_id" },

@@ -38,7 +38,7 @@ export async function archiveOf(entries: readonly Entry[]): Promise<Buffer> {
 /** The messages that write an archive. */
 export function* uploadMessages(
   target: { engine: string; container: string },
-  open: { path: string; overwriteKind?: boolean },
+  open: { path: string; allowTypeChange?: boolean },
   archive: Buffer,
   close: { sizeBytes?: bigint; sha256?: Uint8Array } = {},
 ) {
@@ -339,7 +339,7 @@ export const archiveCases: readonly Case[] = [
       const error = await failure(write(bench, id, { path: "/data" }, swapped));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FILE_KIND_CONFLICT" });
       expect(await bench.exec(id, "cat /data/file")).to.equal("old");
-      await write(bench, id, { path: "/data", overwriteKind: true }, swapped);
+      await write(bench, id, { path: "/data", allowTypeChange: true }, swapped);
       expect(await bench.exec(id, "test -d /data/file && cat /data/dir")).to.equal("new");
     },
   },

@@ -207,9 +207,9 @@ export const interactiveCases: readonly Case[] = [
     name: "kills a command whose client goes away, and what it started",
     run: async (bench) => {
       const target = await running(bench);
-      const onDisconnect = DisconnectAction.KILL;
+      const disconnectAction = DisconnectAction.KILL;
       const script = "sleep 301 & setsid sleep 302 & (sleep 303 &); sleep 304 & echo up; wait";
-      const call = await Interaction.script(target, script, { onDisconnect }).until("up");
+      const call = await Interaction.script(target, script, { disconnectAction }).until("up");
       const processes = () => bench.exec(target.container, "ps -o args");
       expect(await processes()).to.include("sleep 304");
       call.cancel();
@@ -224,7 +224,7 @@ export const interactiveCases: readonly Case[] = [
       const { nap, engine, container } = await running(bench);
       const client = new AbortController();
       const exec = { command: ["sh", "-c", "touch /up; sleep 305; touch /late"] };
-      const request = { engine, container, exec, onDisconnect: DisconnectAction.KILL };
+      const request = { engine, container, exec, disconnectAction: DisconnectAction.KILL };
       const call = failure(nap.containers.execContainerSync(request, { signal: client.signal }));
       call.catch(() => undefined);
       const refused = call.then(() => undefined);
@@ -322,8 +322,8 @@ export const interactiveCases: readonly Case[] = [
     name: "kills a container whose client goes away, if asked to",
     run: async (bench) => {
       const target = await running(bench);
-      const onDisconnect = DisconnectAction.KILL;
-      const call = await Interaction.attach(target, { onDisconnect }).begun();
+      const disconnectAction = DisconnectAction.KILL;
+      const call = await Interaction.attach(target, { disconnectAction }).begun();
       call.cancel();
       await failure(call.ended());
       const { exit } = await eventually(async () => {

@@ -126,12 +126,12 @@ export const runCases: readonly Case[] = [
   },
 ];
 
-async function runAndLeave(bench: Parameters<Case["run"]>[0], onDisconnect: DisconnectAction) {
+async function runAndLeave(bench: Parameters<Case["run"]>[0], disconnectAction: DisconnectAction) {
   const { nap, engine, image } = bench;
   const client = new AbortController();
   const spec = { image, command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] } };
   const events = nap.containers.runContainer(
-    { engine, spec, onDisconnect },
+    { engine, spec, disconnectAction },
     { signal: client.signal },
   );
   let id = "";

@@ -3,6 +3,7 @@ import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
 import type { Case } from "./bench.js";
 import { eventually, failure } from "./bench.js";
 
@@ -206,6 +207,34 @@ export const verbCases: readonly Case[] = [
         if (event.case !== "batch") continue;
         expect(Buffer.from(event.value.entries[0]!.data).toString()).to.equal("committed\n");
       }
+    },
+  },
+  {
+    name: "commit pauses a running container by default, and does not where pause is false",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({});
+      const actions = [EventAction.PAUSE, EventAction.RENAME];
+      const events = nap.engines.streamEvents({
+        engine,
+        filter: { containers: [container], actions },
+      });
+      await events.next();
+      const reference = `${bench.name("committed")}:1`;
+      bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
+      const pauses = [undefined, true, false];
+      for (const pause of pauses) {
+        const request = { engine, container, reference, ...(pause !== undefined && { pause }) };
+        await nap.containers.commitContainer(request);
+        await nap.containers.renameContainer({ engine, container, newName: bench.name("mark") });
+      }
+      const seen: EventAction[] = [];
+      for await (const batch of events) {
+        seen.push(...batch.events.map(({ action }) => action));
+        if (seen.filter((action) => action === EventAction.RENAME).length === pauses.length) break;
+      }
+      const { PAUSE, RENAME } = EventAction;
+      expect(seen).to.deep.equal([PAUSE, RENAME, PAUSE, RENAME, RENAME]);
     },
   },
   {

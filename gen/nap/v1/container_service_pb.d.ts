@@ -544,11 +544,12 @@ export declare type GetContainerRequest = Message<"nap.v1.GetContainerRequest"> 
   container: string;
 
   /**
-   * Measure the sizes too, which reads the container's whole file system.
+   * Include size is whether the answer has writable_size_bytes and root_filesystem_size_bytes. The engine
+   * reads the container's whole file system for them. Default: false.
    *
-   * @generated from field: bool measure_size = 3;
+   * @generated from field: bool include_size = 3;
    */
-  measureSize: boolean;
+  includeSize: boolean;
 };
 
 /**
@@ -1258,9 +1259,9 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   /**
    * What becomes of the container when the call is cancelled. Default: DISCONNECT_ACTION_DETACH.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 7;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 7;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -2502,11 +2503,12 @@ export declare type CommitContainerRequest = Message<"nap.v1.CommitContainerRequ
   author: string;
 
   /**
-   * Do not pause the container meanwhile. What it writes then may be caught half-way.
+   * Pause is whether the container is paused while its file system is read. Without the pause, files that
+   * the container writes meanwhile may be in the image half-written. Default: true.
    *
-   * @generated from field: bool without_pause = 6;
+   * @generated from field: optional bool pause = 6;
    */
-  withoutPause: boolean;
+  pause?: boolean | undefined;
 
   /**
    * Changes of the image's configuration, as instructions of a Dockerfile: CMD, ENTRYPOINT, ENV,
@@ -2646,9 +2648,9 @@ export declare type ExecContainerSyncRequest = Message<"nap.v1.ExecContainerSync
    * What becomes of the command when the call is cancelled or its deadline passes.
    * Default: DISCONNECT_ACTION_DETACH.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 6;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 6;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -2813,9 +2815,9 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
    * KILL ends what it has started, too. Default: DISCONNECT_ACTION_DETACH; a command with stdin then
    * reads the end of its input.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 4;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 4;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -3023,9 +3025,9 @@ export declare type AttachOpen = Message<"nap.v1.AttachOpen"> & {
   /**
    * What becomes of the container when the call is cancelled. Default: DISCONNECT_ACTION_DETACH.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 5;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 5;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -3352,12 +3354,12 @@ export declare type WriteArchiveOpen = Message<"nap.v1.WriteArchiveOpen"> & {
   path: string;
 
   /**
-   * A directory may replace a file, and a file an empty directory. Default: that is refused
-   * (FILE_KIND_CONFLICT).
+   * Allow type change is whether a directory of the archive may replace a file, and a file an empty
+   * directory. Default: false, such an entry fails with FILE_KIND_CONFLICT.
    *
-   * @generated from field: bool overwrite_kind = 3;
+   * @generated from field: bool allow_type_change = 3;
    */
-  overwriteKind: boolean;
+  allowTypeChange: boolean;
 };
 
 /**
@@ -3998,7 +4000,7 @@ export declare const ContainerService: GenService<{
    * the exit always comes, also with auto_remove.
    *
    * Fails as CreateContainer and StartContainer do; a container that does not start is removed
-   * again. Cancelling the call does to the container what on_disconnect says.
+   * again. Cancelling the call does to the container what disconnect_action says.
    *
    * @generated from rpc nap.v1.ContainerService.RunContainer
    */
@@ -4100,7 +4102,7 @@ export declare const ContainerService: GenService<{
    *
    * Fails with FAILED_PRECONDITION: CONTAINER_NOT_RUNNING, CONTAINER_PAUSED, COMMAND_NOT_FOUND,
    * COMMAND_NOT_EXECUTABLE. A command that ran and failed is no error: exit.code tells it.
-   * Cancelling the call does to the command what on_disconnect says.
+   * Cancelling the call does to the command what disconnect_action says.
    *
    * @generated from rpc nap.v1.ContainerService.ExecContainerSync
    */

@@ -71,7 +71,7 @@ async function writeArchive(
 ): Promise<WriteContainerArchiveResponse> {
   const incoming = requests[Symbol.asyncIterator]();
   const { container, open } = await archiveOpen(incoming);
-  const { path, overwriteKind } = open;
+  const { path, allowTypeChange } = open;
   const { Id } = await reachable(docker, container, path, signal);
   // Whoever names a wrong path is told before he sends everything.
   await statPath(docker, Id, path, signal);
@@ -81,7 +81,7 @@ async function writeArchive(
     await checkArchive(file, signal);
     const upload = file.read();
     try {
-      const query = { path, noOverwriteDirNonDir: !overwriteKind };
+      const query = { path, noOverwriteDirNonDir: !allowTypeChange };
       const request = { ...archive(Id, query), method: "PUT", upload } as const;
       await meaning(docker.api.json(request), path, atPath);
     } finally {

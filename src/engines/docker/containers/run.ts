@@ -114,7 +114,8 @@ async function* runContainer(
   } finally {
     const keep = existed || (signal.aborted && request.requestId !== "");
     if (!started && !keep) await removeUnstarted(docker, id);
-    if (started && !ended && request.onDisconnect === DisconnectAction.KILL) await kill(docker, id);
+    if (started && !ended && request.disconnectAction === DisconnectAction.KILL)
+      await kill(docker, id);
   }
 }
 

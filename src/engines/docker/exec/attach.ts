@@ -76,7 +76,7 @@ async function* attachContainer(
   } finally {
     over.abort();
     exit.cancel();
-    if (!ended && open.onDisconnect === DisconnectAction.KILL) await kill(docker, Id);
+    if (!ended && open.disconnectAction === DisconnectAction.KILL) await kill(docker, Id);
   }
 }
 

@@ -29,7 +29,7 @@ export interface CommandRequest {
   readonly spec: ExecSpec;
   readonly stdin: boolean;
   readonly size?: TerminalSize | undefined;
-  readonly onDisconnect: DisconnectAction;
+  readonly disconnectAction: DisconnectAction;
 }
 
 /** A command in a container. Whoever starts it calls {@link RunningCommand.leave} in the end. */
@@ -100,7 +100,7 @@ export class RunningCommand {
   /** Lets go of it; where it has not ended, with what its request says for that. */
   async leave(): Promise<void> {
     this.#socket?.destroy();
-    if (this.#ended || this.request.onDisconnect !== DisconnectAction.KILL) return;
+    if (this.#ended || this.request.disconnectAction !== DisconnectAction.KILL) return;
     if (this.#process === undefined && this.#asked) {
       // The call was cut short while dockerd was starting it, which it goes on to do.
       await this.#identify(

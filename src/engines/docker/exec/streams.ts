@@ -35,10 +35,10 @@ async function* execContainer(
 ): AsyncGenerator<ExecContainerResponse> {
   const incoming = requests[Symbol.asyncIterator]();
   const { container, open } = await interactionOpen(incoming);
-  const { exec: spec = create(ExecSpecSchema), stdin, terminalSize: size, onDisconnect } = open;
+  const { exec: spec = create(ExecSpecSchema), stdin, terminalSize: size, disconnectAction } = open;
   const tty = spec.tty === true;
   refuseSizeWithoutTerminal(size, tty);
-  const asked = { container, spec, stdin, size, onDisconnect };
+  const asked = { container, spec, stdin, size, disconnectAction };
   const command = await RunningCommand.create(docker, asked);
   try {
     const { pid, socket } = await command.start(signal);

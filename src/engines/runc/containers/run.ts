@@ -126,7 +126,7 @@ async function* runContainer(
   } finally {
     const keep = existed || (signal.aborted && request.requestId !== "");
     if (!started && !keep) await removeContainer(host, stored);
-    if (started && !ended && request.onDisconnect === DisconnectAction.KILL) {
+    if (started && !ended && request.disconnectAction === DisconnectAction.KILL) {
       await killContainer(host, stored);
     }
   }
