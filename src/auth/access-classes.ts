@@ -125,10 +125,11 @@ const messages: Readonly<Record<string, Fields>> = {
   // Images.
   RegistryCredentials: { ordinary: "identity_token registry_token server_address" },
   RegistryLogin: { ordinary: "username password" },
-  ImportImageOpen: { ordinary: "reference message instructions" },
+  LoadImagesOpen: { ordinary: "engine" },
+  ImportImageOpen: { ordinary: "engine reference message instructions" },
   // Of networks, a build gets its own alone, or none.
   BuildImageOpen: {
-    ordinary: `tags dockerfile build_arguments labels target no_cache pull cache_from extra_hosts
+    ordinary: `engine tags dockerfile build_arguments labels target no_cache pull cache_from extra_hosts
       memory_limit_bytes shm_size_bytes keep_intermediate network=none network=bridge
       network=default`,
     privileged: "network",
@@ -139,10 +140,10 @@ const messages: Readonly<Record<string, Fields>> = {
     ordinary: "command environment working_dir user tty privileged=false",
     privileged: "privileged",
   },
-  ExecOpen: { ordinary: "stdin disconnect_action" },
-  AttachOpen: { ordinary: "stdin streams replay disconnect_action" },
+  ExecOpen: { ordinary: "engine container stdin disconnect_action" },
+  AttachOpen: { ordinary: "engine container stdin streams replay disconnect_action" },
   TerminalSize: { ordinary: "columns rows" },
-  WriteArchiveOpen: { ordinary: "path allow_type_change" },
+  WriteArchiveOpen: { ordinary: "engine container path allow_type_change" },
   WriteArchiveClose: { ordinary: "size_bytes sha256" },
 
   // What selects.
@@ -182,12 +183,12 @@ const messages: Readonly<Record<string, Fields>> = {
   ExecContainerSyncRequest: {
     ordinary: "engine container stdin max_output_bytes disconnect_action",
   },
-  ExecContainerRequest: { ordinary: "engine container stdin close_stdin signal" },
-  AttachContainerRequest: { ordinary: "engine container stdin close_stdin signal" },
+  ExecContainerRequest: { ordinary: "stdin close_stdin signal" },
+  AttachContainerRequest: { ordinary: "stdin close_stdin signal" },
   ResizeContainerTerminalRequest: { ordinary: "engine container exec_id" },
   StatContainerPathRequest: { ordinary: "engine container path" },
   ReadContainerArchiveRequest: { ordinary: "engine container path" },
-  WriteContainerArchiveRequest: { ordinary: "engine container data" },
+  WriteContainerArchiveRequest: { ordinary: "data" },
   ExportContainerRequest: { ordinary: "engine container" },
   CreateVolumeRequest: { ordinary: "engine name request_id" },
   GetVolumeRequest: { ordinary: "engine volume" },
@@ -210,9 +211,9 @@ const messages: Readonly<Record<string, Fields>> = {
   PullImageRequest: { ordinary: "engine image" },
   PushImageRequest: { ordinary: "engine image" },
   SaveImagesRequest: { ordinary: "engine images" },
-  LoadImagesRequest: { ordinary: "engine data" },
-  ImportImageRequest: { ordinary: "engine data" },
-  BuildImageRequest: { ordinary: "engine data" },
+  LoadImagesRequest: { ordinary: "data" },
+  ImportImageRequest: { ordinary: "data" },
+  BuildImageRequest: { ordinary: "data" },
   GetEngineRequest: { ordinary: "engine" },
   GetEngineCapabilitiesRequest: { ordinary: "engine" },
   GetDiskUsageRequest: { ordinary: "engine" },

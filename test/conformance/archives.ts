@@ -42,14 +42,14 @@ export function* uploadMessages(
   archive: Buffer,
   close: { sizeBytes?: bigint; sha256?: Uint8Array } = {},
 ) {
-  yield { ...target, action: { case: "open" as const, value: open } };
+  yield { payload: { case: "open" as const, value: { ...target, ...open } } };
   for (let at = 0; at < archive.length; at += chunkBytes) {
     const value = new Uint8Array(archive.subarray(at, at + chunkBytes));
-    yield { action: { case: "data" as const, value } };
+    yield { payload: { case: "data" as const, value } };
   }
   const sizeBytes = BigInt(archive.length);
   const sha256 = new Uint8Array(createHash("sha256").update(archive).digest());
-  yield { action: { case: "close" as const, value: { sizeBytes, sha256, ...close } } };
+  yield { payload: { case: "close" as const, value: { sizeBytes, sha256, ...close } } };
 }
 
 async function write(
@@ -260,14 +260,10 @@ export const archiveCases: readonly Case[] = [
       for (const [messages, field] of [
         [all.slice(0, -1), "close"],
         [[...all, ...all.slice(1, 2)], "close"],
-        [[...all.slice(0, 2), { action: all[0]!.action }, ...all.slice(1)], "open"],
+        [[...all.slice(0, 2), ...all], "open"],
         [all.slice(1), "open"],
       ] as const) {
-        // Without the open nothing names the engine.
-        const named = messages.map((message, n) =>
-          n === 0 ? { engine, container, ...message } : message,
-        );
-        const error = await failure(nap.containers.writeContainerArchive(named));
+        const error = await failure(nap.containers.writeContainerArchive(messages));
         expect(error).to.include({ reason: "FIELD_INVALID" });
         expect(error.fields).to.deep.equal([field]);
       }

@@ -12,10 +12,10 @@ const chunkBytes = 256 * 1024;
 
 /** The messages that import an archive. */
 export function* importMessages(engine: string, open: object, archive: Buffer) {
-  yield { engine, action: { case: "open" as const, value: open } };
+  yield { payload: { case: "open" as const, value: { ...open, engine } } };
   for (let at = 0; at < archive.length; at += chunkBytes) {
     const value = new Uint8Array(archive.subarray(at, at + chunkBytes));
-    yield { action: { case: "data" as const, value } };
+    yield { payload: { case: "data" as const, value } };
   }
 }
 
@@ -152,13 +152,11 @@ export const imageCases: readonly Case[] = [
       const { nap, engine } = bench;
       const reference = await imported(bench, []);
       const before = await nap.images.getImage({ engine, image: reference });
-      const archive: Uint8Array<ArrayBuffer>[] = [];
-      for await (const { data } of nap.images.saveImages({ engine, images: [reference] })) {
-        archive.push(new Uint8Array(data));
-      }
+      const parts = await all(nap.images.saveImages({ engine, images: [reference] }));
+      const archive = Buffer.concat(parts.map(({ data }) => data));
       await nap.images.removeImage({ engine, image: reference });
-      const messages = archive.map((data, index) => ({ ...(index === 0 && { engine }), data }));
-      expect((await nap.images.loadImages(messages)).images).to.deep.equal([reference]);
+      const loaded = await nap.images.loadImages(loadMessages(engine, archive));
+      expect(loaded.images).to.deep.equal([reference]);
       const after = await nap.images.getImage({ engine, image: reference });
       expect(after.image?.id).to.equal(before.image?.id);
       expect(after.image?.config).to.deep.equal(before.image?.config);
@@ -188,12 +186,7 @@ export const imageCases: readonly Case[] = [
 ];
 
 /** The messages that load an archive. */
-function* loadMessages(engine: string, archive: Buffer) {
-  yield { engine };
-  for (let at = 0; at < archive.length; at += chunkBytes) {
-    yield { data: new Uint8Array(archive.subarray(at, at + chunkBytes)) };
-  }
-}
+const loadMessages = (engine: string, archive: Buffer) => importMessages(engine, {}, archive);
 
 async function imported(bench: Bench, instructions: string[]): Promise<string> {
   const { nap, engine, rootfs } = bench;

@@ -44,17 +44,17 @@ export const interactiveCases: readonly Case[] = [
       const { nap, engine, container } = await running(bench);
       const block = randomBytes(1024 * 1024);
       const [sent, received] = [createHash("sha256"), createHash("sha256")];
-      const action = { exec: { command: ["cat"] }, stdin: true };
+      const open = { engine, container, exec: { command: ["cat"] }, stdin: true };
       const requests = async function* () {
-        yield { engine, container, action: { case: "open" as const, value: action } };
+        yield { payload: { case: "open" as const, value: open } };
         for (let n = 0; n < 64; n++) {
           block.writeUInt32BE(n);
           const value = new Uint8Array(block);
           sent.update(value);
-          yield { action: { case: "stdin" as const, value } };
+          yield { payload: { case: "stdin" as const, value } };
           if (n % 16 === 0) await delay(100);
         }
-        yield { action: { case: "closeStdin" as const, value: {} } };
+        yield { payload: { case: "closeStdin" as const, value: {} } };
       };
       let bytes = 0;
       let pause = 8 * 1024 * 1024;
@@ -343,7 +343,7 @@ export const interactiveCases: readonly Case[] = [
       const unasked = Interaction.attach(target, {}).write("x");
       expect((await failure(unasked.ended())).fields).to.deep.equal(["stdin"]);
       const nameless = Interaction.attach({ ...target, container: "" }, {});
-      expect((await failure(nameless.ended())).fields).to.deep.equal(["container"]);
+      expect((await failure(nameless.ended())).fields).to.deep.equal(["open.container"]);
     },
   },
 ];

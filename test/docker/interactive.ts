@@ -144,6 +144,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
 }
 
 function* quick(engine: string, container: string) {
-  const value = { exec: { command: ["true"] } };
-  yield { engine, container, action: { case: "open" as const, value } };
+  const value = { engine, container, exec: { command: ["true"] } };
+  yield { payload: { case: "open" as const, value } };
 }

@@ -46,8 +46,8 @@ export async function campaign(
     while (sent < requests) {
       sent++;
       const method = random.pick(methods);
-      const messages = Array.from({ length: messagesOf(method, random) }, () =>
-        randomRequest(method.input, random),
+      const messages = Array.from({ length: messagesOf(method, random) }, (_, n) =>
+        randomRequest(method.input, random, n === 0),
       );
       const error = await send(channel, method, messages);
       const code = Code[error?.code ?? Code.OK] ?? "?";

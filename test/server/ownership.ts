@@ -152,17 +152,17 @@ export function ownershipCases(open: () => DockerBench): void {
       (container) => all(containers.waitContainer({ engine, container })),
       (container) =>
         containers.writeContainerArchive([
-          { engine, container, action: { case: "open", value: { path: "/" } } },
+          { payload: { case: "open", value: { engine, container, path: "/" } } },
         ]),
       (container) =>
         all(
           containers.execContainer([
-            { engine, container, action: { case: "open", value: { exec } } },
+            { payload: { case: "open", value: { engine, container, exec } } },
           ]),
         ),
       (container) =>
         all(
-          containers.attachContainer([{ engine, container, action: { case: "open", value: {} } }]),
+          containers.attachContainer([{ payload: { case: "open", value: { engine, container } } }]),
         ),
       (container) => networks.connectContainer({ engine, container, network }),
       (container) => networks.disconnectContainer({ engine, container, network, force: true }),

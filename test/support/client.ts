@@ -103,14 +103,14 @@ export function clientOf<T extends GenServiceMethods>(
   return Object.fromEntries(methods) as ClientOf<GenService<T>>;
 }
 
-/** A call of a method that is known only at run time. Of a stream of requests, `input` is the only one. */
+/** A call of a method that is known only at run time, with all its requests. */
 export function callOf(
   channel: Client,
   method: DescMethod,
-  input: object,
+  ...requests: object[]
 ): Promise<object> | AsyncGenerator<object> {
   const single = method.methodKind === "unary" || method.methodKind === "server_streaming";
-  return call(channel, method, single ? input : [input], {}) as ReturnType<typeof callOf>;
+  return call(channel, method, single ? requests[0]! : requests, {}) as ReturnType<typeof callOf>;
 }
 
 function call(channel: Client, method: DescMethod, input: object, control: CallControl): unknown {

@@ -2708,68 +2708,54 @@ export declare type ExecContainerSyncResponse = Message<"nap.v1.ExecContainerSyn
 export declare const ExecContainerSyncResponseSchema: GenMessage<ExecContainerSyncResponse>;
 
 /**
- * ExecContainerRequest is one message of the client. engine, container and open stand in the first
- * message and in no other.
+ * ExecContainerRequest is one message of the client: first open, then the others in any number. Any
+ * other first message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.ExecContainerRequest
  */
 export declare type ExecContainerRequest = Message<"nap.v1.ExecContainerRequest"> & {
   /**
-   * The engine's name.
+   * Payload is what the client wants.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.ExecContainerRequest.payload
    */
-  engine: string;
-
-  /**
-   * The container. Required in the first message.
-   *
-   * @generated from field: string container = 2;
-   */
-  container: string;
-
-  /**
-   * What the client wants.
-   *
-   * @generated from oneof nap.v1.ExecContainerRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * Run a command. The first message.
+     * Open names the engine, the container and the command to run. It is the first message and no other.
      *
-     * @generated from field: nap.v1.ExecOpen open = 3;
+     * @generated from field: nap.v1.ExecOpen open = 1;
      */
     value: ExecOpen;
     case: "open";
   } | {
     /**
-     * Bytes for the command's standard input.
+     * Stdin is bytes for the command's standard input.
      *
-     * @generated from field: bytes stdin = 4;
+     * @generated from field: bytes stdin = 2;
      */
     value: Uint8Array;
     case: "stdin";
   } | {
     /**
-     * The end of the command's standard input.
+     * Close stdin is the end of the command's standard input.
      *
-     * @generated from field: nap.v1.CloseStdin close_stdin = 5;
+     * @generated from field: nap.v1.CloseStdin close_stdin = 3;
      */
     value: CloseStdin;
     case: "closeStdin";
   } | {
     /**
-     * A new size of the command's terminal.
+     * Resize is a new size of the command's terminal.
      *
-     * @generated from field: nap.v1.TerminalSize resize = 6;
+     * @generated from field: nap.v1.TerminalSize resize = 4;
      */
     value: TerminalSize;
     case: "resize";
   } | {
     /**
-     * A signal for the command: a name or a number.
+     * Signal is a signal for the command: a name or a number.
      *
-     * @generated from field: string signal = 7;
+     * @generated from field: string signal = 5;
      */
     value: string;
     case: "signal";
@@ -2789,9 +2775,23 @@ export declare const ExecContainerRequestSchema: GenMessage<ExecContainerRequest
  */
 export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
   /**
+   * Engine is the name of the engine that has the container.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * Container is the container to run the command in.
+   *
+   * @generated from field: string container = 2;
+   */
+  container: string;
+
+  /**
    * The command.
    *
-   * @generated from field: nap.v1.ExecSpec exec = 1;
+   * @generated from field: nap.v1.ExecSpec exec = 3;
    */
   exec?: ExecSpec | undefined;
 
@@ -2799,14 +2799,14 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
    * The first size of the terminal. Default: the engine's. Docker gives it once the command runs, which
    * may see another one in its first moments.
    *
-   * @generated from field: nap.v1.TerminalSize terminal_size = 2;
+   * @generated from field: nap.v1.TerminalSize terminal_size = 4;
    */
   terminalSize?: TerminalSize | undefined;
 
   /**
    * The command has a standard input. Default: false, it reads nothing.
    *
-   * @generated from field: bool stdin = 3;
+   * @generated from field: bool stdin = 5;
    */
   stdin: boolean;
 
@@ -2815,7 +2815,7 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
    * KILL ends what it has started, too. Default: DISCONNECT_ACTION_DETACH; a command with stdin then
    * reads the end of its input.
    *
-   * @generated from field: nap.v1.DisconnectAction disconnect_action = 4;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 6;
    */
   disconnectAction: DisconnectAction;
 };
@@ -2914,68 +2914,54 @@ export declare type ExecStarted = Message<"nap.v1.ExecStarted"> & {
 export declare const ExecStartedSchema: GenMessage<ExecStarted>;
 
 /**
- * AttachContainerRequest is one message of the client. engine, container and open stand in the first
- * message and in no other.
+ * AttachContainerRequest is one message of the client: first open, then the others in any number. Any
+ * other first message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.AttachContainerRequest
  */
 export declare type AttachContainerRequest = Message<"nap.v1.AttachContainerRequest"> & {
   /**
-   * The engine's name.
+   * Payload is what the client wants.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.AttachContainerRequest.payload
    */
-  engine: string;
-
-  /**
-   * The container. Required in the first message.
-   *
-   * @generated from field: string container = 2;
-   */
-  container: string;
-
-  /**
-   * What the client wants.
-   *
-   * @generated from oneof nap.v1.AttachContainerRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * Attach. The first message.
+     * Open names the engine and the container to attach to. It is the first message and no other.
      *
-     * @generated from field: nap.v1.AttachOpen open = 3;
+     * @generated from field: nap.v1.AttachOpen open = 1;
      */
     value: AttachOpen;
     case: "open";
   } | {
     /**
-     * Bytes for the container's standard input.
+     * Stdin is bytes for the container's standard input.
      *
-     * @generated from field: bytes stdin = 4;
+     * @generated from field: bytes stdin = 2;
      */
     value: Uint8Array;
     case: "stdin";
   } | {
     /**
-     * The end of the container's standard input.
+     * Close stdin is the end of the container's standard input.
      *
-     * @generated from field: nap.v1.CloseStdin close_stdin = 5;
+     * @generated from field: nap.v1.CloseStdin close_stdin = 3;
      */
     value: CloseStdin;
     case: "closeStdin";
   } | {
     /**
-     * A new size of the container's terminal.
+     * Resize is a new size of the container's terminal.
      *
-     * @generated from field: nap.v1.TerminalSize resize = 6;
+     * @generated from field: nap.v1.TerminalSize resize = 4;
      */
     value: TerminalSize;
     case: "resize";
   } | {
     /**
-     * A signal for the container's first process: a name or a number.
+     * Signal is a signal for the container's first process: a name or a number.
      *
-     * @generated from field: string signal = 7;
+     * @generated from field: string signal = 5;
      */
     value: string;
     case: "signal";
@@ -2995,37 +2981,51 @@ export declare const AttachContainerRequestSchema: GenMessage<AttachContainerReq
  */
 export declare type AttachOpen = Message<"nap.v1.AttachOpen"> & {
   /**
+   * Engine is the name of the engine that has the container.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * Container is the container to attach to.
+   *
+   * @generated from field: string container = 2;
+   */
+  container: string;
+
+  /**
    * Attach standard input; the container needs stdin_open. Default: false.
    *
-   * @generated from field: bool stdin = 1;
+   * @generated from field: bool stdin = 3;
    */
   stdin: boolean;
 
   /**
    * Which output. Empty: both streams.
    *
-   * @generated from field: repeated nap.v1.OutputStream streams = 2;
+   * @generated from field: repeated nap.v1.OutputStream streams = 4;
    */
   streams: OutputStream[];
 
   /**
    * Send first what the container has written so far.
    *
-   * @generated from field: bool replay = 3;
+   * @generated from field: bool replay = 5;
    */
   replay: boolean;
 
   /**
    * The first size of the terminal. Default: it is left as it is.
    *
-   * @generated from field: nap.v1.TerminalSize terminal_size = 4;
+   * @generated from field: nap.v1.TerminalSize terminal_size = 6;
    */
   terminalSize?: TerminalSize | undefined;
 
   /**
    * What becomes of the container when the call is cancelled. Default: DISCONNECT_ACTION_DETACH.
    *
-   * @generated from field: nap.v1.DisconnectAction disconnect_action = 5;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 7;
    */
   disconnectAction: DisconnectAction;
 };
@@ -3280,53 +3280,40 @@ export declare type ReadContainerArchiveResponse = Message<"nap.v1.ReadContainer
 export declare const ReadContainerArchiveResponseSchema: GenMessage<ReadContainerArchiveResponse>;
 
 /**
- * WriteContainerArchiveRequest is one message of an upload. engine, container and open stand in the
- * first message and in no other.
+ * WriteContainerArchiveRequest is one message of an upload: first open, then data in any number, last
+ * close. Any other first message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.WriteContainerArchiveRequest
  */
 export declare type WriteContainerArchiveRequest = Message<"nap.v1.WriteContainerArchiveRequest"> & {
   /**
-   * The engine's name.
+   * Payload is the next part of the upload.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.WriteContainerArchiveRequest.payload
    */
-  engine: string;
-
-  /**
-   * The container. Required in the first message.
-   *
-   * @generated from field: string container = 2;
-   */
-  container: string;
-
-  /**
-   * What it is.
-   *
-   * @generated from oneof nap.v1.WriteContainerArchiveRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * Where to unpack. The first message.
+     * Open names the engine, the container and the directory to unpack in. It is the first message and
+     * no other.
      *
-     * @generated from field: nap.v1.WriteArchiveOpen open = 3;
+     * @generated from field: nap.v1.WriteArchiveOpen open = 1;
      */
     value: WriteArchiveOpen;
     case: "open";
   } | {
     /**
-     * The next bytes of the archive: tar, plain or compressed with gzip. Any other compression is
-     * refused, since the server could not check what is in it.
+     * Data is the next bytes of the archive: tar, plain or compressed with gzip. Any other compression
+     * is refused, since the server could not check what is in it.
      *
-     * @generated from field: bytes data = 4;
+     * @generated from field: bytes data = 2;
      */
     value: Uint8Array;
     case: "data";
   } | {
     /**
-     * The archive is whole. The last message.
+     * Close says that the archive is whole. It is the last message.
      *
-     * @generated from field: nap.v1.WriteArchiveClose close = 5;
+     * @generated from field: nap.v1.WriteArchiveClose close = 3;
      */
     value: WriteArchiveClose;
     case: "close";
@@ -3347,9 +3334,23 @@ export declare const WriteContainerArchiveRequestSchema: GenMessage<WriteContain
  */
 export declare type WriteArchiveOpen = Message<"nap.v1.WriteArchiveOpen"> & {
   /**
+   * Engine is the name of the engine that has the container.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * Container is the container to unpack the archive in.
+   *
+   * @generated from field: string container = 2;
+   */
+  container: string;
+
+  /**
    * The absolute path of a directory that exists, or of a link to one.
    *
-   * @generated from field: string path = 1;
+   * @generated from field: string path = 3;
    */
   path: string;
 
@@ -3357,7 +3358,7 @@ export declare type WriteArchiveOpen = Message<"nap.v1.WriteArchiveOpen"> & {
    * Allow type change is whether a directory of the archive may replace a file, and a file an empty
    * directory. Default: false, such an entry fails with FILE_KIND_CONFLICT.
    *
-   * @generated from field: bool allow_type_change = 3;
+   * @generated from field: bool allow_type_change = 4;
    */
   allowTypeChange: boolean;
 };
@@ -4114,8 +4115,7 @@ export declare const ContainerService: GenService<{
   /**
    * Runs a command in a running container with its input and output as streams.
    *
-   * The first message has engine, container and open; then stdin, close_stdin, resize, signal.
-   * Closing stdin does not end the output. The end of the requests is the end of stdin too; the call
+   * The first message is open; then follow stdin, close_stdin, resize and signal. Closing stdin does not end the output. The end of the requests is the end of stdin too; the call
    * goes on until the command has ended. What is sent after that has no effect. Fails as
    * ExecContainerSync does, and with INVALID_ARGUMENT (FIELD_INVALID) for input without open.stdin or
    * after close_stdin, and for a resize without a terminal.
@@ -4130,8 +4130,7 @@ export declare const ContainerService: GenService<{
   /**
    * Connects to the input and output of a container's first process.
    *
-   * The first message has engine, container and open; then stdin, close_stdin, resize, signal. Attach
-   * before the start to miss nothing. Closing stdin does not end the output. The end of the requests is
+   * The first message is open; then follow stdin, close_stdin, resize and signal. Attach before the start to miss nothing. Closing stdin does not end the output. The end of the requests is
    * the end of stdin too; the call goes on until the container has exited.
    *
    * Fails with INVALID_ARGUMENT (FIELD_INVALID) for open.stdin without stdin_open, input without
@@ -4190,8 +4189,7 @@ export declare const ContainerService: GenService<{
   /**
    * Unpacks a tar archive into a directory of a container.
    *
-   * The first message has engine, container and open, the following ones data, the last one close;
-   * then the client ends its side. The container may be stopped. The engine gets the archive when it
+   * The first message is open, the following ones data, the last one close; then the client ends its side. The container may be stopped. The engine gets the archive when it
    * has come whole and has been checked: an upload that breaks off, is not what close says, or is no
    * archive changes nothing. What fails later, as FILE_KIND_CONFLICT, leaves what was unpacked so far.
    *

@@ -19,15 +19,17 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { PathStat } from "../../../../gen/nap/v1/types_pb.js";
 import { checkArchive } from "../../../core/uploads/check-archive.js";
+import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import type { SpoolConfig } from "../../../core/uploads/spool.js";
 import { SpoolFile } from "../../../core/uploads/spool.js";
-import { archiveOpen, takeArchive } from "../../../core/uploads/upload.js";
+import { takeArchive } from "../../../core/uploads/upload.js";
 import { DockerStatusError, pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
 import { pathStatFromHeader } from "../../docker-http/convert/path-stat.js";
+import type { Operation } from "../errors.js";
 import { meaning } from "../errors.js";
 import type { ContainerJson } from "../../docker-http/json.js";
 
@@ -70,11 +72,10 @@ async function writeArchive(
   { signal }: Call,
 ): Promise<WriteContainerArchiveResponse> {
   const incoming = requests[Symbol.asyncIterator]();
-  const { container, open } = await archiveOpen(incoming);
-  const { path, allowTypeChange } = open;
+  const { container, path, allowTypeChange } = await readOpen(incoming);
   const { Id } = await reachable(docker, container, path, signal);
   // Whoever names a wrong path is told before he sends everything.
-  await statPath(docker, Id, path, signal);
+  await statPath(docker, Id, path, signal, atOpenPath);
   const file = await SpoolFile.open(spool);
   try {
     await takeArchive(incoming, file);
@@ -83,7 +84,7 @@ async function writeArchive(
     try {
       const query = { path, noOverwriteDirNonDir: !allowTypeChange };
       const request = { ...archive(Id, query), method: "PUT", upload } as const;
-      await meaning(docker.api.json(request), path, atPath);
+      await meaning(docker.api.json(request), path, atOpenPath);
     } finally {
       upload.destroy();
     }
@@ -107,6 +108,7 @@ async function* exportContainer(
 
 /** What the errors of a call on a path in a container that is there mean. */
 const atPath = { kinds: { 404: "PATH_NOT_FOUND", 403: "PATH_READ_ONLY" }, field: "path" } as const;
+const atOpenPath = { ...atPath, field: "open.path" } as const;
 
 function archive(id: string, query: Readonly<Record<string, string | boolean>>) {
   return { path: `/containers/${id}/archive`, query };
@@ -117,6 +119,7 @@ async function statPath(
   id: string,
   path: string,
   signal: AbortSignal,
+  operation: Operation = atPath,
 ): Promise<PathStat> {
   const request = archive(id, { path });
   const head = docker.api.stream({ ...request, method: "HEAD" }, signal).catch((error: unknown) => {
@@ -124,7 +127,7 @@ async function statPath(
     // An answer to HEAD has a status alone; dockerd 20.10 says with 500 that a part is no directory.
     return docker.api.stream(request, signal);
   });
-  const response = await meaning(head, path, atPath);
+  const response = await meaning(head, path, operation);
   response.destroy();
   return statOf(response);
 }

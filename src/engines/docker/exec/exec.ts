@@ -23,7 +23,7 @@ export function execMethods(docker: DockerConnection) {
       const { container, disconnectAction, exec: spec = create(ExecSpecSchema) } = request;
       const tty = spec.tty === true;
       const stdin = request.stdin.length > 0;
-      const asked = { container, spec, stdin, disconnectAction };
+      const asked = { container, spec, field: "exec", stdin, disconnectAction } as const;
       const command = await RunningCommand.create(docker, asked);
       try {
         const { socket } = await command.start(signal);

@@ -12,10 +12,11 @@ import {
   LoadImagesResponseSchema,
   SaveImagesResponseSchema,
 } from "../../../../gen/nap/v1/image_service_pb.js";
+import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import { parseReference } from "../../../core/images/reference.js";
-import { loadBytes, uploadBytes, uploadOpen } from "../../../core/uploads/upload.js";
+import { uploadBytes } from "../../../core/uploads/upload.js";
 import type { DockerConnection } from "../connection.js";
 import { meaning } from "../errors.js";
 import { inspectImage } from "./images.js";
@@ -30,7 +31,7 @@ export function imageArchives(docker: DockerConnection) {
 
     importImage: async (requests, { signal }) => {
       const incoming = requests[Symbol.asyncIterator]();
-      const open = await uploadOpen(incoming);
+      const open = await readOpen(incoming);
       const resource = open.reference === "" ? "an image" : open.reference;
       const field = open.instructions.length > 0 ? "open.instructions" : "open.reference";
       // dockerd makes an empty image of an empty archive, so the upload must have bytes.
@@ -76,9 +77,11 @@ async function loadImages(
   requests: AsyncIterable<LoadImagesRequest>,
   { signal }: Call,
 ): ReturnType<NonNullable<Methods<typeof ImageService>["loadImages"]>> {
+  const incoming = requests[Symbol.asyncIterator]();
+  await readOpen(incoming);
   const request = { method: "POST", path: "/images/load", query: { quiet: false } } as const;
   const operation = { kinds: { 400: "ARCHIVE_INVALID" } } as const;
-  const work = { resource: "the archive", operation, bytes: loadBytes(requests) };
+  const work = { resource: "the archive", operation, bytes: uploadBytes(incoming) };
   const images: string[] = [];
   for await (const batch of reports(docker, request, work, signal)) {
     for (const { stream = "" } of batch) {

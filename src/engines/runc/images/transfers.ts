@@ -8,10 +8,11 @@ import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import type { Image, ImageService } from "../../../../gen/nap/v1/image_service_pb.js";
 import { ImportImageResponseSchema } from "../../../../gen/nap/v1/image_service_pb.js";
+import { readOpen } from "../../../contract/open.js";
 import type { Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import { wholeReference } from "../../../core/images/reference.js";
-import { uploadBytes, uploadOpen } from "../../../core/uploads/upload.js";
+import { uploadBytes } from "../../../core/uploads/upload.js";
 import { demand, execute } from "../runtime/command.js";
 import type { RuncHost } from "../context.js";
 import {
@@ -28,7 +29,7 @@ export function imageTransfers(host: RuncHost) {
   return {
     importImage: async (requests, { signal }) => {
       const incoming = requests[Symbol.asyncIterator]();
-      const { reference, message } = await uploadOpen(incoming);
+      const { reference, message } = await readOpen(incoming);
       const archive = join(host.store.root, `import-${randomUUID()}`);
       try {
         const upload = Readable.from(uploadBytes(incoming), { objectMode: false });
