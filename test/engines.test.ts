@@ -15,6 +15,7 @@ import { interactiveDockerCases } from "./docker/interactive.js";
 import { runcCases } from "./runc/cases.js";
 import type { TestDockerd } from "./support/dockerd.js";
 import { startDockerd } from "./support/dockerd.js";
+import { resultOf } from "./support/client.js";
 import type { TestNap } from "./support/nap.js";
 import { startNap } from "./support/nap.js";
 import { rootfsArchive } from "./support/rootfs.js";
@@ -41,7 +42,7 @@ describe("engines", () => {
     nap = await startNap(dockerd.directory, config, dockerd.initPid);
     rootfs = await rootfsArchive();
     for (const engine of Object.keys(engines)) {
-      await nap.images.importImage(importMessages(engine, { reference: image }, rootfs));
+      await resultOf(nap.images.importImage(importMessages(engine, { reference: image }, rootfs)));
     }
   });
 

@@ -6,7 +6,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { extract, pack } from "tar-stream";
 import { FileKind } from "../../gen/nap/v1/types_pb.js";
-import { failure as failureOf } from "../support/client.js";
+import { failure as failureOf, resultOf } from "../support/client.js";
 import type { Bench, Case } from "./bench.js";
 import { failure } from "./bench.js";
 
@@ -60,7 +60,7 @@ async function write(
   close?: Parameters<typeof uploadMessages>[3],
 ): Promise<void> {
   const messages = uploadMessages({ engine, container }, open, archive, close);
-  await nap.containers.writeContainerArchive(messages);
+  await resultOf(nap.containers.writeContainerArchive(messages));
 }
 
 /** The entries of the archive of a path; what a stream of an archive's bytes has. */
@@ -158,13 +158,19 @@ export const archiveCases: readonly Case[] = [
       await write(bench, container, { path: "/data" }, archive);
       expect(await bench.exec(container, "sha256sum < /data/large")).to.include(digest);
       const hash = createHash("sha256");
-      let bytes = 0;
+      let [bytes, reports] = [0, 0];
       const path = "/data/large";
       for await (const { event } of nap.containers.readContainerArchive({
         engine,
         container,
         path,
       })) {
+        if (event.case === "progress") {
+          expect(event.value.items.map(({ currentBytes }) => currentBytes)).to.deep.equal([
+            BigInt(bytes),
+          ]);
+          reports++;
+        }
         if (event.case !== "data") continue;
         const { value } = event;
         // Behind the header of 512 bytes; what follows the file is padding.
@@ -173,6 +179,7 @@ export const archiveCases: readonly Case[] = [
         bytes += value.length;
       }
       expect(hash.digest("hex")).to.equal(digest);
+      expect(reports).to.be.within(12, 16);
     },
   },
   {
@@ -263,7 +270,7 @@ export const archiveCases: readonly Case[] = [
         [[...all.slice(0, 2), ...all], "open"],
         [all.slice(1), "open"],
       ] as const) {
-        const error = await failure(nap.containers.writeContainerArchive(messages));
+        const error = await failure(resultOf(nap.containers.writeContainerArchive(messages)));
         expect(error).to.include({ reason: "FIELD_INVALID" });
         expect(error.fields).to.deep.equal([field]);
       }
@@ -271,6 +278,37 @@ export const archiveCases: readonly Case[] = [
       await write(bench, container, open, archive, { sha256: new Uint8Array() });
       const names = (await read(bench, container, "/data")).map(({ name }) => name);
       expect(names).to.include("data/new");
+    },
+  },
+  {
+    name: "counts the bytes of an upload while they come, and answers with the result last",
+    run: async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.create({});
+      const archive = await archiveOf([{ name: "new", content: randomBytes(1_000_000) }]);
+      const [open, first, ...others] = uploadMessages(
+        { engine, container },
+        { path: "/data" },
+        archive,
+      );
+      let onCount = (): void => undefined;
+      const counted = new Promise<void>((resolve) => (onCount = resolve));
+      const requests = async function* () {
+        yield* [open!, first!];
+        await counted;
+        yield* others;
+      };
+      const counts: bigint[] = [];
+      let last: string | undefined;
+      for await (const { event } of nap.containers.writeContainerArchive(requests())) {
+        last = event.case;
+        if (event.case !== "progress") continue;
+        for (const { currentBytes = 0n } of event.value.items) counts.push(currentBytes);
+        onCount();
+      }
+      expect(counts[0]).to.equal(BigInt(chunkBytes));
+      expect(counts.at(-1)).to.equal(BigInt(archive.length));
+      expect(last).to.equal("result");
     },
   },
   {
@@ -288,10 +326,14 @@ export const archiveCases: readonly Case[] = [
       }
       const { signal } = abort;
       // An engine without the method says so to an upload that is whole.
-      await nap.containers.writeContainerArchive(
-        uploadMessages({ engine, container }, { path: "/tmp" }, archive),
+      await resultOf(
+        nap.containers.writeContainerArchive(
+          uploadMessages({ engine, container }, { path: "/tmp" }, archive),
+        ),
       );
-      const error = await failureOf(nap.containers.writeContainerArchive(cut(), { signal }));
+      const error = await failureOf(
+        resultOf(nap.containers.writeContainerArchive(cut(), { signal })),
+      );
       expect(error.code).to.equal(Code.CANCELLED);
       await unchanged(bench, container);
     },
@@ -358,9 +400,10 @@ export const archiveCases: readonly Case[] = [
       const { id: container } = await bench.start({});
       await bench.exec(container, "echo changed > /data/seed; echo new > /data/new");
       const chunks: Uint8Array[] = [];
-      for await (const { data } of nap.containers.exportContainer({ engine, container })) {
-        expect(data.length).to.be.within(1, 1024 * 1024);
-        chunks.push(data);
+      for await (const { event } of nap.containers.exportContainer({ engine, container })) {
+        if (event.case !== "data") continue;
+        expect(event.value.length).to.be.within(1, 1024 * 1024);
+        chunks.push(event.value);
       }
       const entries = new Map(
         (await entriesOf(Buffer.concat(chunks))).map((entry) => [entry.name, entry]),

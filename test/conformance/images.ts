@@ -6,7 +6,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { Bench, Case } from "./bench.js";
 import { failure } from "./bench.js";
-import { all } from "../support/client.js";
+import { all, bytesOf, resultOf } from "../support/client.js";
 
 const chunkBytes = 256 * 1024;
 
@@ -39,9 +39,38 @@ export const imageCases: readonly Case[] = [
     name: "refuses an archive that is none, and one that is empty",
     run: async ({ nap, engine }) => {
       for (const archive of [Buffer.alloc(2000, "not a tar"), Buffer.alloc(0)]) {
-        const error = await failure(nap.images.importImage(importMessages(engine, {}, archive)));
+        const error = await failure(
+          resultOf(nap.images.importImage(importMessages(engine, {}, archive))),
+        );
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
       }
+    },
+  },
+  {
+    name: "counts the bytes of an import while they come, and answers with the result last",
+    run: async (bench) => {
+      const { nap, engine, rootfs } = bench;
+      const reference = `${bench.name("nap-import")}:1`;
+      const [open, first, ...others] = importMessages(engine, { reference }, rootfs);
+      bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
+      let onCount = (): void => undefined;
+      const counted = new Promise<void>((resolve) => (onCount = resolve));
+      const requests = async function* () {
+        yield* [open!, first!];
+        await counted;
+        yield* others;
+      };
+      const counts: bigint[] = [];
+      let last: string | undefined;
+      for await (const { event } of nap.images.importImage(requests())) {
+        last = event.case;
+        if (event.case !== "progress") continue;
+        for (const { currentBytes = 0n } of event.value.items) counts.push(currentBytes);
+        onCount();
+      }
+      expect(counts[0]).to.equal(BigInt(chunkBytes));
+      expect(counts.at(-1)).to.equal(BigInt(rootfs.length));
+      expect(last).to.equal("result");
     },
   },
   {
@@ -84,7 +113,7 @@ export const imageCases: readonly Case[] = [
       expect(entries).to.have.length(1);
       expect(entries[0]?.tags).to.deep.equal([reference]);
       const { image } = await nap.images.getImage({ engine, image: reference });
-      await nap.images.importImage(importMessages(engine, { reference }, bench.rootfs));
+      await resultOf(nap.images.importImage(importMessages(engine, { reference }, bench.rootfs)));
       const labels = [{ key: "mark", value: image?.labels["mark"] ?? "" }];
       const { deleted } = await nap.images.pruneImages({ engine, labels });
       expect(deleted).to.include(image?.id);
@@ -112,10 +141,9 @@ export const imageCases: readonly Case[] = [
       const idOf = async (image: string) =>
         (await nap.images.getImage({ engine, image })).image?.id;
       const ids = await Promise.all(images.map(idOf));
-      const parts = await all(nap.images.saveImages({ engine, images }));
+      const archive = await bytesOf(nap.images.saveImages({ engine, images }));
       for (const image of images) await nap.images.removeImage({ engine, image });
-      const archive = Buffer.concat(parts.map(({ data }) => data));
-      const loaded = await nap.images.loadImages(loadMessages(engine, archive));
+      const loaded = await resultOf(nap.images.loadImages(loadMessages(engine, archive)));
       expect(loaded.images).to.have.members(images);
       expect(await Promise.all(images.map(idOf))).to.deep.equal(ids);
     },
@@ -134,12 +162,11 @@ export const imageCases: readonly Case[] = [
     run: async (bench) => {
       const { nap, engine, rootfs } = bench;
       const image = await imported(bench, []);
-      const parts = await all(nap.images.saveImages({ engine, images: [image] }));
+      const whole = await bytesOf(nap.images.saveImages({ engine, images: [image] }));
       await nap.images.removeImage({ engine, image });
-      const whole = Buffer.concat(parts.map(({ data }) => data));
       const half = whole.subarray(0, Math.floor(whole.length / 2));
       for (const archive of [Buffer.alloc(2000, "not a tar"), rootfs, half, Buffer.alloc(0)]) {
-        const error = await failure(nap.images.loadImages(loadMessages(engine, archive)));
+        const error = await failure(resultOf(nap.images.loadImages(loadMessages(engine, archive))));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
       }
       const gone = await failure(nap.images.getImage({ engine, image }));
@@ -152,10 +179,9 @@ export const imageCases: readonly Case[] = [
       const { nap, engine } = bench;
       const reference = await imported(bench, []);
       const before = await nap.images.getImage({ engine, image: reference });
-      const parts = await all(nap.images.saveImages({ engine, images: [reference] }));
-      const archive = Buffer.concat(parts.map(({ data }) => data));
+      const archive = await bytesOf(nap.images.saveImages({ engine, images: [reference] }));
       await nap.images.removeImage({ engine, image: reference });
-      const loaded = await nap.images.loadImages(loadMessages(engine, archive));
+      const loaded = await resultOf(nap.images.loadImages(loadMessages(engine, archive)));
       expect(loaded.images).to.deep.equal([reference]);
       const after = await nap.images.getImage({ engine, image: reference });
       expect(after.image?.id).to.equal(before.image?.id);
@@ -191,7 +217,9 @@ const loadMessages = (engine: string, archive: Buffer) => importMessages(engine,
 async function imported(bench: Bench, instructions: string[]): Promise<string> {
   const { nap, engine, rootfs } = bench;
   const reference = `${bench.name("nap-import")}:1`;
-  await nap.images.importImage(importMessages(engine, { reference, instructions }, rootfs));
+  await resultOf(
+    nap.images.importImage(importMessages(engine, { reference, instructions }, rootfs)),
+  );
   bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
   return reference;
 }

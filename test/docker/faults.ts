@@ -10,7 +10,7 @@ import { expect } from "chai";
 import Docker from "dockerode";
 import { eventually } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
-import { all, failure } from "../support/client.js";
+import { all, failure, resultOf } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
@@ -120,7 +120,7 @@ const calls: Readonly<
     nap.containers.execContainerSync({ engine, container, exec: { command: ["true"] } }),
   "a pull": (nap) => all(nap.images.pullImage({ engine, image: "nap-test:1" })),
   "an import": (nap, _container, archive) =>
-    nap.images.importImage(importMessages(engine, { reference: "nap-fault:1" }, archive)),
+    resultOf(nap.images.importImage(importMessages(engine, { reference: "nap-fault:1" }, archive))),
   "a read of an archive": (nap, container) =>
     all(nap.containers.readContainerArchive({ engine, container, path: "/bin" })),
   "a disk usage": (nap) => nap.engines.getDiskUsage({ engine }),

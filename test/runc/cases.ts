@@ -9,7 +9,7 @@ import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
 import { Bench as NewBench, eventually } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
-import { all, failure } from "../support/client.js";
+import { all, failure, resultOf } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
@@ -40,7 +40,7 @@ export function runcCases(open: () => RuncBench): void {
       tar.finalize();
       const image = `${bench.name(`nap-${what}`)}:1`;
       const messages = importMessages("runc", { reference: image }, await buffer(tar));
-      await nap.images.importImage(messages);
+      await resultOf(nap.images.importImage(messages));
       bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image, force: true }));
       const spec = { image, command: { arguments: ["sh"] }, user: "daemon" };
       const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
@@ -52,15 +52,17 @@ export function runcCases(open: () => RuncBench): void {
   it("keeps the image under a reference where another import to it fails", async () => {
     const { nap, bench } = open();
     const reference = `${bench.name("nap-kept")}:1`;
-    await nap.images.importImage(importMessages("runc", { reference }, bench.rootfs));
+    await resultOf(nap.images.importImage(importMessages("runc", { reference }, bench.rootfs)));
     bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image: reference, force: true }));
     const cut = bench.rootfs.subarray(0, 1_000_000);
-    const error = await failure(nap.images.importImage(importMessages("runc", { reference }, cut)));
+    const error = await failure(
+      resultOf(nap.images.importImage(importMessages("runc", { reference }, cut))),
+    );
     expect(error).to.include({ reason: "ARCHIVE_INVALID" });
     const { stdout } = await bench.run({ image: reference } as object, "cat /data/seed");
     expect(stdout).to.equal("from the image\n");
     const gzipped = gzipSync(bench.rootfs);
-    await nap.images.importImage(importMessages("runc", { reference }, gzipped));
+    await resultOf(nap.images.importImage(importMessages("runc", { reference }, gzipped)));
     expect((await bench.run({ image: reference } as object, "cat /data/seed")).stdout).to.equal(
       stdout,
     );
@@ -129,7 +131,9 @@ export function runcCases(open: () => RuncBench): void {
       return { target: "/mounted", source: { case: "bind" as const, value } };
     };
     try {
-      await nap.images.importImage(importMessages("runc", { reference: image }, outer.rootfs));
+      await resultOf(
+        nap.images.importImage(importMessages("runc", { reference: image }, outer.rootfs)),
+      );
       const { id, spec } = await bench.start({ mounts: [mount("mfs", "")] });
       await bench.exec(id, "echo here > /mounted/written");
       expect(readFileSync(at("mfs", "local", "written"), "utf8")).to.equal("here\n");
@@ -167,7 +171,9 @@ export function runcCases(open: () => RuncBench): void {
     const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
     const before = await startNap(directory, config, dockerd.initPid);
     const image = "again:1";
-    await before.images.importImage(importMessages("runc", { reference: image }, first.rootfs));
+    await resultOf(
+      before.images.importImage(importMessages("runc", { reference: image }, first.rootfs)),
+    );
     const made = new NewBench(before, "runc", image, first.rootfs, directory);
     const script = (end: string): string[] => [
       "sh",

@@ -184,6 +184,33 @@ export async function failure(outcome: Promise<unknown>): Promise<RpcError> {
   throw new Error("the call succeeded, and should have failed");
 }
 
+/** A message of a stream that brings or takes an archive. */
+interface TransferMessage {
+  readonly event: { readonly case: string | undefined; readonly value?: unknown };
+}
+
+/** Reads a stream to its end, and gives the result, which is its last message. */
+export async function resultOf<M extends TransferMessage>(
+  stream: AsyncIterable<M>,
+): Promise<Extract<M["event"], { case: "result" }>["value"]> {
+  const events = (await all(stream)).map(({ event }): TransferMessage["event"] => event);
+  const last = events.pop();
+  const others = new Set(events.map((event) => event.case));
+  others.delete("progress");
+  if (last?.case !== "result" || others.size > 0)
+    throw new Error("the result is not the last message");
+  return last.value;
+}
+
+/** Reads a stream to its end, and gives the bytes of its messages. */
+export async function bytesOf(stream: AsyncIterable<TransferMessage>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const { event } of stream) {
+    if (event.case === "data") chunks.push(event.value as Uint8Array);
+  }
+  return Buffer.concat(chunks);
+}
+
 /** Reads a stream to its end. */
 export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = [];

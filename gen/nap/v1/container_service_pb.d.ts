@@ -3244,19 +3244,19 @@ export declare type ReadContainerArchiveRequest = Message<"nap.v1.ReadContainerA
 export declare const ReadContainerArchiveRequestSchema: GenMessage<ReadContainerArchiveRequest>;
 
 /**
- * ReadContainerArchiveResponse is stat, then data as often as needed.
+ * ReadContainerArchiveResponse is stat, then data and progress as often as needed.
  *
  * @generated from message nap.v1.ReadContainerArchiveResponse
  */
 export declare type ReadContainerArchiveResponse = Message<"nap.v1.ReadContainerArchiveResponse"> & {
   /**
-   * What it is.
+   * Event is the next part of the answer.
    *
    * @generated from oneof nap.v1.ReadContainerArchiveResponse.event
    */
   event: {
     /**
-     * The file or directory. The first message.
+     * Stat describes the file or directory. It is the first message.
      *
      * @generated from field: nap.v1.PathStat stat = 1;
      */
@@ -3264,12 +3264,21 @@ export declare type ReadContainerArchiveResponse = Message<"nap.v1.ReadContainer
     case: "stat";
   } | {
     /**
-     * The next bytes of the archive, uncompressed.
+     * Data is the next bytes of the archive, uncompressed.
      *
      * @generated from field: bytes data = 2;
      */
     value: Uint8Array;
     case: "data";
+  } | {
+    /**
+     * Progress counts the bytes of the archive sent so far, about every 4 MiB. The total is unknown, since
+     * engines make the archive while they send it.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 3;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
   } | { case: undefined; value?: undefined };
 };
 
@@ -3397,11 +3406,33 @@ export declare type WriteArchiveClose = Message<"nap.v1.WriteArchiveClose"> & {
 export declare const WriteArchiveCloseSchema: GenMessage<WriteArchiveClose>;
 
 /**
- * WriteContainerArchiveResponse is empty: the archive is unpacked.
+ * WriteContainerArchiveResponse is progress, then the result.
  *
  * @generated from message nap.v1.WriteContainerArchiveResponse
  */
 export declare type WriteContainerArchiveResponse = Message<"nap.v1.WriteContainerArchiveResponse"> & {
+  /**
+   * Event is what happened.
+   *
+   * @generated from oneof nap.v1.WriteContainerArchiveResponse.event
+   */
+  event: {
+    /**
+     * Progress counts the bytes received so far, at most twice a second.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 1;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | {
+    /**
+     * Result says that the archive is unpacked. It is the last message.
+     *
+     * @generated from field: nap.v1.WriteArchiveResult result = 2;
+     */
+    value: WriteArchiveResult;
+    case: "result";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -3409,6 +3440,20 @@ export declare type WriteContainerArchiveResponse = Message<"nap.v1.WriteContain
  * Use `create(WriteContainerArchiveResponseSchema)` to create a new message.
  */
 export declare const WriteContainerArchiveResponseSchema: GenMessage<WriteContainerArchiveResponse>;
+
+/**
+ * WriteArchiveResult says that an archive was unpacked.
+ *
+ * @generated from message nap.v1.WriteArchiveResult
+ */
+export declare type WriteArchiveResult = Message<"nap.v1.WriteArchiveResult"> & {
+};
+
+/**
+ * Describes the message nap.v1.WriteArchiveResult.
+ * Use `create(WriteArchiveResultSchema)` to create a new message.
+ */
+export declare const WriteArchiveResultSchema: GenMessage<WriteArchiveResult>;
 
 /**
  * ExportContainerRequest names a container.
@@ -3438,17 +3483,34 @@ export declare type ExportContainerRequest = Message<"nap.v1.ExportContainerRequ
 export declare const ExportContainerRequestSchema: GenMessage<ExportContainerRequest>;
 
 /**
- * ExportContainerResponse is the next bytes of an archive.
+ * ExportContainerResponse is data and progress as often as needed.
  *
  * @generated from message nap.v1.ExportContainerResponse
  */
 export declare type ExportContainerResponse = Message<"nap.v1.ExportContainerResponse"> & {
   /**
-   * The bytes, of an uncompressed tar archive.
+   * Event is the next part of the answer.
    *
-   * @generated from field: bytes data = 1;
+   * @generated from oneof nap.v1.ExportContainerResponse.event
    */
-  data: Uint8Array;
+  event: {
+    /**
+     * Data is the next bytes of the archive: tar, uncompressed.
+     *
+     * @generated from field: bytes data = 1;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | {
+    /**
+     * Progress counts the bytes of the archive sent so far, about every 4 MiB. The total is unknown, since
+     * engines make the archive while they send it.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 2;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -4173,8 +4235,9 @@ export declare const ContainerService: GenService<{
     output: typeof StatContainerPathResponseSchema;
   },
   /**
-   * Reads a file or a directory out of a container, whether that runs or not, as a tar archive. The
-   * names in it begin with the last part of the path. Docker answers no other call on the container
+   * Reads a file or a directory out of a container, whether that runs or not, as a tar archive: stat, then
+   * data and progress as often as needed. The names in the archive begin with the last part of the path.
+   * Docker answers no other call on the container
    * until the archive has been read or the call has ended.
    *
    * Fails as StatContainerPath does.
@@ -4187,7 +4250,7 @@ export declare const ContainerService: GenService<{
     output: typeof ReadContainerArchiveResponseSchema;
   },
   /**
-   * Unpacks a tar archive into a directory of a container.
+   * Unpacks a tar archive into a directory of a container: progress as often as there is some, then result.
    *
    * The first message is open, the following ones data, the last one close; then the client ends its side. The container may be stopped. The engine gets the archive when it
    * has come whole and has been checked: an upload that breaks off, is not what close says, or is no
@@ -4201,12 +4264,13 @@ export declare const ContainerService: GenService<{
    * @generated from rpc nap.v1.ContainerService.WriteContainerArchive
    */
   writeContainerArchive: {
-    methodKind: "client_streaming";
+    methodKind: "bidi_streaming";
     input: typeof WriteContainerArchiveRequestSchema;
     output: typeof WriteContainerArchiveResponseSchema;
   },
   /**
-   * Reads a container's whole file system, without its volumes, as a tar archive.
+   * Reads a container's whole file system, without its volumes, as a tar archive: data and progress as
+   * often as needed.
    *
    * @generated from rpc nap.v1.ContainerService.ExportContainer
    */

@@ -903,17 +903,34 @@ export declare type SaveImagesRequest = Message<"nap.v1.SaveImagesRequest"> & {
 export declare const SaveImagesRequestSchema: GenMessage<SaveImagesRequest>;
 
 /**
- * SaveImagesResponse is the next bytes of an archive.
+ * SaveImagesResponse is data and progress as often as needed.
  *
  * @generated from message nap.v1.SaveImagesResponse
  */
 export declare type SaveImagesResponse = Message<"nap.v1.SaveImagesResponse"> & {
   /**
-   * The bytes, of an uncompressed tar archive.
+   * Event is the next part of the answer.
    *
-   * @generated from field: bytes data = 1;
+   * @generated from oneof nap.v1.SaveImagesResponse.event
    */
-  data: Uint8Array;
+  event: {
+    /**
+     * Data is the next bytes of the archive: tar, uncompressed.
+     *
+     * @generated from field: bytes data = 1;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | {
+    /**
+     * Progress counts the bytes of the archive sent so far, about every 4 MiB. The total is unknown, since
+     * engines make the archive while they send it.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 2;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -980,11 +997,48 @@ export declare type LoadImagesOpen = Message<"nap.v1.LoadImagesOpen"> & {
 export declare const LoadImagesOpenSchema: GenMessage<LoadImagesOpen>;
 
 /**
- * LoadImagesResponse says what was taken in.
+ * LoadImagesResponse is progress, then the result.
  *
  * @generated from message nap.v1.LoadImagesResponse
  */
 export declare type LoadImagesResponse = Message<"nap.v1.LoadImagesResponse"> & {
+  /**
+   * Event is what happened.
+   *
+   * @generated from oneof nap.v1.LoadImagesResponse.event
+   */
+  event: {
+    /**
+     * Progress counts the bytes received so far, and says how far the engine is with each layer, at most
+     * twice a second. Of several reports on one layer in this time it has the last one.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 1;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | {
+    /**
+     * Result says what was taken in. It is the last message.
+     *
+     * @generated from field: nap.v1.LoadImagesResult result = 2;
+     */
+    value: LoadImagesResult;
+    case: "result";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message nap.v1.LoadImagesResponse.
+ * Use `create(LoadImagesResponseSchema)` to create a new message.
+ */
+export declare const LoadImagesResponseSchema: GenMessage<LoadImagesResponse>;
+
+/**
+ * LoadImagesResult says what was taken in.
+ *
+ * @generated from message nap.v1.LoadImagesResult
+ */
+export declare type LoadImagesResult = Message<"nap.v1.LoadImagesResult"> & {
   /**
    * The references, or where an image has none its id.
    *
@@ -994,10 +1048,10 @@ export declare type LoadImagesResponse = Message<"nap.v1.LoadImagesResponse"> & 
 };
 
 /**
- * Describes the message nap.v1.LoadImagesResponse.
- * Use `create(LoadImagesResponseSchema)` to create a new message.
+ * Describes the message nap.v1.LoadImagesResult.
+ * Use `create(LoadImagesResultSchema)` to create a new message.
  */
-export declare const LoadImagesResponseSchema: GenMessage<LoadImagesResponse>;
+export declare const LoadImagesResultSchema: GenMessage<LoadImagesResult>;
 
 /**
  * ImportImageRequest is one message of an upload: first open, then data in any number. Any other first
@@ -1086,11 +1140,47 @@ export declare type ImportImageOpen = Message<"nap.v1.ImportImageOpen"> & {
 export declare const ImportImageOpenSchema: GenMessage<ImportImageOpen>;
 
 /**
- * ImportImageResponse is the image made.
+ * ImportImageResponse is progress, then the result.
  *
  * @generated from message nap.v1.ImportImageResponse
  */
 export declare type ImportImageResponse = Message<"nap.v1.ImportImageResponse"> & {
+  /**
+   * Event is what happened.
+   *
+   * @generated from oneof nap.v1.ImportImageResponse.event
+   */
+  event: {
+    /**
+     * Progress counts the bytes received so far, at most twice a second.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 1;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | {
+    /**
+     * Result is the image made. It is the last message.
+     *
+     * @generated from field: nap.v1.ImportImageResult result = 2;
+     */
+    value: ImportImageResult;
+    case: "result";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message nap.v1.ImportImageResponse.
+ * Use `create(ImportImageResponseSchema)` to create a new message.
+ */
+export declare const ImportImageResponseSchema: GenMessage<ImportImageResponse>;
+
+/**
+ * ImportImageResult is the image made.
+ *
+ * @generated from message nap.v1.ImportImageResult
+ */
+export declare type ImportImageResult = Message<"nap.v1.ImportImageResult"> & {
   /**
    * The image's id.
    *
@@ -1100,10 +1190,10 @@ export declare type ImportImageResponse = Message<"nap.v1.ImportImageResponse"> 
 };
 
 /**
- * Describes the message nap.v1.ImportImageResponse.
- * Use `create(ImportImageResponseSchema)` to create a new message.
+ * Describes the message nap.v1.ImportImageResult.
+ * Use `create(ImportImageResultSchema)` to create a new message.
  */
-export declare const ImportImageResponseSchema: GenMessage<ImportImageResponse>;
+export declare const ImportImageResultSchema: GenMessage<ImportImageResult>;
 
 /**
  * BuildImageRequest is one message of an upload: first open, then data in any number. Any other first
@@ -1457,7 +1547,7 @@ export declare const ImageService: GenService<{
     output: typeof PushImageResponseSchema;
   },
   /**
-   * Reads images with all their layers as one archive, for LoadImages.
+   * Reads images with all their layers as one archive, for LoadImages: data and progress as often as needed.
    *
    * Fails with NOT_FOUND (IMAGE_NOT_FOUND) before the first byte where one of them is missing.
    *
@@ -1469,7 +1559,7 @@ export declare const ImageService: GenService<{
     output: typeof SaveImagesResponseSchema;
   },
   /**
-   * Takes in the images of an archive that SaveImages made.
+   * Takes in the images of an archive that SaveImages made: progress as often as there is some, then result.
    *
    * The first message is open, the following ones data. Fails with INVALID_ARGUMENT (ARCHIVE_INVALID).
    * An upload that is broken off before its end takes in nothing.
@@ -1477,12 +1567,12 @@ export declare const ImageService: GenService<{
    * @generated from rpc nap.v1.ImageService.LoadImages
    */
   loadImages: {
-    methodKind: "client_streaming";
+    methodKind: "bidi_streaming";
     input: typeof LoadImagesRequestSchema;
     output: typeof LoadImagesResponseSchema;
   },
   /**
-   * Makes an image out of an archive of a root file system.
+   * Makes an image out of an archive of a root file system: progress as often as there is some, then result.
    *
    * The first message is open, the following ones data. Fails with INVALID_ARGUMENT
    * (ARCHIVE_INVALID). An upload that is cancelled makes no image.
@@ -1490,7 +1580,7 @@ export declare const ImageService: GenService<{
    * @generated from rpc nap.v1.ImageService.ImportImage
    */
   importImage: {
-    methodKind: "client_streaming";
+    methodKind: "bidi_streaming";
     input: typeof ImportImageRequestSchema;
     output: typeof ImportImageResponseSchema;
   },

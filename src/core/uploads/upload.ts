@@ -31,12 +31,14 @@ export async function* uploadBytes(
 }
 
 /**
- * Takes an archive's upload behind its open into a file, to the end of the client's side. Fails with
+ * Takes an archive's upload behind its open into a file, to the end of the client's side, and calls
+ * `received` with the number of bytes so far. Fails with
  * FIELD_INVALID where the upload does not end with a close, or is not what that says.
  */
 export async function takeArchive(
   incoming: AsyncIterator<WriteContainerArchiveRequest>,
   file: SpoolFile,
+  received: (bytes: number) => void,
 ): Promise<void> {
   let close: WriteArchiveClose | undefined;
   for (;;) {
@@ -45,7 +47,9 @@ export async function takeArchive(
     const { payload } = value;
     if (close !== undefined) throw misplaced("close", "stands in the last message alone");
     if (payload.case === "close") close = payload.value;
-    else if (payload.case === "data") await file.append(payload.value);
+    if (payload.case !== "data") continue;
+    await file.append(payload.value);
+    received(file.sizeBytes);
   }
   if (close === undefined) throw misplaced("close", "is missing: the upload broke off");
   const { sizeBytes, sha256 } = close;

@@ -15,6 +15,7 @@ import {
   ExportContainerResponseSchema,
   ReadContainerArchiveResponseSchema,
   StatContainerPathResponseSchema,
+  WriteArchiveResultSchema,
   WriteContainerArchiveResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { PathStat } from "../../../../gen/nap/v1/types_pb.js";
@@ -24,6 +25,8 @@ import type { Call, Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import type { SpoolConfig } from "../../../core/uploads/spool.js";
 import { SpoolFile } from "../../../core/uploads/spool.js";
+import type { UploadProgress } from "../../../core/transfers/progress.js";
+import { downloadEvents, withProgress } from "../../../core/transfers/progress.js";
 import { takeArchive } from "../../../core/uploads/upload.js";
 import { DockerStatusError, pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
@@ -57,41 +60,48 @@ async function* readArchive(
   try {
     const event = { case: "stat" as const, value: statOf(source) };
     yield create(ReadContainerArchiveResponseSchema, { event });
-    for await (const value of docker.api.read(source, signal)) {
-      yield create(ReadContainerArchiveResponseSchema, { event: { case: "data", value } });
+    for await (const next of downloadEvents(docker.api.read(source, signal))) {
+      yield create(ReadContainerArchiveResponseSchema, { event: next });
     }
   } finally {
     source.destroy();
   }
 }
 
-async function writeArchive(
+async function* writeArchive(
   docker: DockerConnection,
   spool: SpoolConfig,
   requests: AsyncIterable<WriteContainerArchiveRequest>,
   { signal }: Call,
-): Promise<WriteContainerArchiveResponse> {
+): AsyncGenerator<WriteContainerArchiveResponse> {
   const incoming = requests[Symbol.asyncIterator]();
   const { container, path, allowTypeChange } = await readOpen(incoming);
   const { Id } = await reachable(docker, container, path, signal);
   // Whoever names a wrong path is told before he sends everything.
   await statPath(docker, Id, path, signal, atOpenPath);
-  const file = await SpoolFile.open(spool);
-  try {
-    await takeArchive(incoming, file);
-    await checkArchive(file, signal);
-    const upload = file.read();
+  const unpack = async (progress: UploadProgress, either: AbortSignal): Promise<void> => {
+    const file = await SpoolFile.open(spool);
     try {
-      const query = { path, noOverwriteDirNonDir: !allowTypeChange };
-      const request = { ...archive(Id, query), method: "PUT", upload } as const;
-      await meaning(docker.api.json(request), path, atOpenPath);
+      await takeArchive(incoming, file, (bytes) => progress.received(bytes));
+      await checkArchive(file, either);
+      const upload = file.read();
+      try {
+        const query = { path, noOverwriteDirNonDir: !allowTypeChange };
+        const request = { ...archive(Id, query), method: "PUT", upload } as const;
+        await meaning(docker.api.json(request), path, atOpenPath);
+      } finally {
+        upload.destroy();
+      }
     } finally {
-      upload.destroy();
+      await file.close();
     }
-  } finally {
-    await file.close();
-  }
-  return create(WriteContainerArchiveResponseSchema);
+  };
+  yield* withProgress(unpack, (value) => written({ case: "progress", value }), signal);
+  yield written({ case: "result", value: create(WriteArchiveResultSchema) });
+}
+
+function written(event: WriteContainerArchiveResponse["event"]): WriteContainerArchiveResponse {
+  return create(WriteContainerArchiveResponseSchema, { event });
 }
 
 async function* exportContainer(
@@ -101,8 +111,8 @@ async function* exportContainer(
 ): AsyncGenerator<ExportContainerResponse> {
   const path = `/containers/${pathPart(container)}/export`;
   const source = await meaning(docker.api.stream({ path }, signal), container, named);
-  for await (const data of docker.api.read(source, signal)) {
-    yield create(ExportContainerResponseSchema, { data });
+  for await (const event of downloadEvents(docker.api.read(source, signal))) {
+    yield create(ExportContainerResponseSchema, { event });
   }
 }
 
