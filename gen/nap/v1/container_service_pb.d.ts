@@ -688,7 +688,7 @@ export declare const StartContainerRequestSchema: GenMessage<StartContainerReque
  */
 export declare type StartContainerResponse = Message<"nap.v1.StartContainerResponse"> & {
   /**
-   * The container did not run before.
+   * Changed is whether the call started the container. False: it ran already.
    *
    * @generated from field: bool changed = 1;
    */
@@ -750,7 +750,7 @@ export declare const StopContainerRequestSchema: GenMessage<StopContainerRequest
  */
 export declare type StopContainerResponse = Message<"nap.v1.StopContainerResponse"> & {
   /**
-   * The container ran before.
+   * Changed is whether the call stopped the container. False: it did not run.
    *
    * @generated from field: bool changed = 1;
    */
@@ -901,7 +901,7 @@ export declare const PauseContainerRequestSchema: GenMessage<PauseContainerReque
  */
 export declare type PauseContainerResponse = Message<"nap.v1.PauseContainerResponse"> & {
   /**
-   * The container was not paused before.
+   * Changed is whether the call paused the container. False: it was paused already.
    *
    * @generated from field: bool changed = 1;
    */
@@ -948,7 +948,7 @@ export declare const UnpauseContainerRequestSchema: GenMessage<UnpauseContainerR
  */
 export declare type UnpauseContainerResponse = Message<"nap.v1.UnpauseContainerResponse"> & {
   /**
-   * The container was paused before.
+   * Changed is whether the call unpaused the container. False: it was not paused.
    *
    * @generated from field: bool changed = 1;
    */
@@ -1002,7 +1002,7 @@ export declare const RenameContainerRequestSchema: GenMessage<RenameContainerReq
  */
 export declare type RenameContainerResponse = Message<"nap.v1.RenameContainerResponse"> & {
   /**
-   * The container had another name before.
+   * Changed is whether the call renamed the container. False: it had the name already.
    *
    * @generated from field: bool changed = 1;
    */

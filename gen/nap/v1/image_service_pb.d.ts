@@ -778,7 +778,8 @@ export declare type TransferResult = Message<"nap.v1.TransferResult"> & {
   digest: string;
 
   /**
-   * The engine did not have this image before. Always false for a push.
+   * Changed is whether the reference names another image now than before the pull, or named none. False:
+   * the engine had the registry's image already. A push changes no image here: false.
    *
    * @generated from field: bool changed = 4;
    */
