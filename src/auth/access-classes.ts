@@ -125,10 +125,11 @@ const messages: Readonly<Record<string, Fields>> = {
   // Images.
   RegistryCredentials: { ordinary: "identity_token registry_token server_address" },
   RegistryLogin: { ordinary: "username password" },
-  ImportImageOpen: { ordinary: "reference message instructions" },
+  LoadImagesOpen: { ordinary: "engine" },
+  ImportImageOpen: { ordinary: "engine reference message instructions" },
   // Of networks, a build gets its own alone, or none.
   BuildImageOpen: {
-    ordinary: `tags dockerfile build_arguments labels target no_cache pull cache_from extra_hosts
+    ordinary: `engine tags dockerfile build_arguments labels target no_cache pull cache_from extra_hosts
       memory_limit_bytes shm_size_bytes keep_intermediate network=none network=bridge
       network=default`,
     privileged: "network",
@@ -139,10 +140,10 @@ const messages: Readonly<Record<string, Fields>> = {
     ordinary: "command environment working_dir user tty privileged=false",
     privileged: "privileged",
   },
-  ExecOpen: { ordinary: "stdin on_disconnect" },
-  AttachOpen: { ordinary: "stdin streams replay on_disconnect" },
+  ExecOpen: { ordinary: "engine container stdin disconnect_action" },
+  AttachOpen: { ordinary: "engine container stdin streams replay disconnect_action" },
   TerminalSize: { ordinary: "columns rows" },
-  WriteArchiveOpen: { ordinary: "path overwrite_kind" },
+  WriteArchiveOpen: { ordinary: "engine container path allow_type_change" },
   WriteArchiveClose: { ordinary: "size_bytes sha256" },
 
   // What selects.
@@ -155,7 +156,7 @@ const messages: Readonly<Record<string, Fields>> = {
 
   // Requests. Who may call a method at all is a matter of roles, not of fields.
   CreateContainerRequest: { ordinary: "engine name request_id pull_policy" },
-  GetContainerRequest: { ordinary: "engine container measure_size" },
+  GetContainerRequest: { ordinary: "engine container include_size" },
   ListContainersRequest: { ordinary: listed },
   StartContainerRequest: { ordinary: "engine container" },
   StopContainerRequest: { ordinary: "engine container timeout stop_signal" },
@@ -167,7 +168,7 @@ const messages: Readonly<Record<string, Fields>> = {
   UpdateContainerRequest: { ordinary: "engine container" },
   RemoveContainerRequest: { ordinary: "engine container force remove_volumes" },
   PruneContainersRequest: { ordinary: "engine created_before" },
-  RunContainerRequest: { ordinary: "engine name request_id pull_policy on_disconnect" },
+  RunContainerRequest: { ordinary: "engine name request_id pull_policy disconnect_action" },
   WaitContainerRequest: { ordinary: "engine container condition" },
   WatchContainersRequest: { ordinary: "engine cursor" },
   StreamContainerLogsRequest: {
@@ -177,15 +178,17 @@ const messages: Readonly<Record<string, Fields>> = {
   ListContainerProcessesRequest: { ordinary: "engine container" },
   ListContainerChangesRequest: { ordinary: "engine container page_size page_token" },
   CommitContainerRequest: {
-    ordinary: "engine container reference message author without_pause instructions",
+    ordinary: "engine container reference message author pause instructions",
   },
-  ExecContainerSyncRequest: { ordinary: "engine container stdin max_output_bytes on_disconnect" },
-  ExecContainerRequest: { ordinary: "engine container stdin close_stdin signal" },
-  AttachContainerRequest: { ordinary: "engine container stdin close_stdin signal" },
+  ExecContainerSyncRequest: {
+    ordinary: "engine container stdin max_output_bytes disconnect_action",
+  },
+  ExecContainerRequest: { ordinary: "stdin close_stdin signal" },
+  AttachContainerRequest: { ordinary: "stdin close_stdin signal" },
   ResizeContainerTerminalRequest: { ordinary: "engine container exec_id" },
   StatContainerPathRequest: { ordinary: "engine container path" },
   ReadContainerArchiveRequest: { ordinary: "engine container path" },
-  WriteContainerArchiveRequest: { ordinary: "engine container data" },
+  WriteContainerArchiveRequest: { ordinary: "data" },
   ExportContainerRequest: { ordinary: "engine container" },
   CreateVolumeRequest: { ordinary: "engine name request_id" },
   GetVolumeRequest: { ordinary: "engine volume" },
@@ -208,9 +211,9 @@ const messages: Readonly<Record<string, Fields>> = {
   PullImageRequest: { ordinary: "engine image" },
   PushImageRequest: { ordinary: "engine image" },
   SaveImagesRequest: { ordinary: "engine images" },
-  LoadImagesRequest: { ordinary: "engine data" },
-  ImportImageRequest: { ordinary: "engine data" },
-  BuildImageRequest: { ordinary: "engine data" },
+  LoadImagesRequest: { ordinary: "data" },
+  ImportImageRequest: { ordinary: "data" },
+  BuildImageRequest: { ordinary: "data" },
   GetEngineRequest: { ordinary: "engine" },
   GetEngineCapabilitiesRequest: { ordinary: "engine" },
   GetDiskUsageRequest: { ordinary: "engine" },

@@ -252,10 +252,10 @@ describe("access classes of the core", () => {
       [ExecContainerSyncRequestSchema, { exec: { privileged: false, user: "root" } }, []],
       [
         BuildImageRequestSchema,
-        { action: { case: "open", value: { network: "host", tags: ["t"] } } },
+        { payload: { case: "open", value: { network: "host", tags: ["t"] } } },
         ["open.network"],
       ],
-      [BuildImageRequestSchema, { action: { case: "open", value: { network: "none" } } }, []],
+      [BuildImageRequestSchema, { payload: { case: "open", value: { network: "none" } } }, []],
     ] as const) {
       const request = create(desc as DescMessage, init as Record<string, unknown>);
       expect([...privilegedFields(desc, request)], JSON.stringify(paths)).to.deep.equal(paths);

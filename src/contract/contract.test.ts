@@ -8,10 +8,17 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { file_nap_v1_container_spec } from "../../gen/nap/v1/container_spec_pb.js";
 import { ErrorReasonSchema, file_nap_v1_errors } from "../../gen/nap/v1/errors_pb.js";
-import { file_nap_v1_rules, RetryAdvice, rules, StatusCode } from "../../gen/nap/v1/rules_pb.js";
+import {
+  file_nap_v1_rules,
+  RetryAdvice,
+  rules,
+  StatusCode,
+  oneof_rules,
+} from "../../gen/nap/v1/rules_pb.js";
 import { file_nap_v1_types } from "../../gen/nap/v1/types_pb.js";
 import { services } from "../core/engines.js";
 import { reasonRules } from "./errors.js";
+import { openField } from "./open.js";
 import { enumValueName, fieldName } from "./unsupported.js";
 import { runcSupport } from "../engines/runc/support.js";
 import { dockerSupport } from "../engines/docker/support.js";
@@ -26,6 +33,10 @@ const files: readonly DescFile[] = [
   file_nap_v1_rules,
 ];
 const methods = services.flatMap(({ desc }) => desc.methods);
+/** The message that names what a method is about: its request or, of a stream, the open of that. */
+const targets = new Map(
+  methods.map(({ name, input }) => [name, openField(input)?.message ?? input] as const),
+);
 
 function* messagesIn(messages: readonly DescMessage[]): Generator<DescMessage> {
   for (const message of messages) {
@@ -58,17 +69,32 @@ describe("contract", () => {
     ]);
   });
 
-  it("has `string engine = 1` in every request but ListEngines", () => {
-    for (const { input } of methods) {
-      if (input.name === "ListEnginesRequest") continue;
+  it("begins every stream of requests with open, beside which nothing stands", () => {
+    for (const { input, methodKind } of methods) {
+      const streams = methodKind === "client_streaming" || methodKind === "bidi_streaming";
+      expect(openField(input) !== undefined, input.name).to.equal(streams);
+      if (!streams) continue;
+      const [payload, ...others] = input.oneofs;
+      expect([payload?.name, others], input.name).to.deep.equal(["payload", []]);
+      expect(payload?.fields, input.name).to.deep.equal(input.fields);
+      expect(getOption(payload!, oneof_rules).required, input.name).to.equal(true);
+      expect([openField(input)?.number, openField(input)?.fieldKind]).to.deep.equal([1, "message"]);
+      expect(openField(input)?.message.name, input.name).to.match(/Open$/);
+    }
+  });
+
+  it("has `string engine = 1` in every request or its open, but that of ListEngines", () => {
+    for (const { name } of methods) {
+      if (name === "ListEngines") continue;
+      const input = targets.get(name)!;
       const engine = input.fields.find(({ number }) => number === 1);
       expect(engine?.name, input.name).to.equal("engine");
       expect(engine?.scalar, input.name).to.equal(ScalarType.STRING);
     }
   });
 
-  it("names a container by `string container = 2` in every request that names one", () => {
-    for (const { input } of methods) {
+  it("names a container by `string container = 2` in every request or open that names one", () => {
+    for (const input of targets.values()) {
       const container = input.field["container"];
       if (container === undefined) continue;
       expect([container.number, container.scalar], input.name).to.deep.equal([
@@ -76,12 +102,13 @@ describe("contract", () => {
         ScalarType.STRING,
       ]);
     }
-    expect(methods.filter(({ input }) => "container" in input.field)).to.have.length(25);
+    expect([...targets.values()].filter(({ field }) => "container" in field)).to.have.length(25);
   });
 
-  it("requires what names an object, in every request of one message", () => {
-    for (const { input, methodKind } of methods) {
-      if (methodKind === "client_streaming" || methodKind === "bidi_streaming") continue;
+  it("requires what names an object, in every request or its open", () => {
+    for (const input of targets.values()) {
+      // The network of a build may be left to the engine.
+      if (input.name === "BuildImageOpen") continue;
       for (const name of ["container", "volume", "network", "image"]) {
         const field = input.field[name];
         if (field === undefined) continue;

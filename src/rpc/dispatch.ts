@@ -5,10 +5,12 @@
  * This is the one generic path for all RPCs; a new one touches the contract and the engines alone.
  */
 import type { DescMethod, Message } from "@bufbuild/protobuf";
+import { reflect } from "@bufbuild/protobuf/reflect";
 import { privilegedFields } from "../auth/privileged-fields.js";
 import type { Call, Engine } from "../core/engine.js";
 import type { FieldViolation } from "../contract/errors.js";
 import { fieldError, firstOf, NapError } from "../contract/errors.js";
+import { openField } from "../contract/open.js";
 import { ownedBy } from "../core/ownership/ownership.js";
 import type { Registry } from "../core/engines.js";
 import { services } from "../core/engines.js";
@@ -21,8 +23,17 @@ import { contractViolations } from "../contract/validate.js";
 
 type EngineMember = (typeof services)[number]["member"];
 
-/** A request of the contract: all but ListEngines name an engine. */
-type Request = Message & { readonly engine?: string; readonly container?: string };
+/** The message that names the engine: all requests but that of ListEngines have one. */
+type Target = Message & { readonly engine?: string };
+
+/** A method, and the field of its requests that begins a stream of them. */
+interface Route {
+  readonly rules: RuleTable;
+  readonly member: EngineMember;
+  readonly method: DescMethod;
+  /** Absent where the method takes one request. */
+  readonly open: ReturnType<typeof openField>;
+}
 
 /** The methods of an engine without their types, which {@link Handler} has erased. */
 type UntypedMethods = Readonly<Record<string, UntypedMethod | undefined>>;
@@ -39,8 +50,10 @@ export function routes(registry: Registry, binding: Binding): BoundService[] {
   return services.map(({ desc, member }) =>
     bind(
       desc,
-      (method) => (requests, call, trail) =>
-        route(registry, binding.rules, member, method, requests, call, trail),
+      (method) => {
+        const way = { rules: binding.rules, member, method, open: openField(method.input) };
+        return (requests, call, trail) => route(registry, way, requests, call, trail);
+      },
       binding,
     ),
   );
@@ -48,22 +61,24 @@ export function routes(registry: Registry, binding: Binding): BoundService[] {
 
 async function* route(
   registry: Registry,
-  rules: RuleTable,
-  member: EngineMember,
-  method: DescMethod,
+  way: Route,
   requests: AsyncIterable<Message>,
   call: Call,
   trail: Trail,
 ): ReturnType<Handler> {
+  const { rules, member, method } = way;
   admitMethod(call.identity, method);
   const incoming = requests[Symbol.asyncIterator]();
   const first = await nextRequest(incoming);
   if (first === undefined) throw missingRequest(method);
   const ownMethods = (member === "system" ? registry.methods : {}) as UntypedMethods;
   const own = ownMethods[method.localName];
-  const broken = (request: Message): FieldViolation[] =>
-    firstOf(contractViolations(rules, method.input, request));
+  const broken: Check = (request) => firstOf(contractViolations(rules, method.input, request));
   const violations = broken(first);
+  const target = targetOf(way, first);
+  if (target === undefined) {
+    throw fieldError([...violations, invalidOpen("is required in the first message")]);
+  }
   if (own !== undefined) {
     refuse(violations);
     try {
@@ -71,12 +86,12 @@ async function* route(
     } catch (error) {
       const unreachable = error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
       throw unreachable
-        ? withEngine(error, registry.get(first.engine ?? "", call.identity))
+        ? withEngine(error, registry.get(target.engine ?? "", call.identity))
         : error;
     }
     return;
   }
-  const engine = registry.get(first.engine ?? "", call.identity);
+  const engine = registry.get(target.engine ?? "", call.identity);
   trail.engine = engine.name;
   // A stream that ends early tells from where it can go on.
   let cursor: string | undefined;
@@ -84,7 +99,7 @@ async function* route(
   try {
     const visible = call.identity.ownResourcesOnly ? ownedBy(engine, call.identity) : engine;
     const implementation = implementationOf(visible, member, method);
-    const input = await admit(engine, broken, violations, method, first, incoming, call);
+    const input = await admit(engine, broken, violations, way, first, incoming, call);
     for await (const answer of answers(implementation(input, call))) {
       cursor = (answer as { cursor?: string }).cursor || cursor;
       yield answer;
@@ -106,11 +121,12 @@ async function admit(
   engine: Engine,
   broken: Check,
   violations: FieldViolation[],
-  method: DescMethod,
-  first: Request,
+  way: Route,
+  first: Message,
   incoming: AsyncIterator<Message>,
   call: Call,
 ): Promise<Message | AsyncIterable<Message>> {
+  const { method } = way;
   // What breaks the contract is reported also while the engine is away.
   const connection = await engine.connect(call.signal).catch((error: unknown) => {
     refuse(violations);
@@ -119,18 +135,19 @@ async function admit(
   const check: Check = (request) =>
     firstOf(unsupportedFields(connection.support, method.input, request));
   refuse([...violations, ...check(first)]);
-  if (method.methodKind === "unary" || method.methodKind === "server_streaming") {
+  if (way.open === undefined) {
     if ((await nextRequest(incoming)) !== undefined) {
       throw new NapError("MALFORMED_MESSAGE", `${method.name} takes one request`);
     }
     return first;
   }
-  return checkedStream(first, incoming, (request) => [...broken(request), ...check(request)]);
+  return checkedStream(way, first, incoming, (request) => [...broken(request), ...check(request)]);
 }
 
 /** The requests of a stream; the ones after the first are checked as they come. */
 async function* checkedStream(
-  first: Request,
+  way: Route,
+  first: Message,
   incoming: AsyncIterator<Message>,
   check: Check,
 ): AsyncGenerator<Message> {
@@ -138,20 +155,26 @@ async function* checkedStream(
   for (;;) {
     const request = await nextRequest(incoming);
     if (request === undefined) return;
-    refuse([...repeatedTarget(request), ...check(request)]);
+    if (targetOf(way, request) !== undefined) {
+      throw fieldError([invalidOpen("stands in the first message alone")]);
+    }
+    refuse(check(request));
     yield request;
   }
 }
 
-/** The target of a stream stands in its first message and in no other. */
-function* repeatedTarget(request: Request): Generator<FieldViolation> {
-  for (const field of ["engine", "container"] as const) {
-    if ((request[field] ?? "") === "") continue;
-    yield { field, description: "stands in the first message alone", reason: "FIELD_INVALID" };
-  }
+/** The request itself or, of a stream, its open. Undefined: the request of a stream is another one. */
+function targetOf({ method, open }: Route, request: Message): Target | undefined {
+  if (open === undefined) return request;
+  const reflected = reflect(method.input, request);
+  return reflected.isSet(open) ? reflected.get(open).message : undefined;
 }
 
-async function nextRequest(incoming: AsyncIterator<Message>): Promise<Request | undefined> {
+function invalidOpen(description: string): FieldViolation {
+  return { field: "open", description, reason: "FIELD_INVALID" };
+}
+
+async function nextRequest(incoming: AsyncIterator<Message>): Promise<Message | undefined> {
   const next = await incoming.next();
   return next.done ? undefined : next.value;
 }

@@ -6,7 +6,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { extract, pack } from "tar-stream";
 import { FileKind } from "../../gen/nap/v1/types_pb.js";
-import { failure as failureOf } from "../support/client.js";
+import { failure as failureOf, resultOf } from "../support/client.js";
 import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
@@ -39,18 +39,18 @@ export async function archiveOf(entries: readonly Entry[]): Promise<Buffer> {
 /** The messages that write an archive. */
 export function* uploadMessages(
   target: { engine: string; container: string },
-  open: { path: string; overwriteKind?: boolean },
+  open: { path: string; allowTypeChange?: boolean },
   archive: Buffer,
   close: { sizeBytes?: bigint; sha256?: Uint8Array } = {},
 ) {
-  yield { ...target, action: { case: "open" as const, value: open } };
+  yield { payload: { case: "open" as const, value: { ...target, ...open } } };
   for (let at = 0; at < archive.length; at += chunkBytes) {
     const value = new Uint8Array(archive.subarray(at, at + chunkBytes));
-    yield { action: { case: "data" as const, value } };
+    yield { payload: { case: "data" as const, value } };
   }
   const sizeBytes = BigInt(archive.length);
   const sha256 = new Uint8Array(createHash("sha256").update(archive).digest());
-  yield { action: { case: "close" as const, value: { sizeBytes, sha256, ...close } } };
+  yield { payload: { case: "close" as const, value: { sizeBytes, sha256, ...close } } };
 }
 
 async function write(
@@ -61,7 +61,7 @@ async function write(
   close?: Parameters<typeof uploadMessages>[3],
 ): Promise<void> {
   const messages = uploadMessages({ engine, container }, open, archive, close);
-  await nap.containers.writeContainerArchive(messages);
+  await resultOf(nap.containers.writeContainerArchive(messages));
 }
 
 /** The entries of the archive of a path; what a stream of an archive's bytes has. */
@@ -159,13 +159,19 @@ export function archiveCases(test: ConformanceTest): void {
     await write(bench, container, { path: "/data" }, archive);
     expect(await bench.exec(container, "sha256sum < /data/large")).to.include(digest);
     const hash = createHash("sha256");
-    let bytes = 0;
+    let [bytes, reports] = [0, 0];
     const path = "/data/large";
     for await (const { event } of nap.containers.readContainerArchive({
       engine,
       container,
       path,
     })) {
+      if (event.case === "progress") {
+        expect(event.value.items.map(({ currentBytes }) => currentBytes)).to.deep.equal([
+          BigInt(bytes),
+        ]);
+        reports++;
+      }
       if (event.case !== "data") continue;
       const { value } = event;
       // Behind the header of 512 bytes; what follows the file is padding.
@@ -174,6 +180,7 @@ export function archiveCases(test: ConformanceTest): void {
       bytes += value.length;
     }
     expect(hash.digest("hex")).to.equal(digest);
+    expect(reports).to.be.within(12, 16);
   });
 
   test("archive.takes-gzip", "takes an archive that is compressed with gzip", async (bench) => {
@@ -264,14 +271,10 @@ export function archiveCases(test: ConformanceTest): void {
       for (const [messages, field] of [
         [all.slice(0, -1), "close"],
         [[...all, ...all.slice(1, 2)], "close"],
-        [[...all.slice(0, 2), { action: all[0]!.action }, ...all.slice(1)], "open"],
+        [[...all.slice(0, 2), ...all], "open"],
         [all.slice(1), "open"],
       ] as const) {
-        // Without the open nothing names the engine.
-        const named = messages.map((message, n) =>
-          n === 0 ? { engine, container, ...message } : message,
-        );
-        const error = await failure(nap.containers.writeContainerArchive(named));
+        const error = await failure(resultOf(nap.containers.writeContainerArchive(messages)));
         expect(error).to.include({ reason: "FIELD_INVALID" });
         expect(error.fields).to.deep.equal([field]);
       }
@@ -279,6 +282,39 @@ export function archiveCases(test: ConformanceTest): void {
       await write(bench, container, open, archive, { sha256: new Uint8Array() });
       const names = (await read(bench, container, "/data")).map(({ name }) => name);
       expect(names).to.include("data/new");
+    },
+  );
+
+  test(
+    "archive.counts-the-bytes-of-an-upload-while-they-come",
+    "counts the bytes of an upload while they come, and answers with the result last",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.create({});
+      const archive = await archiveOf([{ name: "new", content: randomBytes(1_000_000) }]);
+      const [open, first, ...others] = uploadMessages(
+        { engine, container },
+        { path: "/data" },
+        archive,
+      );
+      let onCount = (): void => undefined;
+      const counted = new Promise<void>((resolve) => (onCount = resolve));
+      const requests = async function* () {
+        yield* [open!, first!];
+        await counted;
+        yield* others;
+      };
+      const counts: bigint[] = [];
+      let last: string | undefined;
+      for await (const { event } of nap.containers.writeContainerArchive(requests())) {
+        last = event.case;
+        if (event.case !== "progress") continue;
+        for (const { currentBytes = 0n } of event.value.items) counts.push(currentBytes);
+        onCount();
+      }
+      expect(counts[0]).to.equal(BigInt(chunkBytes));
+      expect(counts.at(-1)).to.equal(BigInt(archive.length));
+      expect(last).to.equal("result");
     },
   );
 
@@ -298,10 +334,14 @@ export function archiveCases(test: ConformanceTest): void {
       }
       const { signal } = abort;
       // An engine without the method says so to an upload that is whole.
-      await nap.containers.writeContainerArchive(
-        uploadMessages({ engine, container }, { path: "/tmp" }, archive),
+      await resultOf(
+        nap.containers.writeContainerArchive(
+          uploadMessages({ engine, container }, { path: "/tmp" }, archive),
+        ),
       );
-      const error = await failureOf(nap.containers.writeContainerArchive(cut(), { signal }));
+      const error = await failureOf(
+        resultOf(nap.containers.writeContainerArchive(cut(), { signal })),
+      );
       expect(error.code).to.equal(Code.CANCELLED);
       await unchanged(bench, container);
     },
@@ -349,7 +389,7 @@ export function archiveCases(test: ConformanceTest): void {
       const error = await failure(write(bench, id, { path: "/data" }, swapped));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FILE_TYPE_CONFLICT" });
       expect(await bench.exec(id, "cat /data/file")).to.equal("old");
-      await write(bench, id, { path: "/data", overwriteKind: true }, swapped);
+      await write(bench, id, { path: "/data", allowTypeChange: true }, swapped);
       expect(await bench.exec(id, "test -d /data/file && cat /data/dir")).to.equal("new");
     },
   );
@@ -376,9 +416,10 @@ export function archiveCases(test: ConformanceTest): void {
       const { id: container } = await bench.start({});
       await bench.exec(container, "echo changed > /data/seed; echo new > /data/new");
       const chunks: Uint8Array[] = [];
-      for await (const { data } of nap.containers.exportContainer({ engine, container })) {
-        expect(data.length).to.be.within(1, 1024 * 1024);
-        chunks.push(data);
+      for await (const { event } of nap.containers.exportContainer({ engine, container })) {
+        if (event.case !== "data") continue;
+        expect(event.value.length).to.be.within(1, 1024 * 1024);
+        chunks.push(event.value);
       }
       const entries = new Map(
         (await entriesOf(Buffer.concat(chunks))).map((entry) => [entry.name, entry]),

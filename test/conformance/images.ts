@@ -7,16 +7,16 @@ import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
-import { all } from "../support/client.js";
+import { all, bytesOf, resultOf } from "../support/client.js";
 
 const chunkBytes = 256 * 1024;
 
 /** The messages that import an archive. */
 export function* importMessages(engine: string, open: object, archive: Buffer) {
-  yield { engine, action: { case: "open" as const, value: open } };
+  yield { payload: { case: "open" as const, value: { ...open, engine } } };
   for (let at = 0; at < archive.length; at += chunkBytes) {
     const value = new Uint8Array(archive.subarray(at, at + chunkBytes));
-    yield { action: { case: "data" as const, value } };
+    yield { payload: { case: "data" as const, value } };
   }
 }
 
@@ -43,9 +43,40 @@ export function imageCases(test: ConformanceTest): void {
     "refuses an archive that is none, and one that is empty",
     async ({ nap, engine }) => {
       for (const archive of [Buffer.alloc(2000, "not a tar"), Buffer.alloc(0)]) {
-        const error = await failure(nap.images.importImage(importMessages(engine, {}, archive)));
+        const error = await failure(
+          resultOf(nap.images.importImage(importMessages(engine, {}, archive))),
+        );
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
       }
+    },
+  );
+
+  test(
+    "image.counts-the-bytes-of-an-import-while-they-come",
+    "counts the bytes of an import while they come, and answers with the result last",
+    async (bench) => {
+      const { nap, engine, rootfs } = bench;
+      const reference = `${bench.name("nap-import")}:1`;
+      const [open, first, ...others] = importMessages(engine, { reference }, rootfs);
+      bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
+      let onCount = (): void => undefined;
+      const counted = new Promise<void>((resolve) => (onCount = resolve));
+      const requests = async function* () {
+        yield* [open!, first!];
+        await counted;
+        yield* others;
+      };
+      const counts: bigint[] = [];
+      let last: string | undefined;
+      for await (const { event } of nap.images.importImage(requests())) {
+        last = event.case;
+        if (event.case !== "progress") continue;
+        for (const { currentBytes = 0n } of event.value.items) counts.push(currentBytes);
+        onCount();
+      }
+      expect(counts[0]).to.equal(BigInt(chunkBytes));
+      expect(counts.at(-1)).to.equal(BigInt(rootfs.length));
+      expect(last).to.equal("result");
     },
   );
 
@@ -94,7 +125,7 @@ export function imageCases(test: ConformanceTest): void {
       expect(entries).to.have.length(1);
       expect(entries[0]?.tags).to.deep.equal([reference]);
       const { image } = await nap.images.getImage({ engine, image: reference });
-      await nap.images.importImage(importMessages(engine, { reference }, bench.rootfs));
+      await resultOf(nap.images.importImage(importMessages(engine, { reference }, bench.rootfs)));
       const labels = [{ key: "mark", value: image?.labels["mark"] ?? "" }];
       const { deleted } = await nap.images.pruneImages({ engine, labels });
       expect(deleted).to.include(image?.id);
@@ -126,10 +157,9 @@ export function imageCases(test: ConformanceTest): void {
       const idOf = async (image: string) =>
         (await nap.images.getImage({ engine, image })).image?.id;
       const ids = await Promise.all(images.map(idOf));
-      const parts = await all(nap.images.saveImages({ engine, images }));
+      const archive = await bytesOf(nap.images.saveImages({ engine, images }));
       for (const image of images) await nap.images.removeImage({ engine, image });
-      const archive = Buffer.concat(parts.map(({ data }) => data));
-      const loaded = await nap.images.loadImages(loadMessages(engine, archive));
+      const loaded = await resultOf(nap.images.loadImages(loadMessages(engine, archive)));
       expect(loaded.images).to.have.members(images);
       expect(await Promise.all(images.map(idOf))).to.deep.equal(ids);
     },
@@ -152,12 +182,11 @@ export function imageCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine, rootfs } = bench;
       const image = await imported(bench, []);
-      const parts = await all(nap.images.saveImages({ engine, images: [image] }));
+      const whole = await bytesOf(nap.images.saveImages({ engine, images: [image] }));
       await nap.images.removeImage({ engine, image });
-      const whole = Buffer.concat(parts.map(({ data }) => data));
       const half = whole.subarray(0, Math.floor(whole.length / 2));
       for (const archive of [Buffer.alloc(2000, "not a tar"), rootfs, half, Buffer.alloc(0)]) {
-        const error = await failure(nap.images.loadImages(loadMessages(engine, archive)));
+        const error = await failure(resultOf(nap.images.loadImages(loadMessages(engine, archive))));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
       }
       const gone = await failure(nap.images.getImage({ engine, image }));
@@ -172,13 +201,10 @@ export function imageCases(test: ConformanceTest): void {
       const { nap, engine } = bench;
       const reference = await imported(bench, []);
       const before = await nap.images.getImage({ engine, image: reference });
-      const archive: Uint8Array<ArrayBuffer>[] = [];
-      for await (const { data } of nap.images.saveImages({ engine, images: [reference] })) {
-        archive.push(new Uint8Array(data));
-      }
+      const archive = await bytesOf(nap.images.saveImages({ engine, images: [reference] }));
       await nap.images.removeImage({ engine, image: reference });
-      const messages = archive.map((data, index) => ({ ...(index === 0 && { engine }), data }));
-      expect((await nap.images.loadImages(messages)).images).to.deep.equal([reference]);
+      const loaded = await resultOf(nap.images.loadImages(loadMessages(engine, archive)));
+      expect(loaded.images).to.deep.equal([reference]);
       const after = await nap.images.getImage({ engine, image: reference });
       expect(after.image?.id).to.equal(before.image?.id);
       expect(after.image?.config).to.deep.equal(before.image?.config);
@@ -210,17 +236,14 @@ export function imageCases(test: ConformanceTest): void {
 }
 
 /** The messages that load an archive. */
-function* loadMessages(engine: string, archive: Buffer) {
-  yield { engine };
-  for (let at = 0; at < archive.length; at += chunkBytes) {
-    yield { data: new Uint8Array(archive.subarray(at, at + chunkBytes)) };
-  }
-}
+const loadMessages = (engine: string, archive: Buffer) => importMessages(engine, {}, archive);
 
 async function imported(bench: Bench, instructions: string[]): Promise<string> {
   const { nap, engine, rootfs } = bench;
   const reference = `${bench.name("nap-import")}:1`;
-  await nap.images.importImage(importMessages(engine, { reference, instructions }, rootfs));
+  await resultOf(
+    nap.images.importImage(importMessages(engine, { reference, instructions }, rootfs)),
+  );
   bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
   return reference;
 }

@@ -50,17 +50,17 @@ export function interactiveCases(test: ConformanceTest): void {
       const { nap, engine, container } = await running(bench);
       const block = randomBytes(1024 * 1024);
       const [sent, received] = [createHash("sha256"), createHash("sha256")];
-      const action = { exec: { command: ["cat"] }, stdin: true };
+      const open = { engine, container, exec: { command: ["cat"] }, stdin: true };
       const requests = async function* () {
-        yield { engine, container, action: { case: "open" as const, value: action } };
+        yield { payload: { case: "open" as const, value: open } };
         for (let n = 0; n < 64; n++) {
           block.writeUInt32BE(n);
           const value = new Uint8Array(block);
           sent.update(value);
-          yield { action: { case: "stdin" as const, value } };
+          yield { payload: { case: "stdin" as const, value } };
           if (n % 16 === 0) await delay(100);
         }
-        yield { action: { case: "closeStdin" as const, value: {} } };
+        yield { payload: { case: "closeStdin" as const, value: {} } };
       };
       let bytes = 0;
       let pause = 8 * 1024 * 1024;
@@ -229,9 +229,9 @@ export function interactiveCases(test: ConformanceTest): void {
     "kills a command whose client goes away, and what it started",
     async (bench) => {
       const target = await running(bench);
-      const onDisconnect = DisconnectAction.KILL;
+      const disconnectAction = DisconnectAction.KILL;
       const script = "sleep 301 & setsid sleep 302 & (sleep 303 &); sleep 304 & echo up; wait";
-      const call = await Interaction.script(target, script, { onDisconnect }).until("up");
+      const call = await Interaction.script(target, script, { disconnectAction }).until("up");
       const processes = () => bench.exec(target.container, "ps -o args");
       expect(await processes()).to.include("sleep 304");
       call.cancel();
@@ -248,7 +248,7 @@ export function interactiveCases(test: ConformanceTest): void {
       const { nap, engine, container } = await running(bench);
       const client = new AbortController();
       const exec = { command: ["sh", "-c", "touch /up; sleep 305; touch /late"] };
-      const request = { engine, container, exec, onDisconnect: DisconnectAction.KILL };
+      const request = { engine, container, exec, disconnectAction: DisconnectAction.KILL };
       const call = failure(nap.containers.execContainerSync(request, { signal: client.signal }));
       call.catch(() => undefined);
       const refused = call.then(() => undefined);
@@ -358,8 +358,8 @@ export function interactiveCases(test: ConformanceTest): void {
     "kills a container whose client goes away, if asked to",
     async (bench) => {
       const target = await running(bench);
-      const onDisconnect = DisconnectAction.KILL;
-      const call = await Interaction.attach(target, { onDisconnect }).begun();
+      const disconnectAction = DisconnectAction.KILL;
+      const call = await Interaction.attach(target, { disconnectAction }).begun();
       call.cancel();
       await failure(call.ended());
       const { exit } = await eventually(async () => {
@@ -381,7 +381,7 @@ export function interactiveCases(test: ConformanceTest): void {
       const unasked = Interaction.attach(target, {}).write("x");
       expect((await failure(unasked.ended())).fields).to.deep.equal(["stdin"]);
       const nameless = Interaction.attach({ ...target, container: "" }, {});
-      expect((await failure(nameless.ended())).fields).to.deep.equal(["container"]);
+      expect((await failure(nameless.ended())).fields).to.deep.equal(["open.container"]);
     },
   );
 }

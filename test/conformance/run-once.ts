@@ -114,7 +114,7 @@ export function runOnceCases(test: ConformanceTest): void {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
       const spec = { image, command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] } };
-      const request = { engine, spec, requestId, onDisconnect: DisconnectAction.KILL };
+      const request = { engine, spec, requestId, disconnectAction: DisconnectAction.KILL };
       const clients = [new AbortController(), new AbortController()];
       let id = "";
       let heard = 0;

@@ -144,12 +144,12 @@ export function runCases(test: ConformanceTest): void {
   );
 }
 
-async function runAndLeave(bench: Bench, onDisconnect: DisconnectAction) {
+async function runAndLeave(bench: Bench, disconnectAction: DisconnectAction) {
   const { nap, engine, image } = bench;
   const client = new AbortController();
   const spec = { image, command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] } };
   const events = nap.containers.runContainer(
-    { engine, spec, onDisconnect },
+    { engine, spec, disconnectAction },
     { signal: client.signal },
   );
   let id = "";

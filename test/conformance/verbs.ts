@@ -3,6 +3,8 @@ import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
+import { eventsIn } from "../support/batches.js";
 import { eventually, failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
 
@@ -217,6 +219,36 @@ export function verbCases(test: ConformanceTest): void {
         if (event.case !== "batch") continue;
         expect(Buffer.from(event.value.entries[0]!.data).toString()).to.equal("committed\n");
       }
+    },
+  );
+
+  test(
+    "verb.commit-pauses-a-running-container-by-default",
+    "commit pauses a running container by default, and does not where pause is false",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({});
+      const actions = [EventAction.PAUSE, EventAction.RENAME];
+      const events = nap.engines.streamEvents({
+        engine,
+        filter: { containers: [container], actions },
+      });
+      await events.next();
+      const reference = `${bench.name("committed")}:1`;
+      bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
+      const pauses = [undefined, true, false];
+      for (const pause of pauses) {
+        const request = { engine, container, reference, ...(pause !== undefined && { pause }) };
+        await nap.containers.commitContainer(request);
+        await nap.containers.renameContainer({ engine, container, newName: bench.name("mark") });
+      }
+      const seen: EventAction[] = [];
+      for await (const message of events) {
+        seen.push(...eventsIn(message).map(({ action }) => action));
+        if (seen.filter((action) => action === EventAction.RENAME).length === pauses.length) break;
+      }
+      const { PAUSE, RENAME } = EventAction;
+      expect(seen).to.deep.equal([PAUSE, RENAME, PAUSE, RENAME, RENAME]);
     },
   );
 

@@ -11,7 +11,7 @@ import {
 } from "../../gen/nap/v1/container_service_pb.js";
 import { archiveOf, uploadMessages } from "../conformance/archives.js";
 import { eventually } from "../conformance/bench.js";
-import { failure } from "../support/client.js";
+import { failure, resultOf } from "../support/client.js";
 import { mountMemory } from "../support/dockerd.js";
 import { startNap } from "../support/nap.js";
 import { sendMessage, wireCall } from "../support/wire.js";
@@ -42,7 +42,7 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     const path = "/data/new";
     const error = await failure(nap.containers.statContainerPath({ engine, container, path }));
     expect(error).to.include({ code: Code.NOT_FOUND, reason: "PATH_NOT_FOUND" });
-    await nap.containers.writeContainerArchive(messages);
+    await resultOf(nap.containers.writeContainerArchive(messages));
     await nap.containers.statContainerPath({ engine, container, path });
     expect(kept()).to.deep.equal([]);
   });
@@ -60,7 +60,7 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     try {
       const archive = await archiveOf([{ name: "new", content: randomBytes(10_000) }]);
       const messages = uploadMessages({ engine, container }, { path: "/data" }, archive);
-      const error = await failure(nap.containers.writeContainerArchive(messages));
+      const error = await failure(resultOf(nap.containers.writeContainerArchive(messages)));
       expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "UPLOAD_TOO_LARGE" });
     } finally {
       await nap.stop();
@@ -101,7 +101,7 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     const { id: container } = await bench.start({ mounts: [{ target: "/small", source }] });
     const archive = await archiveOf([{ name: "new", content: randomBytes(100_000) }]);
     const messages = uploadMessages({ engine, container }, { path: "/small" }, archive);
-    const error = await failure(nap.containers.writeContainerArchive(messages));
+    const error = await failure(resultOf(nap.containers.writeContainerArchive(messages)));
     expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "ENGINE_DISK_FULL" });
     expect(error.retryAfterMillis).to.equal(undefined);
     await bench.tidy();
@@ -118,7 +118,7 @@ export function dockerArchiveCases(open: () => DockerBench): void {
       for (const call of [
         () => nap.containers.statContainerPath(request),
         () => nap.containers.readContainerArchive(request).next(),
-        () => nap.containers.writeContainerArchive(messages),
+        () => resultOf(nap.containers.writeContainerArchive(messages)),
       ]) {
         const error = await failure(call());
         expect(error, path).to.include({
@@ -129,8 +129,10 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     }
     const volume = { target: "/mem/disk", source: { case: "volume" as const, value: {} } };
     const { id: other } = await bench.start({ mounts: [memory, volume] });
-    await nap.containers.writeContainerArchive(
-      uploadMessages({ engine, container: other }, { path: "/mem/disk" }, archive),
+    await resultOf(
+      nap.containers.writeContainerArchive(
+        uploadMessages({ engine, container: other }, { path: "/mem/disk" }, archive),
+      ),
     );
     expect(await bench.exec(other, "ls /mem/disk")).to.equal("new");
   });

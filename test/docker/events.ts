@@ -12,7 +12,7 @@ import { EventAction, EventResource } from "../../gen/nap/v1/engine_service_pb.j
 import type { Bench } from "../conformance/bench.js";
 import { eventually } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
-import { all, failure } from "../support/client.js";
+import { all, failure, resultOf } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import { startDockerd } from "../support/dockerd.js";
 import { Forward } from "../support/forward.js";
@@ -269,7 +269,9 @@ export function dockerEventCases(
     const url = `unix://${dockerd.socket}`;
     const nap = await startNap(directory, { engines: { [engine]: { driver: "docker", url } } });
     try {
-      await nap.images.importImage(importMessages(engine, { reference: image }, bench.rootfs));
+      await resultOf(
+        nap.images.importImage(importMessages(engine, { reference: image }, bench.rootfs)),
+      );
       const docker = new Docker({ socketPath: dockerd.socket });
       const make = async (name: string, HostConfig: object = {}) => {
         const options = { Image: image, name, Cmd: ["sleep", "600"], StopSignal: "KILL" };

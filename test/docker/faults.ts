@@ -11,7 +11,7 @@ import Docker from "dockerode";
 import { eventually } from "../conformance/bench.js";
 import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
 import { importMessages } from "../conformance/images.js";
-import { all, failure } from "../support/client.js";
+import { all, failure, resultOf } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
@@ -121,7 +121,7 @@ const calls: Readonly<
     nap.containers.execContainerSync({ engine, container, exec: { command: ["true"] } }),
   "a pull": (nap) => all(nap.images.pullImage({ engine, image: "nap-test:1" })),
   "an import": (nap, _container, archive) =>
-    nap.images.importImage(importMessages(engine, { reference: "nap-fault:1" }, archive)),
+    resultOf(nap.images.importImage(importMessages(engine, { reference: "nap-fault:1" }, archive))),
   "a read of an archive": (nap, container) =>
     all(nap.containers.readContainerArchive({ engine, container, path: "/bin" })),
   "a disk usage": (nap) => nap.engines.getDiskUsage({ engine }),

@@ -10,7 +10,7 @@ import { pack } from "tar-stream";
 import type { BuildImageResponse } from "../../gen/nap/v1/image_service_pb.js";
 import { eventually } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
-import { all, failure } from "../support/client.js";
+import { all, bytesOf, failure, resultOf } from "../support/client.js";
 import type { Clients } from "../support/nap.js";
 
 import { connectionsTo } from "../support/connections.js";
@@ -18,12 +18,13 @@ import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
 
 const engine = "docker";
-const chunkBytes = 256 * 1024;
 
 /** A small image of its own: one file, nothing that runs. */
 async function smallImage({ nap, bench }: DockerBench, reference: string): Promise<string> {
   const archive = await tar({ mark: `${reference}\n` });
-  const { imageId } = await nap.images.importImage(importMessages(engine, { reference }, archive));
+  const { imageId } = await resultOf(
+    nap.images.importImage(importMessages(engine, { reference }, archive)),
+  );
   bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
   return imageId;
 }
@@ -37,17 +38,11 @@ async function tar(files: Readonly<Record<string, string>>): Promise<Buffer> {
   return buffer(archive);
 }
 
-async function saved(nap: Clients, images: string[]): Promise<Buffer> {
-  const parts = await all(nap.images.saveImages({ engine, images }));
-  return Buffer.concat(parts.map(({ data }) => data));
+function saved(nap: Clients, images: string[]): Promise<Buffer> {
+  return bytesOf(nap.images.saveImages({ engine, images }));
 }
 
-function* loadMessages(archive: Buffer) {
-  for (let at = 0; at < archive.length; at += chunkBytes) {
-    const data = new Uint8Array(archive.subarray(at, at + chunkBytes));
-    yield { ...(at === 0 && { engine }), data };
-  }
-}
+const loadMessages = (archive: Buffer) => importMessages(engine, {}, archive);
 
 /** Declares the cases. `open` gives their bench when the tests run. */
 export function imageCases(open: () => DockerBench): void {
@@ -69,8 +64,19 @@ function archiveCases(open: () => DockerBench): void {
         "IMAGE_NOT_FOUND",
       );
     }
-    const loaded = await nap.images.loadImages(loadMessages(archive));
-    expect(loaded.images.toSorted()).to.deep.equal(images);
+    const stream = nap.images.loadImages(loadMessages(archive));
+    const events = (await all(stream)).map(({ event }) => event);
+    const reports = events.flatMap((each) => (each.case === "progress" ? each.value.items : []));
+    const layers = reports.filter(({ phase }) => phase === "Loading layer");
+    expect(new Set(layers.map(({ part }) => part)).size).to.equal(images.length);
+    expect(reports.findLast(({ part }) => part === "")).to.deep.include({
+      phase: "Receiving",
+      currentBytes: BigInt(archive.length),
+    });
+    const [loaded] = events
+      .slice(-1)
+      .map((each) => (each.case === "result" ? each.value : undefined));
+    expect(loaded?.images).to.have.members(images);
     for (const [index, image] of images.entries()) {
       const found = await nap.images.getImage({ engine, image });
       expect(found.image?.id).to.equal(ids[index]);
@@ -84,7 +90,7 @@ function archiveCases(open: () => DockerBench): void {
     const archive = await saved(nap, [id]);
     await nap.images.removeImage({ engine, image });
     bench.cleanUp(() => nap.images.removeImage({ engine, image: id }));
-    const { images } = await nap.images.loadImages(loadMessages(archive));
+    const { images } = await resultOf(nap.images.loadImages(loadMessages(archive)));
     expect(images).to.deep.equal([id]);
   });
 
@@ -105,7 +111,7 @@ function archiveCases(open: () => DockerBench): void {
     // Larger than all the buffers on the way.
     const image = `${bench.name("nap-large")}:1`;
     const archive = await tar({ large: "x".repeat(48 * 1024 * 1024) });
-    await nap.images.importImage(importMessages(engine, { reference: image }, archive));
+    await resultOf(nap.images.importImage(importMessages(engine, { reference: image }, archive)));
     bench.cleanUp(() => nap.images.removeImage({ engine, image, force: true }));
     const client = new AbortController();
     const { signal } = client;
@@ -143,10 +149,10 @@ function archiveCases(open: () => DockerBench): void {
     const garbage = Buffer.alloc(5000, "not a tar");
     const other = await tar({ "a-file": "of no image\n" });
     for (const bytes of [garbage, archive.subarray(0, 2000), other]) {
-      const error = await failure(nap.images.loadImages(loadMessages(bytes)));
+      const error = await failure(resultOf(nap.images.loadImages(loadMessages(bytes))));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
     }
-    const nothing = await failure(nap.images.loadImages([{ engine }]));
+    const nothing = await failure(resultOf(nap.images.loadImages(loadMessages(Buffer.alloc(0)))));
     expect(nothing).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
     expect((await failure(nap.images.getImage({ engine, image: id }))).reason).to.equal(
       "IMAGE_NOT_FOUND",
@@ -166,14 +172,14 @@ function archiveCases(open: () => DockerBench): void {
       sent = true;
       await new Promise(() => undefined);
     };
-    const load = failure(nap.images.loadImages(messages(), { signal: client.signal }));
+    const load = failure(resultOf(nap.images.loadImages(messages(), { signal: client.signal })));
     await eventually(() => sent);
     client.abort();
     expect(await load).to.include({ code: Code.CANCELLED });
     // What is loaded later is loaded after whatever the first one would have been.
     const next = `${bench.name("nap-next")}:1`;
     await smallImage(open(), next);
-    await nap.images.loadImages(loadMessages(await saved(nap, [next])));
+    await resultOf(nap.images.loadImages(loadMessages(await saved(nap, [next]))));
     expect((await failure(nap.images.getImage({ engine, image: id }))).reason).to.equal(
       "IMAGE_NOT_FOUND",
     );
@@ -241,7 +247,7 @@ function* buildMessages(open: object, context: Buffer) {
   yield* importMessages(engine, open, context);
 }
 
-function resultOf(seen: readonly BuildImageResponse[]) {
+function builtOf(seen: readonly BuildImageResponse[]) {
   const last = seen.at(-1)?.event;
   if (last?.case !== "result") throw new Error("there is no result");
   return last.value;
@@ -291,7 +297,7 @@ function buildCases(open: () => DockerBench): void {
     for (const image of request.tags) {
       bench.cleanUp(() => nap.images.removeImage({ engine, image, force: true }));
     }
-    const { imageId, tags } = resultOf(seen);
+    const { imageId, tags } = builtOf(seen);
     expect(tags.toSorted()).to.deep.equal(request.tags);
     const { image } = await nap.images.getImage({ engine, image: tag });
     expect(image?.id).to.equal(imageId);
@@ -300,12 +306,12 @@ function buildCases(open: () => DockerBench): void {
     const { stdout } = await bench.runImage(tag, {}, ["sh", "-c", script]);
     expect(stdout).to.match(/^given\nfrom the context\n192\.0\.2\.7\s+other-host\n$/);
     const again = await all(nap.images.buildImage(buildMessages(request, context)));
-    expect(resultOf(again).imageId).to.equal(imageId);
+    expect(builtOf(again).imageId).to.equal(imageId);
     expect(outputOf(again)).to.include("Using cache");
     const anew = { ...request, noCache: true };
     const fresh = await all(nap.images.buildImage(buildMessages(anew, context)));
     expect(outputOf(fresh)).not.to.include("Using cache");
-    expect(resultOf(fresh).imageId).not.to.equal(imageId);
+    expect(builtOf(fresh).imageId).not.to.equal(imageId);
   }).timeout(120_000);
 
   it("tells the exit code and the last output of the step that failed, and leaves nothing of it", async () => {
@@ -416,6 +422,6 @@ function buildCases(open: () => DockerBench): void {
     const request = { tags: [tag], pull: true, registryCredentials: credentials };
     const seen = await all(nap.images.buildImage(buildMessages(request, context)));
     expect(seen.map(({ event }) => event.case)).to.include("progress");
-    expect(resultOf(seen).tags).to.deep.equal([tag]);
+    expect(builtOf(seen).tags).to.deep.equal([tag]);
   }).timeout(60_000);
 }

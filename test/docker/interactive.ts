@@ -20,9 +20,9 @@ export function interactiveDockerCases(open: () => DockerBench): void {
     const target = { nap, engine: "docker", container };
     const sockets = () => nap.openFiles().filter((file) => file.startsWith("socket:")).length;
     const before = sockets();
-    const onDisconnect = DisconnectAction.KILL;
+    const disconnectAction = DisconnectAction.KILL;
     const calls = Array.from({ length: 40 }, () =>
-      Interaction.script(target, "echo up; sleep 310", { stdin: true, onDisconnect }),
+      Interaction.script(target, "echo up; sleep 310", { stdin: true, disconnectAction }),
     );
     await Promise.all(calls.map((call) => call.until("up")));
     for (const call of calls) call.cancel();
@@ -67,15 +67,17 @@ export function interactiveDockerCases(open: () => DockerBench): void {
       expect(signalled).to.include(refused);
       expect(signalled.fields).to.deep.equal(["signal"]);
       expect(await bench.exec(container, "ps -o args")).to.include("sleep 312");
-      const onDisconnect = DisconnectAction.KILL;
-      const killing = await failure(Interaction.script(target, "true", { onDisconnect }).ended());
+      const disconnectAction = DisconnectAction.KILL;
+      const killing = await failure(
+        Interaction.script(target, "true", { disconnectAction }).ended(),
+      );
       expect(killing).to.include(refused);
-      expect(killing.fields).to.deep.equal(["open.on_disconnect"]);
+      expect(killing.fields).to.deep.equal(["open.disconnect_action"]);
       const exec = { command: ["true"] };
-      const sync = { engine: "far", container, exec, onDisconnect };
+      const sync = { engine: "far", container, exec, disconnectAction };
       const waiting = await failure(nap.containers.execContainerSync(sync));
-      expect(waiting.fields).to.deep.equal(["on_disconnect"]);
-      const attached = await Interaction.attach(target, { onDisconnect }).begun();
+      expect(waiting.fields).to.deep.equal(["disconnect_action"]);
+      const attached = await Interaction.attach(target, { disconnectAction }).begun();
       attached.send({ case: "signal", value: "KILL" });
       expect((await attached.ended()).exit?.code).to.equal(137);
     } finally {
@@ -122,9 +124,9 @@ export function interactiveDockerCases(open: () => DockerBench): void {
     const { nap, bench } = open();
     const { id: container } = await bench.start({});
     const engine = "docker";
-    const onDisconnect = DisconnectAction.KILL;
+    const disconnectAction = DisconnectAction.KILL;
     const call = await Interaction.script({ nap, engine, container }, "yes", {
-      onDisconnect,
+      disconnectAction,
     }).begun();
     await call.until("y\n");
     expect(
@@ -136,6 +138,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
 }
 
 function* quick(engine: string, container: string) {
-  const value = { exec: { command: ["true"] } };
-  yield { engine, container, action: { case: "open" as const, value } };
+  const value = { engine, container, exec: { command: ["true"] } };
+  yield { payload: { case: "open" as const, value } };
 }

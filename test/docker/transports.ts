@@ -10,7 +10,7 @@ import { expect } from "chai";
 import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
 import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
-import { all, failure } from "../support/client.js";
+import { all, failure, resultOf } from "../support/client.js";
 import { importMessages } from "../conformance/images.js";
 import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
@@ -61,7 +61,9 @@ export function transportCases(open: () => DockerBench): void {
     };
     const nap = await startNap(directory, { engines }, dockerd.initPid);
     try {
-      await nap.images.importImage(importMessages("two", { reference: "two:1" }, bench.rootfs));
+      await resultOf(
+        nap.images.importImage(importMessages("two", { reference: "two:1" }, bench.rootfs)),
+      );
       const name = bench.name("both");
       const command = { arguments: ["sleep", "60"] };
       for (const [engine, image] of [

@@ -58,8 +58,8 @@ export async function campaign(
     while (sent < requests) {
       sent++;
       const method = random.pick(methods);
-      const messages = Array.from({ length: messagesOf(method, random) }, () =>
-        randomRequest(method.input, random),
+      const messages = Array.from({ length: messagesOf(method, random) }, (_, n) =>
+        randomRequest(method.input, random, n === 0),
       );
       const start = performance.now();
       const error = await send(channel, method, messages);

@@ -2,6 +2,7 @@
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { ScalarType } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { openField } from "../../src/contract/open.js";
 
 /** A source of random numbers that a seed repeats: xorshift of 32 bits. */
 export class Random {
@@ -72,17 +73,27 @@ const numbers = [
   -(2n ** 63n),
 ];
 
-/** The bytes of a random message of this type, of which some is wrong more often than not. */
-export function randomRequest(desc: DescMessage, random: Random): Uint8Array {
-  const bytes = message(desc, random, 0);
+/**
+ * The bytes of a random message of this type, of which some is wrong more often than not. The first of
+ * a stream is mostly its open, and the others are mostly not.
+ */
+export function randomRequest(desc: DescMessage, random: Random, isFirst: boolean): Uint8Array {
+  const open = isFirst === random.chance(90) ? openField(desc) : undefined;
+  const bytes = message(desc, random, 0, open ? [open] : desc.fields);
   return random.chance(50) ? bytes : mutated(bytes, random);
 }
 
-function message(desc: DescMessage, random: Random, depth: number): Uint8Array {
+function message(
+  desc: DescMessage,
+  random: Random,
+  depth: number,
+  fields: readonly DescField[] = desc.fields,
+): Uint8Array {
   const writer = new BinaryWriter();
-  for (const field of desc.fields) {
+  for (const field of fields) {
     // A request names its engine mostly, so that more than the first check is reached.
-    const percent = field.name === "engine" ? 90 : depth === 0 ? 60 : depth > 6 ? 5 : 25;
+    const named = field.name === "engine" || fields.length === 1;
+    const percent = named ? 90 : depth === 0 ? 60 : depth > 6 ? 5 : 25;
     if (random.chance(percent)) write(writer, field, random, depth);
   }
   if (random.chance(3)) unknown(writer, random);
@@ -111,9 +122,9 @@ function element(writer: BinaryWriter, field: DescField, random: Random, depth: 
     else scalar(entry, 2, field.mapKind === "scalar" ? field.scalar : ScalarType.INT32, random);
     writer.tag(field.number, WireType.LengthDelimited).bytes(entry.finish());
   } else if (field.message !== undefined) {
-    writer
-      .tag(field.number, WireType.LengthDelimited)
-      .bytes(message(field.message, random, depth + 1));
+    // What an open has, any other request has itself.
+    const below = field.name === "open" ? depth : depth + 1;
+    writer.tag(field.number, WireType.LengthDelimited).bytes(message(field.message, random, below));
   } else if (field.enum !== undefined) {
     const known = field.enum.values.map(({ number }) => number);
     writer

@@ -22,7 +22,7 @@ import { Bench as NewBench, ended, eventually } from "../conformance/bench.js";
 import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
 import { counting } from "../conformance/run-once.js";
 import { importMessages } from "../conformance/images.js";
-import { all, failure } from "../support/client.js";
+import { all, failure, resultOf } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { mountMemory } from "../support/dockerd.js";
@@ -54,7 +54,7 @@ export function runcCases(open: () => RuncBench): void {
       tar.finalize();
       const image = `${bench.name(`nap-${what}`)}:1`;
       const messages = importMessages("runc", { reference: image }, await buffer(tar));
-      await nap.images.importImage(messages);
+      await resultOf(nap.images.importImage(messages));
       bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image, force: true }));
       const spec = { image, command: { arguments: ["sh"] }, user: "daemon" };
       const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
@@ -73,7 +73,7 @@ export function runcCases(open: () => RuncBench): void {
     try {
       for (const archive of [Buffer.concat([bench.rootfs, bench.rootfs]), bench.rootfs]) {
         const messages = importMessages("runc", { reference: "full:1" }, archive);
-        const error = await failure(nap.images.importImage(messages));
+        const error = await failure(resultOf(nap.images.importImage(messages)));
         expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "ENGINE_DISK_FULL" });
       }
     } finally {
@@ -90,9 +90,9 @@ export function runcCases(open: () => RuncBench): void {
     const nap = await startNap(directory, config, dockerd.initPid);
     try {
       const messages = [...importMessages("runc", { reference: "broken:1" }, bench.rootfs)];
-      await nap.images.importImage(messages);
+      await resultOf(nap.images.importImage(messages));
       writeFileSync(join(root, "images", "oci-layout"), "no JSON");
-      const error = await failure(nap.images.importImage(messages));
+      const error = await failure(resultOf(nap.images.importImage(messages)));
       expect(error).to.include({ code: Code.INTERNAL, reason: "ENGINE_ERROR" });
       expect(error.info?.metadata["engine_message"]).to.include("oci-layout");
     } finally {
@@ -103,15 +103,17 @@ export function runcCases(open: () => RuncBench): void {
   it("keeps the image under a reference where another import to it fails", async () => {
     const { nap, bench } = open();
     const reference = `${bench.name("nap-kept")}:1`;
-    await nap.images.importImage(importMessages("runc", { reference }, bench.rootfs));
+    await resultOf(nap.images.importImage(importMessages("runc", { reference }, bench.rootfs)));
     bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image: reference, force: true }));
     const cut = bench.rootfs.subarray(0, 1_000_000);
-    const error = await failure(nap.images.importImage(importMessages("runc", { reference }, cut)));
+    const error = await failure(
+      resultOf(nap.images.importImage(importMessages("runc", { reference }, cut))),
+    );
     expect(error).to.include({ reason: "ARCHIVE_INVALID" });
     const { stdout } = await bench.run({ image: reference } as object, "cat /data/seed");
     expect(stdout).to.equal("from the image\n");
     const gzipped = gzipSync(bench.rootfs);
-    await nap.images.importImage(importMessages("runc", { reference }, gzipped));
+    await resultOf(nap.images.importImage(importMessages("runc", { reference }, gzipped)));
     expect((await bench.run({ image: reference } as object, "cat /data/seed")).stdout).to.equal(
       stdout,
     );
@@ -178,7 +180,9 @@ export function runcCases(open: () => RuncBench): void {
       return { target: "/mounted", source: { case: "bind" as const, value } };
     };
     try {
-      await nap.images.importImage(importMessages("runc", { reference: image }, outer.rootfs));
+      await resultOf(
+        nap.images.importImage(importMessages("runc", { reference: image }, outer.rootfs)),
+      );
       const { id, spec } = await bench.start({ mounts: [mount("mfs", "")] });
       await bench.exec(id, "echo here > /mounted/written");
       expect(readFileSync(at("mfs", "local", "written"), "utf8")).to.equal("here\n");
@@ -216,7 +220,9 @@ export function runcCases(open: () => RuncBench): void {
     const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
     const before = await startNap(directory, config, dockerd.initPid);
     const image = "again:1";
-    await before.images.importImage(importMessages("runc", { reference: image }, first.rootfs));
+    await resultOf(
+      before.images.importImage(importMessages("runc", { reference: image }, first.rootfs)),
+    );
     const made = new NewBench(before, "runc", image, first.rootfs, directory);
     const script = (end: string): string[] => [
       "sh",
@@ -265,7 +271,9 @@ export function runcCases(open: () => RuncBench): void {
     const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
     const start = () => startNap(directory, config, dockerd.initPid);
     const nap = await start();
-    await nap.images.importImage(importMessages("runc", { reference: bench.image }, bench.rootfs));
+    await resultOf(
+      nap.images.importImage(importMessages("runc", { reference: bench.image }, bench.rootfs)),
+    );
     await nap.stop();
     await runsOnceWhereNapIsKilled(start, bench);
   });
@@ -288,7 +296,7 @@ export function runcCases(open: () => RuncBench): void {
     process.env["PATH"] = `${programs}:${path}`;
     const first = await startNap(directory, config, dockerd.initPid);
     process.env["PATH"] = path;
-    await first.images.importImage(importMessages(engine, { reference: image }, rootfs));
+    await resultOf(first.images.importImage(importMessages(engine, { reference: image }, rootfs)));
     const name = bench.name("begun");
     const { mounts, script: counted } = counting(bench, name, "");
     const spec = { image, command: { arguments: ["sh", "-c", counted] }, mounts };

@@ -5,7 +5,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { Bench } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
-import { failure, openChannel } from "../support/client.js";
+import { failure, openChannel, resultOf } from "../support/client.js";
 import { clientsOf, startNap } from "../support/nap.js";
 import type { RuncBench } from "./cases.js";
 
@@ -35,7 +35,9 @@ export function runcOwnershipCase(open: () => RuncBench): void {
       (channel) => new Bench(clientsOf(channel), "runc", image, rootfs, hostDirectory),
     ) as [Bench, Bench];
     try {
-      await alice.nap.images.importImage(importMessages("runc", { reference: image }, rootfs));
+      await resultOf(
+        alice.nap.images.importImage(importMessages("runc", { reference: image }, rootfs)),
+      );
       const his = await bob.create({});
       expect(his.owner).to.equal("bob");
       const engine = "runc";

@@ -1,11 +1,12 @@
 /** What every method says of what can go wrong in any of them: a table of situations, over all methods. */
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import type { DescMethod } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
+import { openField } from "../../src/contract/open.js";
 import { services } from "../../src/core/engines.js";
 import { callOf } from "../support/client.js";
 import type { RpcError } from "../support/client.js";
@@ -15,18 +16,14 @@ import { startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
 
 const absent = "no-such-object";
-const open = { case: "open", value: {} };
 
-/** What a request of a method needs beside its engine, its objects being absent ones. */
+/** What a request of a method, or its open, needs beside its engine, its objects being absent ones. */
 const needs: Readonly<Record<string, object>> = {
-  AttachContainer: { action: open },
-  BuildImage: { action: open },
   CreateContainer: { spec: { image: absent } },
   CreateNetwork: { name: absent, spec: {} },
   CreateVolume: { name: absent, spec: {} },
-  ExecContainer: { action: { case: "open", value: { exec: { command: ["true"] } } } },
+  ExecContainer: { exec: { command: ["true"] } },
   ExecContainerSync: { exec: { command: ["true"] } },
-  ImportImage: { action: open },
   ReadContainerArchive: { path: "/" },
   RenameContainer: { newName: "new" },
   ResizeContainerTerminal: { size: { columns: 80, rows: 24 } },
@@ -34,25 +31,33 @@ const needs: Readonly<Record<string, object>> = {
   SaveImages: { images: [absent] },
   StatContainerPath: { path: "/" },
   TagImage: { reference: "nap-test:tagged" },
-  WriteContainerArchive: { action: { case: "open", value: { path: "/" } } },
+  WriteContainerArchive: { path: "/" },
 };
 
 const methods = services.flatMap(({ desc }) => desc.methods);
 
-/** Methods whose request names an object of this kind by a field of this name. */
+/** What names a method's objects: its request or, of a stream, the open of that. */
+function targetOf({ input }: DescMethod): DescMessage {
+  return openField(input)?.message ?? input;
+}
+
+/** Methods whose request names an object of this kind by a required field of this name. */
 function naming(field: string): DescMethod[] {
-  return methods.filter(({ input }) =>
-    input.fields.some(({ name, fieldKind }) => name === field && fieldKind === "scalar"),
+  return methods.filter(
+    (method) =>
+      method.name !== "BuildImage" && targetOf(method).field[field]?.fieldKind === "scalar",
   );
 }
 
 /** A request that is complete, and whose objects do not exist. */
-function requestOf({ name, input }: DescMethod, engine: string): object {
+function requestOf(method: DescMethod, engine: string): object {
+  const { name, input } = method;
   const named = ["container", "image", "network", "volume"].filter((field) =>
-    input.fields.some((found) => found.name === field),
+    naming(field).includes(method),
   );
   const objects = Object.fromEntries(named.map((field) => [field, absent]));
-  return { ...(name !== "ListEngines" && { engine }), ...objects, ...needs[name] };
+  const value = { ...(name !== "ListEngines" && { engine }), ...objects, ...needs[name] };
+  return openField(input) === undefined ? value : { payload: { case: "open", value } };
 }
 
 /** Declares the cases. `open` gives their bench when the tests run. */
@@ -75,8 +80,8 @@ export function errorTable(openBench: () => DockerBench): void {
   });
 
   /** How a call of a method fails. */
-  async function failureOf(method: DescMethod, request: object): Promise<RpcError> {
-    const called = callOf(channel, method, request);
+  async function failureOf(method: DescMethod, ...requests: object[]): Promise<RpcError> {
+    const called = callOf(channel, method, ...requests);
     return failure(Symbol.asyncIterator in called ? all(called) : called);
   }
 
@@ -108,6 +113,32 @@ export function errorTable(openBench: () => DockerBench): void {
       const unknown = await failureOf(method, strange);
       expect(unknown).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_UNKNOWN" });
       expect(unknown.fields).to.deep.equal(["4000"]);
+    });
+  }
+
+  for (const method of ofEngines.filter(({ input }) => openField(input) !== undefined)) {
+    it(`${method.name} takes open as its first message and as no other`, async () => {
+      const { bench } = openBench();
+      const { id: container } = await bench.start({});
+      const { payload } = requestOf(method, "docker") as { payload: { value: object } };
+      const named = "container" in payload.value ? { container } : {};
+      const open = { payload: { case: "open", value: { ...payload.value, ...named } } };
+      const other = method.input.fields[1]!.localName;
+      const later = { payload: { case: other, value: new Uint8Array(10) } };
+      for (const requests of [
+        [later, open],
+        [open, open],
+        [open, later, open],
+      ]) {
+        const error = await failureOf(method, ...requests);
+        expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+        // ExecOpen and AttachOpen without stdin refuse input, which has come before the second open.
+        const refused = requests.length === 3 && other === "stdin" ? "stdin" : "open";
+        expect(error.fields).to.deep.equal([refused]);
+      }
+      const nothing = await failureOf(method, {});
+      expect(nothing.fields).to.deep.equal(["payload", "open"]);
+      await bench.tidy();
     });
   }
 

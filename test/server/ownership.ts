@@ -11,7 +11,7 @@ import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { SpecInit } from "../conformance/bench.js";
 import { Bench, eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
-import { all, failure, openChannel } from "../support/client.js";
+import { all, failure, openChannel, resultOf } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { clientsOf, startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
@@ -152,18 +152,20 @@ export function ownershipCases(open: () => DockerBench): void {
       (container) => all(containers.streamContainerLogs({ engine, container })),
       (container) => all(containers.waitContainer({ engine, container })),
       (container) =>
-        containers.writeContainerArchive([
-          { engine, container, action: { case: "open", value: { path: "/" } } },
-        ]),
-      (container) =>
-        all(
-          containers.execContainer([
-            { engine, container, action: { case: "open", value: { exec } } },
+        resultOf(
+          containers.writeContainerArchive([
+            { payload: { case: "open", value: { engine, container, path: "/" } } },
           ]),
         ),
       (container) =>
         all(
-          containers.attachContainer([{ engine, container, action: { case: "open", value: {} } }]),
+          containers.execContainer([
+            { payload: { case: "open", value: { engine, container, exec } } },
+          ]),
+        ),
+      (container) =>
+        all(
+          containers.attachContainer([{ payload: { case: "open", value: { engine, container } } }]),
         ),
       (container) => networks.connectContainer({ engine, container, network }),
       (container) => networks.disconnectContainer({ engine, container, network, force: true }),

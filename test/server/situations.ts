@@ -4,7 +4,8 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
-import { all, failure } from "../support/client.js";
+import { importMessages } from "../conformance/images.js";
+import { all, failure, resultOf } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 
 const engine = "docker";
@@ -225,7 +226,7 @@ const situations: Readonly<Record<string, Situation>> = {
     code: INVALID_ARGUMENT,
     reason: "ARCHIVE_INVALID",
     fail: ({ bench: { nap } }) => [
-      nap.images.loadImages([{ engine, data: new Uint8Array(2000).fill(7) }]),
+      resultOf(nap.images.loadImages(importMessages(engine, {}, Buffer.alloc(2000, 7)))),
       "archive",
     ],
   },

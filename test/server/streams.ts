@@ -70,8 +70,8 @@ export function streamCases(open: () => DockerBench): void {
       autoRemove: true,
       command: { arguments: ["yes", "0123456789"] },
     };
-    const onDisconnect = DisconnectAction.KILL;
-    const stream = nap.containers.runContainer({ engine: "docker", spec, onDisconnect });
+    const disconnectAction = DisconnectAction.KILL;
+    const stream = nap.containers.runContainer({ engine: "docker", spec, disconnectAction });
     for (let n = 0; n < 3; n++) await stream.next();
     const before = memoryOf(nap.pid);
     await new Promise((resolve) => setTimeout(resolve, 3000));

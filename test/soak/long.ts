@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { importMessages } from "../conformance/images.js";
 import { residentBytes } from "../fuzz/campaign.js";
-import { all } from "../support/client.js";
+import { all, resultOf } from "../support/client.js";
 import { startDockerd } from "../support/dockerd.js";
 import { startNap } from "../support/nap.js";
 import { rootfsArchive } from "../support/rootfs.js";
@@ -28,7 +28,9 @@ try {
   const docker = { driver: "docker", url: `unix://${dockerd.socket}` };
   const config = { engines: { docker }, log_level: "silent" };
   const nap = await startNap(directory, config, dockerd.initPid);
-  await nap.images.importImage(importMessages(engine, { reference: image }, await rootfsArchive()));
+  await resultOf(
+    nap.images.importImage(importMessages(engine, { reference: image }, await rootfsArchive())),
+  );
   const end = Date.now() + minutes * 60_000;
   let rounds = 0;
   const client = async (until: number): Promise<void> => {

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { importMessages } from "../conformance/images.js";
+import { resultOf } from "./client.js";
 import type { TestDockerd } from "./dockerd.js";
 import { startDockerd } from "./dockerd.js";
 import type { TestNap } from "./nap.js";
@@ -49,7 +50,7 @@ export async function startBench(): Promise<EnginesBench> {
     const nap = await startNap(dockerd.directory, config, dockerd.initPid);
     const rootfs = await rootfsArchive();
     for (const engine of Object.keys(engines)) {
-      await nap.images.importImage(importMessages(engine, { reference: image }, rootfs));
+      await resultOf(nap.images.importImage(importMessages(engine, { reference: image }, rootfs)));
     }
     const stop = async (): Promise<number> => {
       const code = await nap.stop();

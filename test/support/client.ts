@@ -109,14 +109,14 @@ export function clientOf<T extends GenServiceMethods>(
   return Object.fromEntries(methods) as ClientOf<GenService<T>>;
 }
 
-/** A call of a method that is known only at run time. Of a stream of requests, `input` is the only one. */
+/** A call of a method that is known only at run time, with all its requests. */
 export function callOf(
   channel: Client,
   method: DescMethod,
-  input: object,
+  ...requests: object[]
 ): Promise<object> | AsyncGenerator<object> {
   const single = method.methodKind === "unary" || method.methodKind === "server_streaming";
-  return call(channel, method, single ? input : [input], {}) as ReturnType<typeof callOf>;
+  return call(channel, method, single ? requests[0]! : requests, {}) as ReturnType<typeof callOf>;
 }
 
 /** A call of a method with requests that are encoded already, as many as they are. Gives no replies. */
@@ -205,6 +205,33 @@ export async function failure(outcome: Promise<unknown>): Promise<RpcError> {
     throw error;
   }
   throw new Error("the call succeeded, and should have failed");
+}
+
+/** A message of a stream that brings or takes an archive. */
+interface TransferMessage {
+  readonly event: { readonly case: string | undefined; readonly value?: unknown };
+}
+
+/** Reads a stream to its end, and gives the result, which is its last message. */
+export async function resultOf<M extends TransferMessage>(
+  stream: AsyncIterable<M>,
+): Promise<Extract<M["event"], { case: "result" }>["value"]> {
+  const events = (await all(stream)).map(({ event }): TransferMessage["event"] => event);
+  const last = events.pop();
+  const others = new Set(events.map((event) => event.case));
+  others.delete("progress");
+  if (last?.case !== "result" || others.size > 0)
+    throw new Error("the result is not the last message");
+  return last.value;
+}
+
+/** Reads a stream to its end, and gives the bytes of its messages. */
+export async function bytesOf(stream: AsyncIterable<TransferMessage>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const { event } of stream) {
+    if (event.case === "data") chunks.push(event.value as Uint8Array);
+  }
+  return Buffer.concat(chunks);
 }
 
 /** Reads a stream to its end. */

@@ -47,7 +47,7 @@ export class Interaction {
   static exec(target: Target, open: MessageInitShape<typeof ExecOpenSchema>): Interaction {
     const { nap, engine, container } = target;
     return new Interaction(
-      { engine, container, action: { case: "open", value: open as object } },
+      { payload: { case: "open", value: { ...(open as object), engine, container } } },
       (requests, signal) => nap.containers.execContainer(requests, { signal }),
     );
   }
@@ -55,7 +55,7 @@ export class Interaction {
   static attach(target: Target, open: MessageInitShape<typeof AttachOpenSchema>): Interaction {
     const { nap, engine, container } = target;
     return new Interaction(
-      { engine, container, action: { case: "open", value: open as object } },
+      { payload: { case: "open", value: { ...(open as object), engine, container } } },
       (requests, signal) => nap.containers.attachContainer(requests, { signal }),
     );
   }
@@ -70,8 +70,8 @@ export class Interaction {
     return Interaction.exec(target, { exec: { command: ["sh", "-c", script], tty }, ...open });
   }
 
-  send(action: Request["action"]): this {
-    this.#requests.push({ action });
+  send(payload: Request["payload"]): this {
+    this.#requests.push({ payload });
     this.#wake();
     return this;
   }

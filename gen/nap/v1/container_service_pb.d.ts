@@ -544,11 +544,12 @@ export declare type GetContainerRequest = Message<"nap.v1.GetContainerRequest"> 
   container: string;
 
   /**
-   * Measure the sizes too, which reads the container's whole file system.
+   * Include size is whether the answer has writable_size_bytes and root_filesystem_size_bytes. The engine
+   * reads the container's whole file system for them. Default: false.
    *
-   * @generated from field: bool measure_size = 3;
+   * @generated from field: bool include_size = 3;
    */
-  measureSize: boolean;
+  includeSize: boolean;
 };
 
 /**
@@ -687,7 +688,7 @@ export declare const StartContainerRequestSchema: GenMessage<StartContainerReque
  */
 export declare type StartContainerResponse = Message<"nap.v1.StartContainerResponse"> & {
   /**
-   * The container did not run before.
+   * Changed is whether the call started the container. False: it ran already.
    *
    * @generated from field: bool changed = 1;
    */
@@ -749,7 +750,7 @@ export declare const StopContainerRequestSchema: GenMessage<StopContainerRequest
  */
 export declare type StopContainerResponse = Message<"nap.v1.StopContainerResponse"> & {
   /**
-   * The container ran before.
+   * Changed is whether the call stopped the container. False: it did not run.
    *
    * @generated from field: bool changed = 1;
    */
@@ -900,7 +901,7 @@ export declare const PauseContainerRequestSchema: GenMessage<PauseContainerReque
  */
 export declare type PauseContainerResponse = Message<"nap.v1.PauseContainerResponse"> & {
   /**
-   * The container was not paused before.
+   * Changed is whether the call paused the container. False: it was paused already.
    *
    * @generated from field: bool changed = 1;
    */
@@ -947,7 +948,7 @@ export declare const UnpauseContainerRequestSchema: GenMessage<UnpauseContainerR
  */
 export declare type UnpauseContainerResponse = Message<"nap.v1.UnpauseContainerResponse"> & {
   /**
-   * The container was paused before.
+   * Changed is whether the call unpaused the container. False: it was not paused.
    *
    * @generated from field: bool changed = 1;
    */
@@ -1001,7 +1002,7 @@ export declare const RenameContainerRequestSchema: GenMessage<RenameContainerReq
  */
 export declare type RenameContainerResponse = Message<"nap.v1.RenameContainerResponse"> & {
   /**
-   * The container had another name before.
+   * Changed is whether the call renamed the container. False: it had the name already.
    *
    * @generated from field: bool changed = 1;
    */
@@ -1259,9 +1260,9 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
    * What becomes of the container when the call is cancelled. Of several calls with one request_id it is
    * the last one that counts. Default: DISCONNECT_ACTION_DETACH.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 7;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 7;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -2616,11 +2617,12 @@ export declare type CommitContainerRequest = Message<"nap.v1.CommitContainerRequ
   author: string;
 
   /**
-   * Do not pause the container meanwhile. What it writes then may be caught half-way.
+   * Pause is whether the container is paused while its file system is read. Without the pause, files that
+   * the container writes meanwhile may be in the image half-written. Default: true.
    *
-   * @generated from field: bool without_pause = 6;
+   * @generated from field: optional bool pause = 6;
    */
-  withoutPause: boolean;
+  pause?: boolean | undefined;
 
   /**
    * Changes of the image's configuration, as instructions of a Dockerfile: CMD, ENTRYPOINT, ENV,
@@ -2760,9 +2762,9 @@ export declare type ExecContainerSyncRequest = Message<"nap.v1.ExecContainerSync
    * What becomes of the command when the call is cancelled or its deadline passes.
    * Default: DISCONNECT_ACTION_DETACH.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 6;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 6;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -2820,68 +2822,54 @@ export declare type ExecContainerSyncResponse = Message<"nap.v1.ExecContainerSyn
 export declare const ExecContainerSyncResponseSchema: GenMessage<ExecContainerSyncResponse>;
 
 /**
- * ExecContainerRequest is one message of the client. engine, container and open stand in the first
- * message and in no other.
+ * ExecContainerRequest is one message of the client: first open, then the others in any number. Any
+ * other first message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.ExecContainerRequest
  */
 export declare type ExecContainerRequest = Message<"nap.v1.ExecContainerRequest"> & {
   /**
-   * The engine's name.
+   * Payload is what the client wants.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.ExecContainerRequest.payload
    */
-  engine: string;
-
-  /**
-   * The container. Required in the first message.
-   *
-   * @generated from field: string container = 2;
-   */
-  container: string;
-
-  /**
-   * What the client wants.
-   *
-   * @generated from oneof nap.v1.ExecContainerRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * Run a command. The first message.
+     * Open names the engine, the container and the command to run. It is the first message and no other.
      *
-     * @generated from field: nap.v1.ExecOpen open = 3;
+     * @generated from field: nap.v1.ExecOpen open = 1;
      */
     value: ExecOpen;
     case: "open";
   } | {
     /**
-     * Bytes for the command's standard input.
+     * Stdin is bytes for the command's standard input.
      *
-     * @generated from field: bytes stdin = 4;
+     * @generated from field: bytes stdin = 2;
      */
     value: Uint8Array;
     case: "stdin";
   } | {
     /**
-     * The end of the command's standard input.
+     * Close stdin is the end of the command's standard input.
      *
-     * @generated from field: nap.v1.CloseStdin close_stdin = 5;
+     * @generated from field: nap.v1.CloseStdin close_stdin = 3;
      */
     value: CloseStdin;
     case: "closeStdin";
   } | {
     /**
-     * A new size of the command's terminal.
+     * Resize is a new size of the command's terminal.
      *
-     * @generated from field: nap.v1.TerminalSize resize = 6;
+     * @generated from field: nap.v1.TerminalSize resize = 4;
      */
     value: TerminalSize;
     case: "resize";
   } | {
     /**
-     * A signal for the command: a name or a number.
+     * Signal is a signal for the command: a name or a number.
      *
-     * @generated from field: string signal = 7;
+     * @generated from field: string signal = 5;
      */
     value: string;
     case: "signal";
@@ -2901,9 +2889,23 @@ export declare const ExecContainerRequestSchema: GenMessage<ExecContainerRequest
  */
 export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
   /**
+   * Engine is the name of the engine that has the container.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * Container is the container to run the command in.
+   *
+   * @generated from field: string container = 2;
+   */
+  container: string;
+
+  /**
    * The command.
    *
-   * @generated from field: nap.v1.ExecSpec exec = 1;
+   * @generated from field: nap.v1.ExecSpec exec = 3;
    */
   exec?: ExecSpec | undefined;
 
@@ -2911,14 +2913,14 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
    * The first size of the terminal. Default: the engine's. Docker gives it once the command runs, which
    * may see another one in its first moments.
    *
-   * @generated from field: nap.v1.TerminalSize terminal_size = 2;
+   * @generated from field: nap.v1.TerminalSize terminal_size = 4;
    */
   terminalSize?: TerminalSize | undefined;
 
   /**
    * The command has a standard input. Default: false, it reads nothing.
    *
-   * @generated from field: bool stdin = 3;
+   * @generated from field: bool stdin = 5;
    */
   stdin: boolean;
 
@@ -2927,9 +2929,9 @@ export declare type ExecOpen = Message<"nap.v1.ExecOpen"> & {
    * KILL ends what it has started, too. Default: DISCONNECT_ACTION_DETACH; a command with stdin then
    * reads the end of its input.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 4;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 6;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -3026,68 +3028,54 @@ export declare type ExecStarted = Message<"nap.v1.ExecStarted"> & {
 export declare const ExecStartedSchema: GenMessage<ExecStarted>;
 
 /**
- * AttachContainerRequest is one message of the client. engine, container and open stand in the first
- * message and in no other.
+ * AttachContainerRequest is one message of the client: first open, then the others in any number. Any
+ * other first message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.AttachContainerRequest
  */
 export declare type AttachContainerRequest = Message<"nap.v1.AttachContainerRequest"> & {
   /**
-   * The engine's name.
+   * Payload is what the client wants.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.AttachContainerRequest.payload
    */
-  engine: string;
-
-  /**
-   * The container. Required in the first message.
-   *
-   * @generated from field: string container = 2;
-   */
-  container: string;
-
-  /**
-   * What the client wants.
-   *
-   * @generated from oneof nap.v1.AttachContainerRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * Attach. The first message.
+     * Open names the engine and the container to attach to. It is the first message and no other.
      *
-     * @generated from field: nap.v1.AttachOpen open = 3;
+     * @generated from field: nap.v1.AttachOpen open = 1;
      */
     value: AttachOpen;
     case: "open";
   } | {
     /**
-     * Bytes for the container's standard input.
+     * Stdin is bytes for the container's standard input.
      *
-     * @generated from field: bytes stdin = 4;
+     * @generated from field: bytes stdin = 2;
      */
     value: Uint8Array;
     case: "stdin";
   } | {
     /**
-     * The end of the container's standard input.
+     * Close stdin is the end of the container's standard input.
      *
-     * @generated from field: nap.v1.CloseStdin close_stdin = 5;
+     * @generated from field: nap.v1.CloseStdin close_stdin = 3;
      */
     value: CloseStdin;
     case: "closeStdin";
   } | {
     /**
-     * A new size of the container's terminal.
+     * Resize is a new size of the container's terminal.
      *
-     * @generated from field: nap.v1.TerminalSize resize = 6;
+     * @generated from field: nap.v1.TerminalSize resize = 4;
      */
     value: TerminalSize;
     case: "resize";
   } | {
     /**
-     * A signal for the container's first process: a name or a number.
+     * Signal is a signal for the container's first process: a name or a number.
      *
-     * @generated from field: string signal = 7;
+     * @generated from field: string signal = 5;
      */
     value: string;
     case: "signal";
@@ -3107,39 +3095,53 @@ export declare const AttachContainerRequestSchema: GenMessage<AttachContainerReq
  */
 export declare type AttachOpen = Message<"nap.v1.AttachOpen"> & {
   /**
+   * Engine is the name of the engine that has the container.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * Container is the container to attach to.
+   *
+   * @generated from field: string container = 2;
+   */
+  container: string;
+
+  /**
    * Attach standard input; the container needs stdin_open. Default: false.
    *
-   * @generated from field: bool stdin = 1;
+   * @generated from field: bool stdin = 3;
    */
   stdin: boolean;
 
   /**
    * Which output. Empty: both streams.
    *
-   * @generated from field: repeated nap.v1.OutputStream streams = 2;
+   * @generated from field: repeated nap.v1.OutputStream streams = 4;
    */
   streams: OutputStream[];
 
   /**
    * Send first what the container has written so far.
    *
-   * @generated from field: bool replay = 3;
+   * @generated from field: bool replay = 5;
    */
   replay: boolean;
 
   /**
    * The first size of the terminal. Default: it is left as it is.
    *
-   * @generated from field: nap.v1.TerminalSize terminal_size = 4;
+   * @generated from field: nap.v1.TerminalSize terminal_size = 6;
    */
   terminalSize?: TerminalSize | undefined;
 
   /**
    * What becomes of the container when the call is cancelled. Default: DISCONNECT_ACTION_DETACH.
    *
-   * @generated from field: nap.v1.DisconnectAction on_disconnect = 5;
+   * @generated from field: nap.v1.DisconnectAction disconnect_action = 7;
    */
-  onDisconnect: DisconnectAction;
+  disconnectAction: DisconnectAction;
 };
 
 /**
@@ -3356,19 +3358,19 @@ export declare type ReadContainerArchiveRequest = Message<"nap.v1.ReadContainerA
 export declare const ReadContainerArchiveRequestSchema: GenMessage<ReadContainerArchiveRequest>;
 
 /**
- * ReadContainerArchiveResponse is stat, then data as often as needed.
+ * ReadContainerArchiveResponse is stat, then data and progress as often as needed.
  *
  * @generated from message nap.v1.ReadContainerArchiveResponse
  */
 export declare type ReadContainerArchiveResponse = Message<"nap.v1.ReadContainerArchiveResponse"> & {
   /**
-   * What it is.
+   * Event is the next part of the answer.
    *
    * @generated from oneof nap.v1.ReadContainerArchiveResponse.event
    */
   event: {
     /**
-     * The file or directory. The first message.
+     * Stat describes the file or directory. It is the first message.
      *
      * @generated from field: nap.v1.PathStat stat = 1;
      */
@@ -3376,12 +3378,21 @@ export declare type ReadContainerArchiveResponse = Message<"nap.v1.ReadContainer
     case: "stat";
   } | {
     /**
-     * The next bytes of the archive, uncompressed.
+     * Data is the next bytes of the archive, uncompressed.
      *
      * @generated from field: bytes data = 2;
      */
     value: Uint8Array;
     case: "data";
+  } | {
+    /**
+     * Progress counts the bytes of the archive sent so far, about every 4 MiB. The total is unknown, since
+     * engines make the archive while they send it.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 3;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
   } | { case: undefined; value?: undefined };
 };
 
@@ -3392,53 +3403,40 @@ export declare type ReadContainerArchiveResponse = Message<"nap.v1.ReadContainer
 export declare const ReadContainerArchiveResponseSchema: GenMessage<ReadContainerArchiveResponse>;
 
 /**
- * WriteContainerArchiveRequest is one message of an upload. engine, container and open stand in the
- * first message and in no other.
+ * WriteContainerArchiveRequest is one message of an upload: first open, then data in any number, last
+ * close. Any other first message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.WriteContainerArchiveRequest
  */
 export declare type WriteContainerArchiveRequest = Message<"nap.v1.WriteContainerArchiveRequest"> & {
   /**
-   * The engine's name.
+   * Payload is the next part of the upload.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.WriteContainerArchiveRequest.payload
    */
-  engine: string;
-
-  /**
-   * The container. Required in the first message.
-   *
-   * @generated from field: string container = 2;
-   */
-  container: string;
-
-  /**
-   * What it is.
-   *
-   * @generated from oneof nap.v1.WriteContainerArchiveRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * Where to unpack. The first message.
+     * Open names the engine, the container and the directory to unpack in. It is the first message and
+     * no other.
      *
-     * @generated from field: nap.v1.WriteArchiveOpen open = 3;
+     * @generated from field: nap.v1.WriteArchiveOpen open = 1;
      */
     value: WriteArchiveOpen;
     case: "open";
   } | {
     /**
-     * The next bytes of the archive: tar, plain or compressed with gzip. Any other compression is
-     * refused, since the server could not check what is in it.
+     * Data is the next bytes of the archive: tar, plain or compressed with gzip. Any other compression
+     * is refused, since the server could not check what is in it.
      *
-     * @generated from field: bytes data = 4;
+     * @generated from field: bytes data = 2;
      */
     value: Uint8Array;
     case: "data";
   } | {
     /**
-     * The archive is whole. The last message.
+     * Close says that the archive is whole. It is the last message.
      *
-     * @generated from field: nap.v1.WriteArchiveClose close = 5;
+     * @generated from field: nap.v1.WriteArchiveClose close = 3;
      */
     value: WriteArchiveClose;
     case: "close";
@@ -3459,19 +3457,33 @@ export declare const WriteContainerArchiveRequestSchema: GenMessage<WriteContain
  */
 export declare type WriteArchiveOpen = Message<"nap.v1.WriteArchiveOpen"> & {
   /**
+   * Engine is the name of the engine that has the container.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * Container is the container to unpack the archive in.
+   *
+   * @generated from field: string container = 2;
+   */
+  container: string;
+
+  /**
    * The absolute path of a directory that exists, or of a link to one.
    *
-   * @generated from field: string path = 1;
+   * @generated from field: string path = 3;
    */
   path: string;
 
   /**
-   * A directory may replace a file, and a file an empty directory. Default: that is refused
-   * (FILE_TYPE_CONFLICT).
+   * Allow type change is whether a directory of the archive may replace a file, and a file an empty
+   * directory. Default: false, such an entry fails with FILE_TYPE_CONFLICT.
    *
-   * @generated from field: bool overwrite_kind = 3;
+   * @generated from field: bool allow_type_change = 4;
    */
-  overwriteKind: boolean;
+  allowTypeChange: boolean;
 };
 
 /**
@@ -3508,11 +3520,33 @@ export declare type WriteArchiveClose = Message<"nap.v1.WriteArchiveClose"> & {
 export declare const WriteArchiveCloseSchema: GenMessage<WriteArchiveClose>;
 
 /**
- * WriteContainerArchiveResponse is empty: the archive is unpacked.
+ * WriteContainerArchiveResponse is progress, then the result.
  *
  * @generated from message nap.v1.WriteContainerArchiveResponse
  */
 export declare type WriteContainerArchiveResponse = Message<"nap.v1.WriteContainerArchiveResponse"> & {
+  /**
+   * Event is what happened.
+   *
+   * @generated from oneof nap.v1.WriteContainerArchiveResponse.event
+   */
+  event: {
+    /**
+     * Progress counts the bytes received so far, at most twice a second.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 1;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | {
+    /**
+     * Result says that the archive is unpacked. It is the last message.
+     *
+     * @generated from field: nap.v1.WriteArchiveResult result = 2;
+     */
+    value: WriteArchiveResult;
+    case: "result";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -3520,6 +3554,20 @@ export declare type WriteContainerArchiveResponse = Message<"nap.v1.WriteContain
  * Use `create(WriteContainerArchiveResponseSchema)` to create a new message.
  */
 export declare const WriteContainerArchiveResponseSchema: GenMessage<WriteContainerArchiveResponse>;
+
+/**
+ * WriteArchiveResult says that an archive was unpacked.
+ *
+ * @generated from message nap.v1.WriteArchiveResult
+ */
+export declare type WriteArchiveResult = Message<"nap.v1.WriteArchiveResult"> & {
+};
+
+/**
+ * Describes the message nap.v1.WriteArchiveResult.
+ * Use `create(WriteArchiveResultSchema)` to create a new message.
+ */
+export declare const WriteArchiveResultSchema: GenMessage<WriteArchiveResult>;
 
 /**
  * ExportContainerRequest names a container.
@@ -3549,17 +3597,34 @@ export declare type ExportContainerRequest = Message<"nap.v1.ExportContainerRequ
 export declare const ExportContainerRequestSchema: GenMessage<ExportContainerRequest>;
 
 /**
- * ExportContainerResponse is the next bytes of an archive.
+ * ExportContainerResponse is data and progress as often as needed.
  *
  * @generated from message nap.v1.ExportContainerResponse
  */
 export declare type ExportContainerResponse = Message<"nap.v1.ExportContainerResponse"> & {
   /**
-   * The bytes, of an uncompressed tar archive.
+   * Event is the next part of the answer.
    *
-   * @generated from field: bytes data = 1;
+   * @generated from oneof nap.v1.ExportContainerResponse.event
    */
-  data: Uint8Array;
+  event: {
+    /**
+     * Data is the next bytes of the archive: tar, uncompressed.
+     *
+     * @generated from field: bytes data = 1;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | {
+    /**
+     * Progress counts the bytes of the archive sent so far, about every 4 MiB. The total is unknown, since
+     * engines make the archive while they send it.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 2;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -4137,7 +4202,7 @@ export declare const ContainerService: GenService<{
    * Fails as CreateContainer and StartContainer do; a container that does not start is removed
    * again, and all calls that wait for its start fail alike. Where the engine does not answer, it is
    * left for the next call with the request_id, which finds out whether it was started. Cancelling the
-   * call does to the container what on_disconnect says.
+   * call does to the container what disconnect_action says.
    *
    * @generated from rpc nap.v1.ContainerService.RunContainer
    */
@@ -4239,7 +4304,7 @@ export declare const ContainerService: GenService<{
    *
    * Fails with FAILED_PRECONDITION (CONTAINER_NOT_RUNNING, CONTAINER_PAUSED, COMMAND_NOT_FOUND,
    * COMMAND_NOT_EXECUTABLE). A command that ran and failed is no error: exit.code tells it.
-   * Cancelling the call does to the command what on_disconnect says.
+   * Cancelling the call does to the command what disconnect_action says.
    *
    * @generated from rpc nap.v1.ContainerService.ExecContainerSync
    */
@@ -4251,8 +4316,7 @@ export declare const ContainerService: GenService<{
   /**
    * Runs a command in a running container with its input and output as streams.
    *
-   * The first message has engine, container and open; then stdin, close_stdin, resize, signal.
-   * Closing stdin does not end the output. The end of the requests is the end of stdin too; the call
+   * The first message is open; then follow stdin, close_stdin, resize and signal. Closing stdin does not end the output. The end of the requests is the end of stdin too; the call
    * goes on until the command has ended. What is sent after that has no effect. Fails as
    * ExecContainerSync does, and with INVALID_ARGUMENT (FIELD_INVALID) for input without open.stdin or
    * after close_stdin, and for a resize without a terminal.
@@ -4267,8 +4331,7 @@ export declare const ContainerService: GenService<{
   /**
    * Connects to the input and output of a container's first process.
    *
-   * The first message has engine, container and open; then stdin, close_stdin, resize, signal. Attach
-   * before the start to miss nothing. Closing stdin does not end the output. The end of the requests is
+   * The first message is open; then follow stdin, close_stdin, resize and signal. Attach before the start to miss nothing. Closing stdin does not end the output. The end of the requests is
    * the end of stdin too; the call goes on until the container has exited.
    *
    * Fails with INVALID_ARGUMENT (FIELD_INVALID) for open.stdin without stdin_open, input without
@@ -4311,8 +4374,9 @@ export declare const ContainerService: GenService<{
     output: typeof StatContainerPathResponseSchema;
   },
   /**
-   * Reads a file or a directory out of a container, whether that runs or not, as a tar archive. The
-   * names in it begin with the last part of the path. Docker answers no other call on the container
+   * Reads a file or a directory out of a container, whether that runs or not, as a tar archive: stat, then
+   * data and progress as often as needed. The names in the archive begin with the last part of the path.
+   * Docker answers no other call on the container
    * until the archive has been read or the call has ended.
    *
    * Fails as StatContainerPath does.
@@ -4325,10 +4389,9 @@ export declare const ContainerService: GenService<{
     output: typeof ReadContainerArchiveResponseSchema;
   },
   /**
-   * Unpacks a tar archive into a directory of a container.
+   * Unpacks a tar archive into a directory of a container: progress as often as there is some, then result.
    *
-   * The first message has engine, container and open, the following ones data, the last one close;
-   * then the client ends its side. The container may be stopped. The engine gets the archive when it
+   * The first message is open, the following ones data, the last one close; then the client ends its side. The container may be stopped. The engine gets the archive when it
    * has come whole and has been checked: an upload that breaks off, is not what close says, or is no
    * archive changes nothing. What fails later, as FILE_TYPE_CONFLICT, leaves what was unpacked so far.
    *
@@ -4340,12 +4403,13 @@ export declare const ContainerService: GenService<{
    * @generated from rpc nap.v1.ContainerService.WriteContainerArchive
    */
   writeContainerArchive: {
-    methodKind: "client_streaming";
+    methodKind: "bidi_streaming";
     input: typeof WriteContainerArchiveRequestSchema;
     output: typeof WriteContainerArchiveResponseSchema;
   },
   /**
-   * Reads a container's whole file system, without its volumes, as a tar archive.
+   * Reads a container's whole file system, without its volumes, as a tar archive: data and progress as
+   * often as needed.
    *
    * @generated from rpc nap.v1.ContainerService.ExportContainer
    */

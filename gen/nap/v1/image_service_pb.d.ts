@@ -778,7 +778,8 @@ export declare type TransferResult = Message<"nap.v1.TransferResult"> & {
   digest: string;
 
   /**
-   * The engine did not have this image before. Always false for a push.
+   * Changed is whether the reference names another image now than before the pull, or named none. False:
+   * the engine had the registry's image already. A push changes no image here: false.
    *
    * @generated from field: bool changed = 4;
    */
@@ -903,17 +904,34 @@ export declare type SaveImagesRequest = Message<"nap.v1.SaveImagesRequest"> & {
 export declare const SaveImagesRequestSchema: GenMessage<SaveImagesRequest>;
 
 /**
- * SaveImagesResponse is the next bytes of an archive.
+ * SaveImagesResponse is data and progress as often as needed.
  *
  * @generated from message nap.v1.SaveImagesResponse
  */
 export declare type SaveImagesResponse = Message<"nap.v1.SaveImagesResponse"> & {
   /**
-   * The bytes, of an uncompressed tar archive.
+   * Event is the next part of the answer.
    *
-   * @generated from field: bytes data = 1;
+   * @generated from oneof nap.v1.SaveImagesResponse.event
    */
-  data: Uint8Array;
+  event: {
+    /**
+     * Data is the next bytes of the archive: tar, uncompressed.
+     *
+     * @generated from field: bytes data = 1;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | {
+    /**
+     * Progress counts the bytes of the archive sent so far, about every 4 MiB. The total is unknown, since
+     * engines make the archive while they send it.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 2;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -923,24 +941,34 @@ export declare type SaveImagesResponse = Message<"nap.v1.SaveImagesResponse"> & 
 export declare const SaveImagesResponseSchema: GenMessage<SaveImagesResponse>;
 
 /**
- * LoadImagesRequest is the next bytes of an archive.
+ * LoadImagesRequest is one message of an upload: first open, then data in any number. Any other first
+ * message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.LoadImagesRequest
  */
 export declare type LoadImagesRequest = Message<"nap.v1.LoadImagesRequest"> & {
   /**
-   * The engine's name. In the first message and in no other.
+   * Payload is the next part of the upload.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.LoadImagesRequest.payload
    */
-  engine: string;
-
-  /**
-   * The bytes of a tar archive, plain or compressed with gzip, bzip2 or xz.
-   *
-   * @generated from field: bytes data = 2;
-   */
-  data: Uint8Array;
+  payload: {
+    /**
+     * Open names the engine. It is the first message and no other.
+     *
+     * @generated from field: nap.v1.LoadImagesOpen open = 1;
+     */
+    value: LoadImagesOpen;
+    case: "open";
+  } | {
+    /**
+     * Data is the next bytes of the archive: tar, plain or compressed with gzip, bzip2 or xz.
+     *
+     * @generated from field: bytes data = 2;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -950,17 +978,54 @@ export declare type LoadImagesRequest = Message<"nap.v1.LoadImagesRequest"> & {
 export declare const LoadImagesRequestSchema: GenMessage<LoadImagesRequest>;
 
 /**
- * LoadImagesResponse says what was taken in.
+ * LoadImagesOpen says where to take in images.
+ *
+ * @generated from message nap.v1.LoadImagesOpen
+ */
+export declare type LoadImagesOpen = Message<"nap.v1.LoadImagesOpen"> & {
+  /**
+   * Engine is the name of the engine that gets the images.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+};
+
+/**
+ * Describes the message nap.v1.LoadImagesOpen.
+ * Use `create(LoadImagesOpenSchema)` to create a new message.
+ */
+export declare const LoadImagesOpenSchema: GenMessage<LoadImagesOpen>;
+
+/**
+ * LoadImagesResponse is progress, then the result.
  *
  * @generated from message nap.v1.LoadImagesResponse
  */
 export declare type LoadImagesResponse = Message<"nap.v1.LoadImagesResponse"> & {
   /**
-   * The references, or where an image has none its id.
+   * Event is what happened.
    *
-   * @generated from field: repeated string images = 1;
+   * @generated from oneof nap.v1.LoadImagesResponse.event
    */
-  images: string[];
+  event: {
+    /**
+     * Progress counts the bytes received so far, and says how far the engine is with each layer, at most
+     * twice a second. Of several reports on one layer in this time it has the last one.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 1;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | {
+    /**
+     * Result says what was taken in. It is the last message.
+     *
+     * @generated from field: nap.v1.LoadImagesResult result = 2;
+     */
+    value: LoadImagesResult;
+    case: "result";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -970,37 +1035,50 @@ export declare type LoadImagesResponse = Message<"nap.v1.LoadImagesResponse"> & 
 export declare const LoadImagesResponseSchema: GenMessage<LoadImagesResponse>;
 
 /**
- * ImportImageRequest is one message of an upload. engine and open stand in the first message and in
- * no other.
+ * LoadImagesResult says what was taken in.
+ *
+ * @generated from message nap.v1.LoadImagesResult
+ */
+export declare type LoadImagesResult = Message<"nap.v1.LoadImagesResult"> & {
+  /**
+   * The references, or where an image has none its id.
+   *
+   * @generated from field: repeated string images = 1;
+   */
+  images: string[];
+};
+
+/**
+ * Describes the message nap.v1.LoadImagesResult.
+ * Use `create(LoadImagesResultSchema)` to create a new message.
+ */
+export declare const LoadImagesResultSchema: GenMessage<LoadImagesResult>;
+
+/**
+ * ImportImageRequest is one message of an upload: first open, then data in any number. Any other first
+ * message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.ImportImageRequest
  */
 export declare type ImportImageRequest = Message<"nap.v1.ImportImageRequest"> & {
   /**
-   * The engine's name.
+   * Payload is the next part of the upload.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.ImportImageRequest.payload
    */
-  engine: string;
-
-  /**
-   * What it is.
-   *
-   * @generated from oneof nap.v1.ImportImageRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * What to make. The first message.
+     * Open names the engine and the image to make. It is the first message and no other.
      *
-     * @generated from field: nap.v1.ImportImageOpen open = 2;
+     * @generated from field: nap.v1.ImportImageOpen open = 1;
      */
     value: ImportImageOpen;
     case: "open";
   } | {
     /**
-     * The next bytes of the archive: tar, plain or compressed with gzip, bzip2 or xz.
+     * Data is the next bytes of the archive: tar, plain or compressed with gzip, bzip2 or xz.
      *
-     * @generated from field: bytes data = 3;
+     * @generated from field: bytes data = 2;
      */
     value: Uint8Array;
     case: "data";
@@ -1020,16 +1098,23 @@ export declare const ImportImageRequestSchema: GenMessage<ImportImageRequest>;
  */
 export declare type ImportImageOpen = Message<"nap.v1.ImportImageOpen"> & {
   /**
+   * Engine is the name of the engine that gets the image.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
    * The reference that the image gets, as name:tag. A name alone means "latest". Empty: none.
    *
-   * @generated from field: string reference = 1;
+   * @generated from field: string reference = 2;
    */
   reference: string;
 
   /**
    * A remark kept in the image's history.
    *
-   * @generated from field: string message = 2;
+   * @generated from field: string message = 3;
    */
   message: string;
 
@@ -1037,14 +1122,14 @@ export declare type ImportImageOpen = Message<"nap.v1.ImportImageOpen"> & {
    * The image's configuration, as instructions of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
    * ONBUILD, USER, VOLUME, WORKDIR.
    *
-   * @generated from field: repeated string instructions = 3;
+   * @generated from field: repeated string instructions = 4;
    */
   instructions: string[];
 
   /**
    * The platform that it is for. Default: the engine's own.
    *
-   * @generated from field: nap.v1.Platform platform = 4;
+   * @generated from field: nap.v1.Platform platform = 5;
    */
   platform?: Platform | undefined;
 };
@@ -1056,17 +1141,33 @@ export declare type ImportImageOpen = Message<"nap.v1.ImportImageOpen"> & {
 export declare const ImportImageOpenSchema: GenMessage<ImportImageOpen>;
 
 /**
- * ImportImageResponse is the image made.
+ * ImportImageResponse is progress, then the result.
  *
  * @generated from message nap.v1.ImportImageResponse
  */
 export declare type ImportImageResponse = Message<"nap.v1.ImportImageResponse"> & {
   /**
-   * The image's id.
+   * Event is what happened.
    *
-   * @generated from field: string image_id = 1;
+   * @generated from oneof nap.v1.ImportImageResponse.event
    */
-  imageId: string;
+  event: {
+    /**
+     * Progress counts the bytes received so far, at most twice a second.
+     *
+     * @generated from field: nap.v1.TransferProgressBatch progress = 1;
+     */
+    value: TransferProgressBatch;
+    case: "progress";
+  } | {
+    /**
+     * Result is the image made. It is the last message.
+     *
+     * @generated from field: nap.v1.ImportImageResult result = 2;
+     */
+    value: ImportImageResult;
+    case: "result";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -1076,37 +1177,50 @@ export declare type ImportImageResponse = Message<"nap.v1.ImportImageResponse"> 
 export declare const ImportImageResponseSchema: GenMessage<ImportImageResponse>;
 
 /**
- * BuildImageRequest is one message of an upload. engine and open stand in the first message and in
- * no other.
+ * ImportImageResult is the image made.
+ *
+ * @generated from message nap.v1.ImportImageResult
+ */
+export declare type ImportImageResult = Message<"nap.v1.ImportImageResult"> & {
+  /**
+   * The image's id.
+   *
+   * @generated from field: string image_id = 1;
+   */
+  imageId: string;
+};
+
+/**
+ * Describes the message nap.v1.ImportImageResult.
+ * Use `create(ImportImageResultSchema)` to create a new message.
+ */
+export declare const ImportImageResultSchema: GenMessage<ImportImageResult>;
+
+/**
+ * BuildImageRequest is one message of an upload: first open, then data in any number. Any other first
+ * message, and a second open, fail with FIELD_INVALID.
  *
  * @generated from message nap.v1.BuildImageRequest
  */
 export declare type BuildImageRequest = Message<"nap.v1.BuildImageRequest"> & {
   /**
-   * The engine's name.
+   * Payload is the next part of the upload.
    *
-   * @generated from field: string engine = 1;
+   * @generated from oneof nap.v1.BuildImageRequest.payload
    */
-  engine: string;
-
-  /**
-   * What it is.
-   *
-   * @generated from oneof nap.v1.BuildImageRequest.action
-   */
-  action: {
+  payload: {
     /**
-     * What to build. The first message.
+     * Open names the engine and the image to build. It is the first message and no other.
      *
-     * @generated from field: nap.v1.BuildImageOpen open = 2;
+     * @generated from field: nap.v1.BuildImageOpen open = 1;
      */
     value: BuildImageOpen;
     case: "open";
   } | {
     /**
-     * The next bytes of the build context: tar, plain or compressed with gzip, bzip2 or xz.
+     * Data is the next bytes of the build context: tar, plain or compressed with gzip, bzip2 or xz.
      *
-     * @generated from field: bytes data = 3;
+     * @generated from field: bytes data = 2;
      */
     value: Uint8Array;
     case: "data";
@@ -1126,107 +1240,114 @@ export declare const BuildImageRequestSchema: GenMessage<BuildImageRequest>;
  */
 export declare type BuildImageOpen = Message<"nap.v1.BuildImageOpen"> & {
   /**
+   * Engine is the name of the engine that builds the image.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
    * The references that the image gets, as name:tag.
    *
-   * @generated from field: repeated string tags = 1;
+   * @generated from field: repeated string tags = 2;
    */
   tags: string[];
 
   /**
    * The path of the Dockerfile in the context. Default: "Dockerfile".
    *
-   * @generated from field: optional string dockerfile = 2;
+   * @generated from field: optional string dockerfile = 3;
    */
   dockerfile?: string | undefined;
 
   /**
    * Values of the Dockerfile's ARG instructions.
    *
-   * @generated from field: map<string, string> build_arguments = 3;
+   * @generated from field: map<string, string> build_arguments = 4;
    */
   buildArguments: { [key: string]: string };
 
   /**
    * Labels of the image.
    *
-   * @generated from field: map<string, string> labels = 4;
+   * @generated from field: map<string, string> labels = 5;
    */
   labels: { [key: string]: string };
 
   /**
    * The stage to build. Default: the last one.
    *
-   * @generated from field: optional string target = 5;
+   * @generated from field: optional string target = 6;
    */
   target?: string | undefined;
 
   /**
    * Build every step anew.
    *
-   * @generated from field: bool no_cache = 6;
+   * @generated from field: bool no_cache = 7;
    */
   noCache: boolean;
 
   /**
    * Pull the base images anew.
    *
-   * @generated from field: bool pull = 7;
+   * @generated from field: bool pull = 8;
    */
   pull: boolean;
 
   /**
    * The platform to build for. Default: the engine's own.
    *
-   * @generated from field: nap.v1.Platform platform = 8;
+   * @generated from field: nap.v1.Platform platform = 9;
    */
   platform?: Platform | undefined;
 
   /**
    * Images whose layers serve as cache.
    *
-   * @generated from field: repeated string cache_from = 9;
+   * @generated from field: repeated string cache_from = 10;
    */
   cacheFrom: string[];
 
   /**
    * The network of the steps, by id or name. Default: the engine's.
    *
-   * @generated from field: optional string network = 10;
+   * @generated from field: optional string network = 11;
    */
   network?: string | undefined;
 
   /**
    * Further lines of /etc/hosts in the steps, by name.
    *
-   * @generated from field: map<string, string> extra_hosts = 11;
+   * @generated from field: map<string, string> extra_hosts = 12;
    */
   extraHosts: { [key: string]: string };
 
   /**
    * The most memory that a step may use, in bytes. Default: no limit.
    *
-   * @generated from field: optional int64 memory_limit_bytes = 12;
+   * @generated from field: optional int64 memory_limit_bytes = 13;
    */
   memoryLimitBytes?: bigint | undefined;
 
   /**
    * The size of /dev/shm in the steps, in bytes. Default: the engine's.
    *
-   * @generated from field: optional int64 shm_size_bytes = 13;
+   * @generated from field: optional int64 shm_size_bytes = 14;
    */
   shmSizeBytes?: bigint | undefined;
 
   /**
    * Keep the containers of the steps. Default: they are removed, however the build ends.
    *
-   * @generated from field: bool keep_intermediate = 14;
+   * @generated from field: bool keep_intermediate = 15;
    */
   keepIntermediate: boolean;
 
   /**
    * Credentials for registries, by host or host:port.
    *
-   * @generated from field: map<string, nap.v1.RegistryCredentials> registry_credentials = 15;
+   * @generated from field: map<string, nap.v1.RegistryCredentials> registry_credentials = 16;
    */
   registryCredentials: { [key: string]: RegistryCredentials };
 };
@@ -1429,7 +1550,7 @@ export declare const ImageService: GenService<{
     output: typeof PushImageResponseSchema;
   },
   /**
-   * Reads images with all their layers as one archive, for LoadImages.
+   * Reads images with all their layers as one archive, for LoadImages: data and progress as often as needed.
    *
    * Fails with NOT_FOUND (IMAGE_NOT_FOUND) before the first byte where one of them is missing.
    *
@@ -1441,28 +1562,28 @@ export declare const ImageService: GenService<{
     output: typeof SaveImagesResponseSchema;
   },
   /**
-   * Takes in the images of an archive that SaveImages made.
+   * Takes in the images of an archive that SaveImages made: progress as often as there is some, then result.
    *
-   * The first message has engine, every message data. Fails with INVALID_ARGUMENT (ARCHIVE_INVALID).
+   * The first message is open, the following ones data. Fails with INVALID_ARGUMENT (ARCHIVE_INVALID).
    * An upload that is broken off before its end takes in nothing.
    *
    * @generated from rpc nap.v1.ImageService.LoadImages
    */
   loadImages: {
-    methodKind: "client_streaming";
+    methodKind: "bidi_streaming";
     input: typeof LoadImagesRequestSchema;
     output: typeof LoadImagesResponseSchema;
   },
   /**
-   * Makes an image out of an archive of a root file system.
+   * Makes an image out of an archive of a root file system: progress as often as there is some, then result.
    *
-   * The first message has engine and open, the following ones data. Fails with INVALID_ARGUMENT
+   * The first message is open, the following ones data. Fails with INVALID_ARGUMENT
    * (ARCHIVE_INVALID). An upload that is cancelled makes no image.
    *
    * @generated from rpc nap.v1.ImageService.ImportImage
    */
   importImage: {
-    methodKind: "client_streaming";
+    methodKind: "bidi_streaming";
     input: typeof ImportImageRequestSchema;
     output: typeof ImportImageResponseSchema;
   },
@@ -1470,7 +1591,7 @@ export declare const ImageService: GenService<{
    * Builds an image from a Dockerfile and the files around it: output as often as there is some,
    * then result.
    *
-   * The first message has engine and open, the following ones data. Output may begin only when all
+   * The first message is open, the following ones data. Output may begin only when all
    * of them are there. Fails with FAILED_PRECONDITION (BUILD_FAILED), whose message has the exit code
    * of the step that failed and what it wrote last; with INVALID_ARGUMENT (ARCHIVE_INVALID); and for
    * a base image as PullImage does. A build that is cancelled is ended and makes no image.

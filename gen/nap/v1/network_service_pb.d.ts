@@ -769,7 +769,7 @@ export declare const DisconnectContainerRequestSchema: GenMessage<DisconnectCont
  */
 export declare type DisconnectContainerResponse = Message<"nap.v1.DisconnectContainerResponse"> & {
   /**
-   * The container was attached before.
+   * Changed is whether the call detached the container. False: it was not attached.
    *
    * @generated from field: bool changed = 1;
    */

@@ -372,13 +372,14 @@ export declare type TransferProgress = Message<"nap.v1.TransferProgress"> & {
 export declare const TransferProgressSchema: GenMessage<TransferProgress>;
 
 /**
- * TransferProgressBatch is the progress that one read of the engine brought.
+ * TransferProgressBatch is the progress that is reported at one time.
  *
  * @generated from message nap.v1.TransferProgressBatch
  */
 export declare type TransferProgressBatch = Message<"nap.v1.TransferProgressBatch"> & {
   /**
-   * The reports in the order in which the engine gave them.
+   * Items are the reports in the order in which the engine gave them. In uploads and downloads of archives
+   * an item without a part counts the bytes that nap itself has received or sent.
    *
    * @generated from field: repeated nap.v1.TransferProgress items = 1;
    */

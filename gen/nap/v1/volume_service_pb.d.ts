@@ -147,7 +147,8 @@ export declare type CreateVolumeResponse = Message<"nap.v1.CreateVolumeResponse"
   volume?: Volume | undefined;
 
   /**
-   * There was no such volume before.
+   * Changed is whether the call created the volume. False: a volume of this name and spec existed, or an
+   * earlier call with this request_id created it.
    *
    * @generated from field: bool changed = 2;
    */

@@ -10,7 +10,6 @@ import type { TerminalSize } from "../../../gen/nap/v1/types_pb.js";
 import { fieldError } from "../../contract/errors.js";
 
 type InteractionRequest = ExecContainerRequest | AttachContainerRequest;
-type OpenOf<R extends InteractionRequest> = Extract<R["action"], { case: "open" }>["value"];
 
 /** The process at the other end. What comes too late for it, since it has ended, has no effect. */
 export interface Interlocutor {
@@ -23,24 +22,14 @@ export interface Interlocutor {
   readonly signal: (signal: string) => Promise<void>;
 }
 
-/** The first message. Fails with FIELD_INVALID where it does not open, or names no container. */
-export async function interactionOpen<R extends InteractionRequest>(
-  incoming: AsyncIterator<R>,
-): Promise<{ container: string; open: OpenOf<R> }> {
-  const { value } = (await incoming.next()) as { value?: R };
-  if (value?.action.case !== "open") throw invalid("open", "stands in the first message");
-  if (value.container === "") throw invalid("container", "is required");
-  return { container: value.container, open: value.action.value };
-}
-
 /** Fails with FIELD_INVALID where a size is given for a terminal that is not there. */
 export function refuseSizeWithoutTerminal(size: TerminalSize | undefined, tty: boolean): void {
   if (size !== undefined && !tty) throw invalid("open.terminal_size", "there is no terminal");
 }
 
 /**
- * Hands on everything that the client sends, one message after the other, to its end, which is the
- * end of standard input too. Fails with FIELD_INVALID where the process cannot take it.
+ * Hands on everything that the client sends behind its open, one message after the other, to its end,
+ * which is the end of standard input too. Fails with FIELD_INVALID where the process cannot take it.
  */
 export async function interact<R extends InteractionRequest>(
   incoming: AsyncIterator<R>,
@@ -52,12 +41,12 @@ export async function interact<R extends InteractionRequest>(
     const next = await incoming.next();
     if (signal.aborted) return;
     if (next.done) break;
-    const { action } = next.value;
-    switch (action.case) {
+    const { payload } = next.value;
+    switch (payload.case) {
       case "stdin":
         if (process.write === undefined) throw invalid("stdin", "open.stdin is not set");
         if (closed) throw invalid("stdin", "comes after close_stdin");
-        await process.write(action.value);
+        await process.write(payload.value);
         break;
       case "closeStdin":
         if (process.write === undefined) throw invalid("close_stdin", "open.stdin is not set");
@@ -67,13 +56,14 @@ export async function interact<R extends InteractionRequest>(
         break;
       case "resize":
         if (process.resize === undefined) throw invalid("resize", "there is no terminal");
-        await process.resize(action.value);
+        await process.resize(payload.value);
         break;
       case "signal":
-        await process.signal(action.value);
+        await process.signal(payload.value);
         break;
-      default:
-        throw invalid("open", "stands in the first message alone");
+      case "open":
+      case undefined:
+        break;
     }
   }
   if (!closed) process.closeStdin();

@@ -85,7 +85,7 @@ export async function* runContainer<C>(
     const isAbandoned = shared.key === undefined && shared.failure === undefined;
     if (made !== undefined && !shared.hasStarted && isAbandoned) await steps.remove(made.container);
     const isCancelled = !ended && (signal.aborted || !failed);
-    const kills = request.onDisconnect === DisconnectAction.KILL && isCancelled && isLast;
+    const kills = request.disconnectAction === DisconnectAction.KILL && isCancelled && isLast;
     const id = shared.created?.containerId;
     if (kills && shared.hasStarted && id !== undefined) await steps.kill(id);
   }

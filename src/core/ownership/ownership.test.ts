@@ -96,16 +96,21 @@ describe("references of the core", () => {
     expect([...referencesIn(desc, mode)].map(({ kind }) => kind)).to.deep.equal(["container"]);
   });
 
-  it("of a request are its own fields, where they are not empty", () => {
+  it("of a request are its own fields and those of its open, where they are not empty", () => {
     const connect = create(ConnectContainerRequestSchema, { container: "c", network: "n" });
     const found = [...referencesIn(ConnectContainerRequestSchema, connect)];
     expect(found.map(({ kind, text }) => [kind, text])).to.deep.equal([
       ["container", "c"],
       ["network", "n"],
     ]);
+    const attach = create(AttachContainerRequestSchema, {
+      payload: { case: "open", value: { container: "c" } },
+    });
+    const opened = [...referencesIn(AttachContainerRequestSchema, attach)];
+    expect(opened.map(({ kind, text }) => [kind, text])).to.deep.equal([["container", "c"]]);
     const later = create(AttachContainerRequestSchema, {
-      event: { case: "stdin", value: "" },
-    } as object);
+      payload: { case: "stdin", value: new Uint8Array() },
+    });
     expect([...referencesIn(AttachContainerRequestSchema, later)]).to.deep.equal([]);
   });
 });

@@ -4,6 +4,7 @@
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
+import { openField } from "../../contract/open.js";
 import { fieldName } from "../../contract/unsupported.js";
 import { walk } from "../../contract/walk.js";
 
@@ -16,7 +17,7 @@ const named: Readonly<Record<string, OwnedKind>> = {
   network: "network",
 };
 
-/** The fields below a request that refer to something. A request's own are told by their names. */
+/** The fields below a request that refer to something. Its own, and those of its open, are known by name. */
 export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
   ["nap.v1.ContainerNetwork.container", "container"],
   ["nap.v1.PidNamespace.container", "container"],
@@ -25,7 +26,6 @@ export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
   ["nap.v1.ContainerLink.container", "container"],
   ["nap.v1.NetworkAttachment.network", "network"],
   ["nap.v1.NetworkSpec.config_from", "network"],
-  ["nap.v1.BuildImageOpen.network", "network"],
   ["nap.v1.VolumeMount.volume", "volume"],
 ]);
 
@@ -54,7 +54,8 @@ export interface Reference {
 /** What a field refers to. Undefined: nothing. */
 export function referenceKind(field: DescField, request: DescMessage): OwnedKind | undefined {
   if (field.fieldKind !== "scalar") return undefined;
-  return field.parent.typeName === request.typeName
+  const { typeName } = field.parent;
+  return typeName === request.typeName || typeName === openField(request)?.message.typeName
     ? named[field.name]
     : nestedReferences.get(fieldName(field));
 }

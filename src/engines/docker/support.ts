@@ -35,8 +35,8 @@ const never: readonly [name: string, reason: Unsupported][] = [
 /** What nap does itself with the command's process, where it runs beside dockerd as root. */
 const onOtherHosts = [
   "nap.v1.ExecContainerRequest.signal",
-  "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
-  "nap.v1.ExecOpen.on_disconnect=DISCONNECT_ACTION_KILL",
+  "nap.v1.ExecContainerSyncRequest.disconnect_action=DISCONNECT_ACTION_KILL",
+  "nap.v1.ExecOpen.disconnect_action=DISCONNECT_ACTION_KILL",
 ];
 
 /** Fields and values by the version of the API that brought them: an older one drops them unseen. */

@@ -51,7 +51,7 @@ const further: readonly [name: string, reason: Unsupported][] = [
   ["nap.v1.CreateContainerRequest.registry_credentials", { reason: notYet }],
   ["nap.v1.RunContainerRequest.pull_policy", { reason: notYet }],
   ["nap.v1.RunContainerRequest.registry_credentials", { reason: notYet }],
-  ["nap.v1.GetContainerRequest.measure_size", { reason: notYet }],
+  ["nap.v1.GetContainerRequest.include_size", { reason: notYet }],
   ["nap.v1.ContainerFilter.networks", { reason: "this engine has no networks yet" }],
   ["nap.v1.ContainerFilter.volumes", { reason: "this engine has no volumes yet" }],
   ["nap.v1.ContainerFilter.exposed_ports", { reason: "this engine has no networks yet" }],
@@ -62,7 +62,7 @@ const further: readonly [name: string, reason: Unsupported][] = [
   ["nap.v1.ExecSpec.tty", { reason: notYet }],
   ["nap.v1.ExecSpec.privileged", { reason: notYet }],
   [
-    "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
+    "nap.v1.ExecContainerSyncRequest.disconnect_action=DISCONNECT_ACTION_KILL",
     { reason: "a command whose call is cancelled goes on" },
   ],
   ["nap.v1.ImportImageOpen.instructions", { reason: notYet }],

@@ -1,5 +1,6 @@
 /** How a case of an option is declared: its row, the form it takes, and where its effect is seen. */
 import { expect } from "chai";
+import { resultOf } from "../../support/client.js";
 import type { Bench, SpecInit } from "../bench.js";
 import type { ConformanceTest } from "../case.js";
 import { importMessages } from "../images.js";
@@ -52,7 +53,9 @@ export function cgroupFile(controller: string, one: string, two: string): string
 export async function imported(bench: Bench, instructions: string[]): Promise<string> {
   const { nap, engine, rootfs } = bench;
   const reference = `${bench.name("nap-import")}:1`;
-  await nap.images.importImage(importMessages(engine, { reference, instructions }, rootfs));
+  await resultOf(
+    nap.images.importImage(importMessages(engine, { reference, instructions }, rootfs)),
+  );
   bench.cleanUp(() => nap.images.removeImage({ engine, image: reference, force: true }));
   return reference;
 }

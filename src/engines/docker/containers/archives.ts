@@ -15,19 +15,24 @@ import {
   ExportContainerResponseSchema,
   ReadContainerArchiveResponseSchema,
   StatContainerPathResponseSchema,
+  WriteArchiveResultSchema,
   WriteContainerArchiveResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { PathStat } from "../../../../gen/nap/v1/types_pb.js";
 import { checkArchive } from "../../../core/uploads/check-archive.js";
+import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import type { SpoolConfig } from "../../../core/uploads/spool.js";
 import { SpoolFile } from "../../../core/uploads/spool.js";
-import { archiveOpen, takeArchive } from "../../../core/uploads/upload.js";
+import type { UploadProgress } from "../../../core/transfers/progress.js";
+import { downloadEvents, withProgress } from "../../../core/transfers/progress.js";
+import { takeArchive } from "../../../core/uploads/upload.js";
 import { DockerStatusError, pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
 import { pathStatFromHeader } from "../../docker-http/convert/path-stat.js";
+import type { Operation } from "../errors.js";
 import { meaning } from "../errors.js";
 import type { ContainerJson } from "../../docker-http/json.js";
 
@@ -55,42 +60,48 @@ async function* readArchive(
   try {
     const event = { case: "stat" as const, value: statOf(source) };
     yield create(ReadContainerArchiveResponseSchema, { event });
-    for await (const value of docker.api.read(source, signal)) {
-      yield create(ReadContainerArchiveResponseSchema, { event: { case: "data", value } });
+    for await (const next of downloadEvents(docker.api.read(source, signal))) {
+      yield create(ReadContainerArchiveResponseSchema, { event: next });
     }
   } finally {
     source.destroy();
   }
 }
 
-async function writeArchive(
+async function* writeArchive(
   docker: DockerConnection,
   spool: SpoolConfig,
   requests: AsyncIterable<WriteContainerArchiveRequest>,
   { signal }: Call,
-): Promise<WriteContainerArchiveResponse> {
+): AsyncGenerator<WriteContainerArchiveResponse> {
   const incoming = requests[Symbol.asyncIterator]();
-  const { container, open } = await archiveOpen(incoming);
-  const { path, overwriteKind } = open;
+  const { container, path, allowTypeChange } = await readOpen(incoming);
   const { Id } = await reachable(docker, container, path, signal);
   // Whoever names a wrong path is told before he sends everything.
-  await statPath(docker, Id, path, signal);
-  const file = await SpoolFile.open(spool);
-  try {
-    await takeArchive(incoming, file);
-    await checkArchive(file, signal);
-    const upload = file.read();
+  await statPath(docker, Id, path, signal, atOpenPath);
+  const unpack = async (progress: UploadProgress, either: AbortSignal): Promise<void> => {
+    const file = await SpoolFile.open(spool);
     try {
-      const query = { path, noOverwriteDirNonDir: !overwriteKind };
-      const request = { ...archive(Id, query), method: "PUT", upload } as const;
-      await meaning(docker.api.json(request), path, atPath);
+      await takeArchive(incoming, file, (bytes) => progress.received(bytes));
+      await checkArchive(file, either);
+      const upload = file.read();
+      try {
+        const query = { path, noOverwriteDirNonDir: !allowTypeChange };
+        const request = { ...archive(Id, query), method: "PUT", upload } as const;
+        await meaning(docker.api.json(request), path, atOpenPath);
+      } finally {
+        upload.destroy();
+      }
     } finally {
-      upload.destroy();
+      await file.close();
     }
-  } finally {
-    await file.close();
-  }
-  return create(WriteContainerArchiveResponseSchema);
+  };
+  yield* withProgress(unpack, (value) => written({ case: "progress", value }), signal);
+  yield written({ case: "result", value: create(WriteArchiveResultSchema) });
+}
+
+function written(event: WriteContainerArchiveResponse["event"]): WriteContainerArchiveResponse {
+  return create(WriteContainerArchiveResponseSchema, { event });
 }
 
 async function* exportContainer(
@@ -100,8 +111,8 @@ async function* exportContainer(
 ): AsyncGenerator<ExportContainerResponse> {
   const path = `/containers/${pathPart(container)}/export`;
   const source = await meaning(docker.api.stream({ path }, signal), container, named);
-  for await (const data of docker.api.read(source, signal)) {
-    yield create(ExportContainerResponseSchema, { data });
+  for await (const event of downloadEvents(docker.api.read(source, signal))) {
+    yield create(ExportContainerResponseSchema, { event });
   }
 }
 
@@ -110,6 +121,7 @@ const atPath = {
   reasons: { 404: "PATH_NOT_FOUND", 403: "PATH_READ_ONLY" },
   field: "path",
 } as const;
+const atOpenPath = { ...atPath, field: "open.path" } as const;
 
 function archive(id: string, query: Readonly<Record<string, string | boolean>>) {
   return { path: `/containers/${id}/archive`, query };
@@ -120,6 +132,7 @@ async function statPath(
   id: string,
   path: string,
   signal: AbortSignal,
+  operation: Operation = atPath,
 ): Promise<PathStat> {
   const request = archive(id, { path });
   const head = docker.api.stream({ ...request, method: "HEAD" }, signal).catch((error: unknown) => {
@@ -127,7 +140,7 @@ async function statPath(
     // An answer to HEAD has a status alone; dockerd 20.10 says with 500 that a part is no directory.
     return docker.api.stream(request, signal);
   });
-  const response = await meaning(head, path, atPath);
+  const response = await meaning(head, path, operation);
   response.destroy();
   return statOf(response);
 }

@@ -52,7 +52,7 @@ export function containerFileMethods(docker: DockerConnection) {
     },
 
     commitContainer: async (request) => {
-      const { container, reference, message, author, withoutPause, instructions } = request;
+      const { container, reference, message, author, pause = true, instructions } = request;
       const { Id, Config } = await inspectContainer(docker, container);
       // The image would have the labels of the container. Instructions cannot take them away, only
       // empty them, and nap takes an empty one for none.
@@ -63,7 +63,7 @@ export function containerFileMethods(docker: DockerConnection) {
         ...(reference !== "" && { repo, tag }),
         ...(message !== "" && { comment: message }),
         ...(author !== "" && { author }),
-        pause: !withoutPause,
+        pause,
         changes: [...instructions, ...ours.map((key) => `LABEL "${key}"=""`)],
       };
       const call = docker.api.json<{ Id: string }>({ method: "POST", path: "/commit", query });

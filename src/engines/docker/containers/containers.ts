@@ -72,7 +72,7 @@ export function containerMethods(docker: DockerConnection) {
     },
 
     getContainer: async (request, { signal }) => {
-      const query = { size: request.measureSize };
+      const query = { size: request.includeSize };
       const json = await inspectContainer(docker, request.container, signal, query);
       const container = containerFromDocker(docker.name, json);
       return create(GetContainerResponseSchema, { container });

@@ -10,13 +10,13 @@ import type {
 import { AttachContainerResponseSchema } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { TerminalSize } from "../../../../gen/nap/v1/types_pb.js";
 import { DisconnectAction, OutputStream } from "../../../../gen/nap/v1/types_pb.js";
+import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { fieldError } from "../../../contract/errors.js";
 import type { Interlocutor } from "../../../core/containers/process-session.js";
 import {
   beside,
   interact,
-  interactionOpen,
   refuseSizeWithoutTerminal,
 } from "../../../core/containers/process-session.js";
 import type { DockerConnection } from "../connection.js";
@@ -41,7 +41,8 @@ async function* attachContainer(
   { signal }: Call,
 ): AsyncGenerator<AttachContainerResponse> {
   const incoming = requests[Symbol.asyncIterator]();
-  const { container, open } = await interactionOpen(incoming);
+  const open = await readOpen(incoming);
+  const { container } = open;
   const json = await inspectContainer(docker, container, signal);
   const { Id, Config, State, HostConfig } = json;
   const tty = Config.Tty === true;
@@ -76,7 +77,7 @@ async function* attachContainer(
   } finally {
     over.abort();
     exit.cancel();
-    if (!ended && open.onDisconnect === DisconnectAction.KILL) await kill(docker, Id);
+    if (!ended && open.disconnectAction === DisconnectAction.KILL) await kill(docker, Id);
   }
 }
 

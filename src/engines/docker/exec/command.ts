@@ -27,9 +27,11 @@ const startMillis = 10_000;
 export interface CommandRequest {
   readonly container: string;
   readonly spec: ExecSpec;
+  /** The path of the spec in the client's request. */
+  readonly field: "exec" | "open.exec";
   readonly stdin: boolean;
   readonly size?: TerminalSize | undefined;
-  readonly onDisconnect: DisconnectAction;
+  readonly disconnectAction: DisconnectAction;
 }
 
 /** A command in a container. Whoever starts it calls {@link RunningCommand.leave} in the end. */
@@ -57,16 +59,16 @@ export class RunningCommand {
    * its output is not read before, since dockerd sends there why a command does not start.
    */
   async start(signal: AbortSignal): Promise<{ pid: number; socket: Socket }> {
-    const { container, spec, size } = this.request;
+    const { container, spec, size, field } = this.request;
     const tty = spec.tty === true;
     const body = { Detach: false, Tty: tty };
     const path = `/exec/${this.id}/start`;
     this.#asked = true;
     const start = this.docker.api.hijack({ method: "POST", path, body }, signal);
-    const socket = (this.#socket = await meaning(start, container, { field: "exec" }));
+    const socket = (this.#socket = await meaning(start, container, { field }));
     const begun = await this.#begun(signal);
     const pid = begun.Pid;
-    if (pid === 0) throw startFailure(container, await this.#reason(socket, signal));
+    if (pid === 0) throw startFailure(this.request, await this.#reason(socket, signal));
     await this.#identify(begun);
     if (size !== undefined) await this.resize(size);
     return { pid, socket };
@@ -100,7 +102,7 @@ export class RunningCommand {
   /** Lets go of it; where it has not ended, with what its request says for that. */
   async leave(): Promise<void> {
     this.#socket?.destroy();
-    if (this.#ended || this.request.onDisconnect !== DisconnectAction.KILL) return;
+    if (this.#ended || this.request.disconnectAction !== DisconnectAction.KILL) return;
     if (this.#process === undefined && this.#asked) {
       // The call was cut short while dockerd was starting it, which it goes on to do.
       await this.#identify(
@@ -153,7 +155,7 @@ export class RunningCommand {
 
 async function createExec(
   docker: DockerConnection,
-  { container, spec, stdin }: CommandRequest,
+  { container, spec, stdin, field }: CommandRequest,
 ): Promise<string> {
   const body = {
     AttachStdin: stdin,
@@ -176,13 +178,13 @@ async function createExec(
       hasStatus(error, 409) && (await inspectContainer(docker, container)).State.Paused;
     const conflict = paused ? "CONTAINER_PAUSED" : "CONTAINER_NOT_RUNNING";
     const reasons = { 404: "CONTAINER_NOT_FOUND", 409: conflict } as const;
-    throw dockerError(error, container, { reasons, field: "exec" });
+    throw dockerError(error, container, { reasons, field });
   }
 }
 
 /** What the output of a command that never ran says of why; dockerd's status for it is 200. */
-function startFailure(container: string, said: Uint8Array): NapError {
+function startFailure({ container, field }: CommandRequest, said: Uint8Array): NapError {
   const words = Buffer.from(said).toString().trim();
-  const error = dockerError(new DockerStatusError(400, words), container, { field: "exec" });
+  const error = dockerError(new DockerStatusError(400, words), container, { field });
   return error as NapError;
 }

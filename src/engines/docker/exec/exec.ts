@@ -20,10 +20,10 @@ import { outputBatches } from "../../docker-http/frames.js";
 export function execMethods(docker: DockerConnection) {
   return {
     execContainerSync: async (request, { signal }) => {
-      const { container, onDisconnect, exec: spec = create(ExecSpecSchema) } = request;
+      const { container, disconnectAction, exec: spec = create(ExecSpecSchema) } = request;
       const tty = spec.tty === true;
       const stdin = request.stdin.length > 0;
-      const asked = { container, spec, stdin, onDisconnect };
+      const asked = { container, spec, field: "exec", stdin, disconnectAction } as const;
       const command = await RunningCommand.create(docker, asked);
       try {
         const { socket } = await command.start(signal);

@@ -9,11 +9,11 @@ import {
   ExecContainerResponseSchema,
   ExecSpecSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
+import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import {
   beside,
   interact,
-  interactionOpen,
   refuseSizeWithoutTerminal,
 } from "../../../core/containers/process-session.js";
 import type { DockerConnection } from "../connection.js";
@@ -34,11 +34,13 @@ async function* execContainer(
   { signal }: Call,
 ): AsyncGenerator<ExecContainerResponse> {
   const incoming = requests[Symbol.asyncIterator]();
-  const { container, open } = await interactionOpen(incoming);
-  const { exec: spec = create(ExecSpecSchema), stdin, terminalSize: size, onDisconnect } = open;
+  const open = await readOpen(incoming);
+  const { container, exec: spec = create(ExecSpecSchema), stdin, disconnectAction } = open;
+  const { terminalSize: size } = open;
   const tty = spec.tty === true;
   refuseSizeWithoutTerminal(size, tty);
-  const asked = { container, spec, stdin, size, onDisconnect };
+  const field = "open.exec";
+  const asked = { container, spec, field, stdin, size, disconnectAction } as const;
   const command = await RunningCommand.create(docker, asked);
   try {
     const { pid, socket } = await command.start(signal);

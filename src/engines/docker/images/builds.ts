@@ -8,9 +8,10 @@ import type {
 } from "../../../../gen/nap/v1/image_service_pb.js";
 import { BuildImageResponseSchema } from "../../../../gen/nap/v1/image_service_pb.js";
 import type { RegistryCredentials } from "../../../../gen/nap/v1/types_pb.js";
+import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { unless } from "../../../contract/errors.js";
-import { uploadBytes, uploadOpen } from "../../../core/uploads/upload.js";
+import { uploadBytes } from "../../../core/uploads/upload.js";
 import type { DockerRequest } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { buildError } from "../errors.js";
@@ -40,7 +41,7 @@ async function* buildImage(
   { signal }: Call,
 ): AsyncGenerator<BuildImageResponse> {
   const incoming = requests[Symbol.asyncIterator]();
-  const open = await uploadOpen(incoming);
+  const open = await readOpen(incoming);
   let lastOutput = "";
   const work = {
     resource: open.tags[0] ?? "an image",

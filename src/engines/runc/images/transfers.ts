@@ -6,12 +6,23 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import type { Image, ImageService } from "../../../../gen/nap/v1/image_service_pb.js";
-import { ImportImageResponseSchema } from "../../../../gen/nap/v1/image_service_pb.js";
-import type { Methods } from "../../../core/engine.js";
+import type {
+  Image,
+  ImageService,
+  ImportImageRequest,
+  ImportImageResponse,
+} from "../../../../gen/nap/v1/image_service_pb.js";
+import {
+  ImportImageResponseSchema,
+  ImportImageResultSchema,
+} from "../../../../gen/nap/v1/image_service_pb.js";
+import { readOpen } from "../../../contract/open.js";
+import type { Call, Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import { wholeReference } from "../../../core/images/reference.js";
-import { uploadBytes, uploadOpen } from "../../../core/uploads/upload.js";
+import type { UploadProgress } from "../../../core/transfers/progress.js";
+import { withProgress } from "../../../core/transfers/progress.js";
+import { uploadBytes } from "../../../core/uploads/upload.js";
 import { demand, execute } from "../runtime/command.js";
 import type { RuncHost } from "../context.js";
 import {
@@ -26,24 +37,40 @@ import {
 /** The calls that move images. */
 export function imageTransfers(host: RuncHost) {
   return {
-    importImage: async (requests, { signal }) => {
-      const incoming = requests[Symbol.asyncIterator]();
-      const { reference, message } = await uploadOpen(incoming);
-      const archive = join(host.store.root, `import-${randomUUID()}`);
-      try {
-        const upload = Readable.from(uploadBytes(incoming), { objectMode: false });
-        await pipeline(upload, createWriteStream(archive, { mode: 0o600 }), { signal });
-        const tar = await plainArchive(archive);
-        await requireTar(tar);
-        const tag = reference === "" ? anonymousTag() : encodeTag(wholeReference(reference));
-        const image = await host.imageLock(() => addImage(host, tag, tar, message));
-        return create(ImportImageResponseSchema, { imageId: image.id });
-      } finally {
-        await rm(archive, { force: true });
-        await rm(`${archive}.tar`, { force: true });
-      }
-    },
+    importImage: (requests, call) => importImage(host, requests, call),
   } satisfies Methods<typeof ImageService>;
+}
+
+async function* importImage(
+  host: RuncHost,
+  requests: AsyncIterable<ImportImageRequest>,
+  { signal }: Call,
+): AsyncGenerator<ImportImageResponse> {
+  const incoming = requests[Symbol.asyncIterator]();
+  const { reference, message } = await readOpen(incoming);
+  const load = async (progress: UploadProgress, either: AbortSignal): Promise<string> => {
+    const archive = join(host.store.root, `import-${randomUUID()}`);
+    try {
+      const bytes = progress.counted(uploadBytes(incoming));
+      const upload = Readable.from(bytes, { objectMode: false });
+      await pipeline(upload, createWriteStream(archive, { mode: 0o600 }), { signal: either });
+      const tar = await plainArchive(archive);
+      await requireTar(tar);
+      const tag = reference === "" ? anonymousTag() : encodeTag(wholeReference(reference));
+      return (await host.imageLock(() => addImage(host, tag, tar, message))).id;
+    } finally {
+      await rm(archive, { force: true });
+      await rm(`${archive}.tar`, { force: true });
+    }
+  };
+  const respond = (event: ImportImageResponse["event"]) =>
+    create(ImportImageResponseSchema, { event });
+  const imageId = yield* withProgress(
+    load,
+    (value) => respond({ case: "progress", value }),
+    signal,
+  );
+  yield respond({ case: "result", value: create(ImportImageResultSchema, { imageId }) });
 }
 
 /** umoci takes whatever it is given for a tar archive, and fails only when it unpacks it. */

@@ -1,0 +1,26 @@
+/** The message `open` of a stream of requests: the first one, which names the engine and the object. */
+import type { DescField, DescMessage } from "@bufbuild/protobuf";
+
+/** A request of a stream. */
+interface StreamRequest {
+  readonly payload: { readonly case: string | undefined; readonly value?: unknown };
+}
+
+type OpenOf<R extends StreamRequest> = Extract<R["payload"], { case: "open" }>["value"];
+
+/** The field `open` of a request. Undefined: the request is no part of a stream. */
+export function openField(
+  request: DescMessage,
+): (DescField & { readonly fieldKind: "message" }) | undefined {
+  const field = request.field["open"];
+  return field?.fieldKind === "message" ? field : undefined;
+}
+
+/** Reads the first request of a stream. The dispatch has made sure that it is `open`, and no other is. */
+export async function readOpen<R extends StreamRequest>(
+  incoming: AsyncIterator<R>,
+): Promise<OpenOf<R>> {
+  const { value } = (await incoming.next()) as { value?: R };
+  if (value?.payload.case !== "open") throw new Error("a stream of requests begins without open");
+  return value.payload.value;
+}

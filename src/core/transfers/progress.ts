@@ -1,0 +1,107 @@
+/** The progress of archives on their way: reports between the requests or the bytes of a stream. */
+import { create } from "@bufbuild/protobuf";
+import type { TransferProgress, TransferProgressBatch } from "../../../gen/nap/v1/types_pb.js";
+import {
+  TransferProgressBatchSchema,
+  TransferProgressSchema,
+} from "../../../gen/nap/v1/types_pb.js";
+import { sleep } from "../../lib/sleep.js";
+
+/** The time between two messages of an upload's progress. */
+const uploadIntervalMillis = 500;
+/** The number of bytes between two messages of a download's progress. */
+const downloadIntervalBytes = 4 * 1024 * 1024;
+/** The most parts of which a report is kept until the client takes it. */
+const maxParts = 1000;
+
+/** The last report on each part of an upload that has not been sent to the client. */
+export class UploadProgress {
+  #unsent = new Map<string, TransferProgress>();
+
+  /** Puts a report in the place of an earlier one on the same part. */
+  report(progress: TransferProgress): void {
+    this.#unsent.delete(progress.part);
+    this.#unsent.set(progress.part, progress);
+    const [oldest] = this.#unsent.keys();
+    if (this.#unsent.size > maxParts && oldest !== undefined) this.#unsent.delete(oldest);
+  }
+
+  /** Reports how many bytes of the upload have been received so far. */
+  received(bytes: number): void {
+    this.report(byteCount("Receiving", bytes));
+  }
+
+  /** Hands on the bytes of an upload and reports their number. */
+  async *counted(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let bytes = 0;
+    for await (const data of source) {
+      this.received((bytes += data.length));
+      yield data;
+    }
+  }
+
+  /** Takes all reports. Undefined: there are none. */
+  take(): TransferProgressBatch | undefined {
+    const items = [...this.#unsent.values()];
+    this.#unsent.clear();
+    return items.length === 0 ? undefined : create(TransferProgressBatchSchema, { items });
+  }
+}
+
+/**
+ * Runs `work` and yields a message of its progress twice a second and at its end, where there is some;
+ * returns its result. A client that does not read does not hold up the work, and gets the last reports.
+ */
+export async function* withProgress<T, R>(
+  work: (progress: UploadProgress, signal: AbortSignal) => Promise<T>,
+  message: (progress: TransferProgressBatch) => R,
+  signal: AbortSignal,
+): AsyncGenerator<R, T> {
+  const progress = new UploadProgress();
+  const left = new AbortController();
+  const either = AbortSignal.any([signal, left.signal]);
+  const working = work(progress, either);
+  const settled = working.then(
+    () => true,
+    () => true,
+  );
+  try {
+    for (;;) {
+      const tick = sleep(uploadIntervalMillis, either).then(() => false);
+      const ended = await Promise.race([settled, tick]);
+      // A failure comes without the reports before it.
+      if (ended) await working;
+      const reports = progress.take();
+      if (reports !== undefined) yield message(reports);
+      if (ended) return await working;
+    }
+  } finally {
+    left.abort();
+    // A change that the engine has been asked for is not cut short, and its clean-up is part of the call.
+    if (signal.aborted) await settled;
+  }
+}
+
+/** The bytes of a download, and every 4 MiB their number. */
+export async function* downloadEvents<B extends Uint8Array>(
+  source: AsyncIterable<B>,
+): AsyncGenerator<
+  | { readonly case: "data"; readonly value: B }
+  | { readonly case: "progress"; readonly value: TransferProgressBatch }
+> {
+  let bytes = 0;
+  let due = downloadIntervalBytes;
+  for await (const value of source) {
+    yield { case: "data", value };
+    bytes += value.length;
+    if (bytes < due) continue;
+    due = bytes + downloadIntervalBytes;
+    const items = [byteCount("Sending", bytes)];
+    yield { case: "progress", value: create(TransferProgressBatchSchema, { items }) };
+  }
+}
+
+/** A report on the whole transfer. */
+function byteCount(phase: string, bytes: number): TransferProgress {
+  return create(TransferProgressSchema, { phase, currentBytes: BigInt(bytes) });
+}
