@@ -35,7 +35,7 @@ const messages: Readonly<Record<string, Fields>> = {
   ArgumentList: { ordinary: "arguments" },
   Platform: { ordinary: "os architecture variant" },
   RestartPolicy: { ordinary: "mode maximum_retry_count" },
-  HealthProbe: {
+  HealthCheck: {
     ordinary: "disabled shell_command interval timeout start_period start_interval retries",
   },
   // Other drivers and most options name addresses and files of the host.
@@ -54,7 +54,8 @@ const messages: Readonly<Record<string, Fields>> = {
   },
   BlockIo: { ordinary: "weight" },
   BlockIoWeight: { ordinary: "device_path weight" },
-  BlockIoRate: { ordinary: "device_path rate" },
+  BlockIoByteRate: { ordinary: "device_path bytes_per_second" },
+  BlockIoOperationRate: { ordinary: "device_path operations_per_second" },
   // The others, such as rtprio and nice, give precedence over the host's processes.
   Ulimit: {
     ordinary: `name=as name=core name=cpu name=data name=fsize name=locks name=memlock
@@ -87,8 +88,8 @@ const messages: Readonly<Record<string, Fields>> = {
       propagation=MOUNT_PROPAGATION_PRIVATE propagation=MOUNT_PROPAGATION_RPRIVATE`,
     privileged: "host_path propagation selinux_relabel",
   },
-  RootedPath: { ordinary: "root path" },
-  VolumeMount: { ordinary: "volume no_copy subpath" },
+  BindRootPath: { ordinary: "root path" },
+  VolumeMount: { ordinary: "volume copy_image_content subpath" },
   // With options the driver "local" mounts any directory or device of the host.
   VolumeSpec: { ordinary: "labels driver=local", privileged: "driver driver_options" },
   // The runtime takes an option such as "bind" or "rshared" for any mount.

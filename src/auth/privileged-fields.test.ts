@@ -105,7 +105,7 @@ describe("access classes of the core", () => {
           source: {
             case: "bind",
             value: {
-              origin: { case: "rooted", value: { root: "r", path: "" } },
+              origin: { case: "bindRoot", value: { root: "r", path: "" } },
               propagation: MountPropagation.RPRIVATE,
             },
           },
@@ -125,7 +125,7 @@ describe("access classes of the core", () => {
 
   const empty = {};
   const bind = (value: object) => ({ target: "/t", source: { case: "bind" as const, value } });
-  const rooted = { origin: { case: "rooted" as const, value: { root: "r" } } };
+  const rooted = { origin: { case: "bindRoot" as const, value: { root: "r" } } };
   const host = { case: "host" as const, value: empty };
   const other = { case: "container" as const, value: "c" };
   const cases: readonly [path: string, spec: SpecInit][] = [

@@ -118,7 +118,7 @@ export function admitRequest(
   }
   const { mounts = [] } = (request.spec ?? {}) as Partial<ContainerSpec>;
   for (const [index, { source }] of mounts.entries()) {
-    if (source.case !== "bind" || source.value.origin.case !== "rooted") continue;
+    if (source.case !== "bind" || source.value.origin.case !== "bindRoot") continue;
     const { root } = source.value.origin.value;
     if (!matchesAny(identity.bindRoots, root)) {
       throw denied(identity, `spec.mounts[${index}]: it may not use the bind root "${root}"`);

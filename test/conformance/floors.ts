@@ -28,8 +28,8 @@ export const dockerFloor: Floor = {
       ["spec.mounts[0].bind.recursive_read_only"],
     ],
     [
-      "options: healthcheck: the time between probes while it starts",
-      ["spec.health_probe.start_interval"],
+      "options: healthcheck: the time between checks while it starts",
+      ["spec.health_check.start_interval"],
     ],
     ["options: nocopy and subpath: a directory of a volume", ["spec.mounts[0].volume.subpath"]],
     [

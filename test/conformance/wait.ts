@@ -107,12 +107,12 @@ export const waitCases: readonly Case[] = [
     },
   },
   {
-    name: "waits until the health probe succeeds, and refuses where there is none",
+    name: "waits until the health check succeeds, and refuses where there is none",
     run: async (bench) => {
       const { nap, engine } = bench;
-      const probe = { case: "shellCommand" as const, value: "test -e /tmp/well" };
+      const check = { case: "shellCommand" as const, value: "test -e /tmp/well" };
       const interval = { seconds: 0n, nanos: 100_000_000 };
-      const { id: container } = await bench.create({ healthProbe: { probe, interval } });
+      const { id: container } = await bench.create({ healthCheck: { check, interval } });
       const condition = HEALTHY;
       const wait = nap.containers.waitContainer({ engine, container, condition });
       await wait.next();

@@ -53,9 +53,9 @@ const table: readonly [spec: SpecInit, edit: (body: Json) => void, ...fields: st
     "spec.security.no_new_privileges",
   ],
   [
-    { healthProbe: { probe: { case: "shellCommand", value: "true" }, interval: { seconds: 7n } } },
+    { healthCheck: { check: { case: "shellCommand", value: "true" }, interval: { seconds: 7n } } },
     (body) => delete (body["Healthcheck"] as Json)["Interval"],
-    "spec.health_probe.interval",
+    "spec.health_check.interval",
   ],
   [
     { network: { dnsServers: ["10.0.0.1", "10.0.0.2"], mode: { case: "none", value: {} } } },

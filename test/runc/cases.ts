@@ -125,7 +125,7 @@ export function runcCases(open: () => RuncBench): void {
     const image = "roots:1";
     const bench = new NewBench(nap, "runc", image, outer.rootfs, directory);
     const mount = (root: string, path: string) => {
-      const value = { origin: { case: "rooted" as const, value: { root, path } } };
+      const value = { origin: { case: "bindRoot" as const, value: { root, path } } };
       return { target: "/mounted", source: { case: "bind" as const, value } };
     };
     try {
@@ -143,7 +143,7 @@ export function runcCases(open: () => RuncBench): void {
       ] as const) {
         const error = await failure(bench.create({ mounts: [mount(root, path)] }));
         expect(error).to.include({ reason: "FIELD_INVALID" });
-        expect(error.fields).to.deep.equal([`spec.mounts[0].bind.rooted.${field}`]);
+        expect(error.fields).to.deep.equal([`spec.mounts[0].bind.bind_root.${field}`]);
       }
       const { id: container } = await bench.create({ mounts: [mount("trusted", "deep")] });
       rmSync(at("trusted", "local", "deep"), { recursive: true });

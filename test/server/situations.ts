@@ -197,7 +197,7 @@ const situations: Readonly<Record<string, Situation>> = {
       absent,
     ],
   },
-  "a wait for the health of a container without a probe": {
+  "a wait for the health of a container without a health check": {
     code: FAILED_PRECONDITION,
     reason: "HEALTH_PROBE_MISSING",
     fail: ({ bench: { nap }, running: container }) => [

@@ -64,7 +64,7 @@ export declare type Container = Message<"nap.v1.Container"> & {
   state: ContainerState;
 
   /**
-   * Whether its health probe succeeds. Unspecified: it has none.
+   * Whether its health check succeeds. Unspecified: it has none.
    *
    * @generated from field: nap.v1.HealthStatus health = 7;
    */
@@ -391,7 +391,7 @@ export declare type ContainerFilter = Message<"nap.v1.ContainerFilter"> & {
   states: ContainerState[];
 
   /**
-   * What the health probe says.
+   * Outcomes of the health check.
    *
    * @generated from field: repeated nap.v1.HealthStatus healths = 5;
    */
@@ -3523,34 +3523,34 @@ export enum ContainerState {
 export declare const ContainerStateSchema: GenEnum<ContainerState>;
 
 /**
- * HealthStatus is what a container's health probe says.
+ * HealthStatus is the outcome of a container's health check.
  *
  * @generated from enum nap.v1.HealthStatus
  */
 export enum HealthStatus {
   /**
-   * There is no probe.
+   * The container has no health check.
    *
    * @generated from enum value: HEALTH_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The probe has not decided yet.
+   * The health check has not decided yet.
    *
    * @generated from enum value: HEALTH_STATUS_STARTING = 1;
    */
   STARTING = 1,
 
   /**
-   * The last probe succeeded.
+   * The last check succeeded.
    *
    * @generated from enum value: HEALTH_STATUS_HEALTHY = 2;
    */
   HEALTHY = 2,
 
   /**
-   * As many probes failed in a row as the spec says.
+   * HealthCheck.retries checks in a row have failed.
    *
    * @generated from enum value: HEALTH_STATUS_UNHEALTHY = 3;
    */
@@ -3684,7 +3684,7 @@ export enum WaitCondition {
   REMOVED = 3,
 
   /**
-   * Its health probe succeeds. A container without a probe: FAILED_PRECONDITION.
+   * Its health check succeeds. A container without a health check: FAILED_PRECONDITION.
    *
    * @generated from enum value: WAIT_CONDITION_HEALTHY = 4;
    */

@@ -653,7 +653,7 @@ export const HealthStatusSchema = /*@__PURE__*/
   enumDesc(file_nap_v1_container_service, 1);
 
 /**
- * HealthStatus is what a container's health probe says.
+ * HealthStatus is the outcome of a container's health check.
  *
  * @generated from enum nap.v1.HealthStatus
  */

@@ -903,7 +903,7 @@ export enum EventAction {
   OOM = 12,
 
   /**
-   * The container's health probe changed its mind; attributes say how.
+   * The container's health status changed; attributes have the new one.
    *
    * @generated from enum value: EVENT_ACTION_HEALTH_STATUS = 13;
    */

@@ -91,6 +91,7 @@ const zeroMatters = new Set([
   "nap.v1.Resources.swap_limit_bytes",
   "nap.v1.Security.no_new_privileges",
   "nap.v1.TmpfsMount.permissions",
+  "nap.v1.VolumeMount.copy_image_content",
   "nap.v1.VolumesFrom.read_only",
 ]);
 
@@ -114,6 +115,7 @@ const defaults: readonly [name: string, isDefault: (wanted: unknown) => boolean]
   ["nap.v1.PidNamespace.isolated", () => true],
   ["nap.v1.Resources.memory_unlimited", () => true],
   ["nap.v1.Resources.pids_unlimited", () => true],
+  ["nap.v1.VolumeMount.copy_image_content", (copied) => copied === true],
   ["nap.v1.NetworkSpec.enable_ipv4", (enabled) => enabled === true],
   // Until API 1.44 all are so.
   ["nap.v1.BindMount.recursive_read_only", (value) => value === RecursiveReadOnly.DISABLED],

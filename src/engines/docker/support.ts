@@ -45,7 +45,7 @@ const since: readonly [name: string, apiVersion: string][] = [
   ["nap.v1.RestartContainerRequest.stop_signal", "1.42"],
   ["nap.v1.ContainerSpec.annotations", "1.43"],
   ["nap.v1.BindMount.recursive_read_only=RECURSIVE_READ_ONLY_REQUIRED", "1.44"],
-  ["nap.v1.HealthProbe.start_interval", "1.44"],
+  ["nap.v1.HealthCheck.start_interval", "1.44"],
   ["nap.v1.VolumeMount.subpath", "1.45"],
   ["nap.v1.PushImageRequest.platform", "1.46"],
   ["nap.v1.EndpointSettings.gateway_priority", "1.48"],
@@ -100,7 +100,7 @@ export function dockerSupport(apiVersion: string, info: HostFacts, near: Nearnes
     table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
   }
   if (!near.files) {
-    table.set("nap.v1.BindMount.rooted", {
+    table.set("nap.v1.BindMount.bind_root", {
       reason: "nap reaches this engine by TCP, and can check the paths of its own host alone",
       alternative: "run a nap on the engine's host, which reaches it by its unix socket",
     });

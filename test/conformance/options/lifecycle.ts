@@ -171,26 +171,26 @@ export const lifecycleOptions: readonly OptionCase[] = [
     option: "healthcheck",
     form: "a command that succeeds",
     see: (bench) => {
-      const probe = { case: "command" as const, value: { arguments: ["true"] } };
-      return health(bench, { healthProbe: { probe, ...often } }, HealthStatus.HEALTHY);
+      const check = { case: "command" as const, value: { arguments: ["true"] } };
+      return health(bench, { healthCheck: { check, ...often } }, HealthStatus.HEALTHY);
     },
   },
   {
     option: "healthcheck",
     form: "a shell's command line that fails",
     see: (bench) => {
-      const probe = { case: "shellCommand" as const, value: "test -e /x || exit 1" };
-      const healthProbe = { probe, ...often, retries: 2 };
-      return health(bench, { healthProbe }, HealthStatus.UNHEALTHY);
+      const check = { case: "shellCommand" as const, value: "test -e /x || exit 1" };
+      const healthCheck = { check, ...often, retries: 2 };
+      return health(bench, { healthCheck }, HealthStatus.UNHEALTHY);
     },
   },
   {
     option: "healthcheck",
     form: "healthy again after it was not",
     see: async (bench) => {
-      const probe = { case: "shellCommand" as const, value: "test -e /x" };
-      const healthProbe = { probe, ...often, retries: 1 };
-      const { id } = await bench.start({ healthProbe });
+      const check = { case: "shellCommand" as const, value: "test -e /x" };
+      const healthCheck = { check, ...often, retries: 1 };
+      const { id } = await bench.start({ healthCheck });
       await until(bench, id, (now) => now.health === HealthStatus.UNHEALTHY);
       await bench.exec(id, "touch /x");
       await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
@@ -204,21 +204,21 @@ export const lifecycleOptions: readonly OptionCase[] = [
       const image = await imported(bench, ["HEALTHCHECK --interval=50ms CMD true"]);
       const { id } = await bench.start({ image } as object);
       await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
-      const probe = { case: "disabled" as const, value: {} };
-      const without = await bench.start({ image, healthProbe: { probe } } as object);
+      const check = { case: "disabled" as const, value: {} };
+      const without = await bench.start({ image, healthCheck: { check } } as object);
       expect(without.health).to.equal(HealthStatus.UNSPECIFIED);
       return "HEALTHY with the image's, none without";
     },
   },
   {
     option: "healthcheck",
-    form: "the time between probes while it starts",
+    form: "the time between checks while it starts",
     see: (bench) => {
-      const probe = { case: "command" as const, value: { arguments: ["true"] } };
+      const check = { case: "command" as const, value: { arguments: ["true"] } };
       const startPeriod = { seconds: 60n };
       const startInterval = { nanos: 50_000_000 };
-      const healthProbe = { probe, interval: { seconds: 60n }, startPeriod, startInterval };
-      return health(bench, { healthProbe }, HealthStatus.HEALTHY);
+      const healthCheck = { check, interval: { seconds: 60n }, startPeriod, startInterval };
+      return health(bench, { healthCheck }, HealthStatus.HEALTHY);
     },
   },
   rotates("json-file"),

@@ -259,14 +259,14 @@ export const resourceOptions: readonly OptionCase[] = [
   {
     option: "blkio limits",
     form: "bytes read in a second",
-    spec: blockIo({ readBytesPerSecond: [{ devicePath, rate: MiB }] }),
+    spec: blockIo({ readBytesPerSecond: [{ devicePath, bytesPerSecond: MiB }] }),
     script: throttle("read_bps_device"),
     shows: new RegExp(`^${device?.numbers} (1048576|rbps=1048576 .*)$`),
   },
   {
     option: "blkio limits",
     form: "bytes written in a second",
-    spec: blockIo({ writeBytesPerSecond: [{ devicePath, rate: MiB }] }),
+    spec: blockIo({ writeBytesPerSecond: [{ devicePath, bytesPerSecond: MiB }] }),
     script: throttle("write_bps_device"),
     shows: new RegExp(`^${device?.numbers} (1048576|.* wbps=1048576 .*)$`),
   },
@@ -274,8 +274,8 @@ export const resourceOptions: readonly OptionCase[] = [
     option: "blkio limits",
     form: "reads and writes in a second",
     spec: blockIo({
-      readsPerSecond: [{ devicePath, rate: 101n }],
-      writesPerSecond: [{ devicePath, rate: 102n }],
+      readsPerSecond: [{ devicePath, operationsPerSecond: 101n }],
+      writesPerSecond: [{ devicePath, operationsPerSecond: 102n }],
     }),
     script: throttle("read_iops_device", "write_iops_device"),
     shows: new RegExp(`^${device?.numbers} (101\\n${device?.numbers} 102|.*riops=101 wiops=102)$`),

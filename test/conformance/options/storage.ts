@@ -350,7 +350,9 @@ export const storageOptions: readonly OptionCase[] = [
   {
     option: "nocopy and subpath",
     form: "a volume that is not filled",
-    spec: { mounts: [{ target: "/data", source: { case: "volume", value: { noCopy: true } } }] },
+    spec: {
+      mounts: [{ target: "/data", source: { case: "volume", value: { copyImageContent: false } } }],
+    },
     script: "ls -A /data | wc -l",
     shows: "0",
   },

@@ -55,7 +55,7 @@ describe("identities", () => {
   });
 
   it("a bind root is used by whom it is meant for", () => {
-    const origin = { case: "rooted" as const, value: { root: "mfs" } };
+    const origin = { case: "bindRoot" as const, value: { root: "mfs" } };
     const source = { case: "bind" as const, value: { origin } };
     const request = create(CreateContainerRequestSchema, {
       spec: { mounts: [{ target: "/x", source }] },

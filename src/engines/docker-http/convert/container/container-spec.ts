@@ -28,7 +28,7 @@ import {
   devicesFromDocker,
   devicesToDocker,
 } from "./devices.js";
-import { healthProbeFromDocker, healthProbeToDocker } from "./health-probe.js";
+import { healthCheckFromDocker, healthCheckToDocker } from "./health-check.js";
 import { mountsToDocker } from "./mounts.js";
 import { mountsFromDocker, volumesFromDocker } from "./mounts-read.js";
 import { namespacesFromDocker, namespacesToDocker } from "./namespaces.js";
@@ -75,7 +75,7 @@ export function specToDocker(
 }
 
 function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
-  const { command, entrypoint, healthProbe } = spec;
+  const { command, entrypoint, healthCheck } = spec;
   const stopTimeout = wholeSeconds("spec.stop_timeout", spec.stopTimeout);
   return {
     Image: spec.image,
@@ -95,7 +95,7 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
     ...(spec.stdinOnce !== undefined && { StdinOnce: spec.stdinOnce }),
     ...(spec.stopSignal !== undefined && { StopSignal: spec.stopSignal }),
     ...(stopTimeout !== undefined && { StopTimeout: stopTimeout }),
-    ...(healthProbe && { Healthcheck: healthProbeToDocker(healthProbe) }),
+    ...(healthCheck && { Healthcheck: healthCheckToDocker(healthCheck) }),
   };
 }
 
@@ -166,7 +166,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...(host.ReadonlyRootfs && { readOnlyRootFilesystem: true }),
     ...(host.OomScoreAdj && { oomScoreAdj: host.OomScoreAdj }),
     ...(host.ShmSize && { shmSizeBytes: BigInt(host.ShmSize) }),
-    healthProbe: healthProbeFromDocker(config.Healthcheck),
+    healthCheck: healthCheckFromDocker(config.Healthcheck),
     restartPolicy: restartFromDocker(host),
     logConfig: logConfigFromDocker(host),
     resources: resourcesFromDocker(host),

@@ -215,7 +215,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
           target: "/u",
           bind: { hostPath: "/h", createHostPath: true, propagation: "MOUNT_PROPAGATION_RSLAVE" },
         },
-        { target: "/n", volume: { volume: "named", noCopy: true } },
+        { target: "/n", volume: { volume: "named", copyImageContent: false } },
         { target: "/alone", volume: {} },
         { target: "/data", volume: {} },
       ],
@@ -353,7 +353,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
     },
   ],
   [
-    "with a restart policy, a log driver, no health probe, and times",
+    "with a restart policy, a log driver, no health check, and times",
     inspected(
       { Healthcheck: { Test: ["NONE"] }, StopTimeout: 0, StopSignal: "SIGINT" },
       {
@@ -365,7 +365,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
     ),
     {
       network: { none: {} },
-      healthProbe: { disabled: {} },
+      healthCheck: { disabled: {} },
       stopTimeout: "0s",
       stopSignal: "SIGINT",
       restartPolicy: { mode: "RESTART_MODE_ON_FAILURE", maximumRetryCount: 3 },
