@@ -25,13 +25,18 @@ const listed = "engine page_size page_token view";
 const messages: Readonly<Record<string, Fields>> = {
   // A container's spec.
   ContainerSpec: {
-    ordinary: `image environment working_dir user additional_groups hostname domainname labels tty
+    ordinary: `image kind environment working_dir user additional_groups hostname domainname labels tty
       stdin_open stdin_once init stop_signal stop_timeout auto_remove shm_size_bytes
       read_only_root_filesystem`,
     // A container whose mounts one has may have any; what annotations do is the runtime's choice.
     privileged: `annotations oom_score_adj volumes_from storage_options devices device_cgroup_rules
       device_requests sysctls cgroup_parent runtime lxc_config`,
   },
+  RootFilesystemSource: { ordinary: "copy", privileged: "host_path" },
+  // A template may be a script that the host runs as root, with the variables as its arguments.
+  TemplateSource: { ordinary: "name", privileged: "server variables" },
+  // A copy has every option of the container that it is made from.
+  CopySource: { ordinary: "snapshot", privileged: "container" },
   ArgumentList: { ordinary: "arguments" },
   Platform: { ordinary: "os architecture variant" },
   RestartPolicy: { ordinary: "mode maximum_retry_count" },

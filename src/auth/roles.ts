@@ -116,12 +116,17 @@ export function admitRequest(
   if (pulls && !identity.imageChanges) {
     throw denied(identity, "pull_policy: it changes images, which it may not");
   }
-  const { mounts = [] } = (request.spec ?? {}) as Partial<ContainerSpec>;
+  const { mounts = [], source: from } = (request.spec ?? {}) as Partial<ContainerSpec>;
+  if (from?.case === "rootFilesystem" && from.value.origin.case === "bindRoot") {
+    requireBindRoot(identity, "spec.root_filesystem", from.value.origin.value.root);
+  }
   for (const [index, { source }] of mounts.entries()) {
     if (source.case !== "bind" || source.value.origin.case !== "bindRoot") continue;
-    const { root } = source.value.origin.value;
-    if (!matchesAny(identity.bindRoots, root)) {
-      throw denied(identity, `spec.mounts[${index}]: it may not use the bind root "${root}"`);
-    }
+    requireBindRoot(identity, `spec.mounts[${index}]`, source.value.origin.value.root);
   }
+}
+
+function requireBindRoot(identity: Identity, at: string, root: string): void {
+  if (matchesAny(identity.bindRoots, root)) return;
+  throw denied(identity, `${at}: it may not use the bind root "${root}"`);
 }

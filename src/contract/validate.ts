@@ -4,6 +4,7 @@ import { getOption, hasOption } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
+import { disagreements } from "./agreement.js";
 import type { FieldViolation } from "./errors.js";
 import { ownPrefix } from "./reserved-labels.js";
 import { enumValues, fieldPath, walk } from "./walk.js";
@@ -19,6 +20,7 @@ export function contractViolations(desc: DescMessage, request: Message): FieldVi
     ...unknownFields(path, message),
     ...wellKnownType(path, message),
     ...missingOneofs(path, message),
+    ...disagreements(path, message.message),
     ...message.fields.flatMap((field) => [...fieldViolations(path, message, field)]),
   ]);
 }

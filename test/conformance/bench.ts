@@ -11,8 +11,9 @@ import { failure as failureOf } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { Clients } from "../support/nap.js";
 import type { Row } from "./options/rows.js";
+import { imageSource } from "../support/source.js";
 
-export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "image">;
+export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "source">;
 
 /** A case: a claim about every engine, and the calls that prove it. */
 export interface Case {
@@ -163,7 +164,7 @@ export class Bench {
   }
 
   #spec(spec: SpecInit, image = this.image): MessageInitShape<typeof ContainerSpecSchema> {
-    return { image, ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
+    return { source: imageSource(image), ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
   }
 }
 

@@ -6,10 +6,12 @@ import {
   HealthStatus,
   WaitCondition,
 } from "../../gen/nap/v1/container_service_pb.js";
+import { InstanceKind } from "../../gen/nap/v1/container_spec_pb.js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import { all } from "../support/client.js";
+import { all, failure as failureOf } from "../support/client.js";
 import type { Case } from "./bench.js";
 import { eventually, failure } from "./bench.js";
+import { imageSource } from "../support/source.js";
 
 export const containerCases: readonly Case[] = [
   {
@@ -74,7 +76,7 @@ export const containerCases: readonly Case[] = [
     run: async (bench) => {
       const { nap, engine, image } = bench;
       const name = bench.name("taken");
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const { container } = await nap.containers.createContainer({ engine, name, spec });
       bench.forget(container!.id);
       const error = await failure(nap.containers.createContainer({ engine, name, spec }));
@@ -85,10 +87,35 @@ export const containerCases: readonly Case[] = [
   {
     name: "refuses an image that is not there",
     run: async ({ nap, engine }) => {
-      const spec = { image: "no-such-image:1" };
+      const spec = { source: imageSource("no-such-image:1") };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
       expect(error.info?.metadata).to.include({ engine, resource: "no-such-image:1" });
+    },
+  },
+  {
+    name: "refuses sources and kinds that it does not have by their paths",
+    run: async ({ nap, engine, image }) => {
+      const origin = { case: "hostPath" as const, value: "/none" };
+      const others: [field: string, spec: object][] = [
+        ["root_filesystem", { source: { case: "rootFilesystem", value: { origin } } }],
+        ["template", { source: { case: "template", value: { name: "debian" } } }],
+        ["copy", { source: { case: "copy", value: { container: "c" } } }],
+        ["kind", { source: imageSource(image), kind: InstanceKind.SYSTEM }],
+        ["kind", { source: imageSource(image), kind: InstanceKind.VIRTUAL_MACHINE }],
+      ];
+      for (const [field, spec] of others) {
+        const error = await failureOf(nap.containers.createContainer({ engine, spec }));
+        expect(error.reason, field).to.equal("FIELD_UNSUPPORTED_BY_ENGINE");
+        expect(error.fields.map((path) => path.split(".")[1])).to.include(field);
+      }
+    },
+  },
+  {
+    name: "runs a container that is said to be one",
+    run: async (bench) => {
+      const { stdout } = await bench.run({ kind: InstanceKind.CONTAINER }, "echo so");
+      expect(stdout).to.equal("so\n");
     },
   },
   {
@@ -96,7 +123,11 @@ export const containerCases: readonly Case[] = [
     run: async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
-      const spec = { image, command: { arguments: ["true"] }, labels: { a: "1", b: "2" } };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["true"] },
+        labels: { a: "1", b: "2" },
+      };
       const request = { engine, requestId, spec };
       const twice = await Promise.all([
         nap.containers.createContainer(request),
@@ -262,7 +293,7 @@ export const containerCases: readonly Case[] = [
       const { containers } = await nap.containers.listContainers({ engine, filter, view });
       expect(containers).to.deep.equal([await bench.get(made.id)]);
       const basic = await nap.containers.listContainers({ engine, filter });
-      expect(basic.containers[0]?.spec).to.deep.include({ image: bench.image });
+      expect(basic.containers[0]?.spec).to.deep.include({ source: imageSource(bench.image) });
       expect(basic.containers[0]?.spec?.workingDir).to.equal(undefined);
     },
   },

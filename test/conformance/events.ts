@@ -7,6 +7,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { all } from "../support/client.js";
 import type { Bench, Case } from "./bench.js";
 import { failure } from "./bench.js";
+import { imageSource } from "../support/source.js";
 
 const life = [EventAction.CREATE, EventAction.START, EventAction.DIE, EventAction.DESTROY];
 
@@ -20,7 +21,7 @@ export const eventCases: readonly Case[] = [
       const events = nap.engines.streamEvents({ engine, filter });
       expect((await events.next()).value?.events).to.deep.equal([]);
       const command = { arguments: ["sh", "-c", "exit 8"] };
-      const spec = { image, command, autoRemove: true };
+      const spec = { source: imageSource(image), command, autoRemove: true };
       const before = Date.now();
       await all(nap.containers.runContainer({ engine, name, spec }));
       const seen: Event[] = [];

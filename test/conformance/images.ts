@@ -7,6 +7,7 @@ import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { Bench, Case } from "./bench.js";
 import { failure } from "./bench.js";
 import { all } from "../support/client.js";
+import { imageSource } from "../support/source.js";
 
 const chunkBytes = 256 * 1024;
 
@@ -30,7 +31,7 @@ export const imageCases: readonly Case[] = [
       expect(image?.config?.command?.arguments).to.deep.equal(["echo", "from the image"]);
       expect(image?.config?.environment).to.deep.equal({ A: "b" });
       expect(image?.platform?.os).to.equal("linux");
-      const spec = { image: reference } as object;
+      const spec = { source: imageSource(reference) } as object;
       const { stdout } = await bench.run(spec, "echo $A; cat /data/seed");
       expect(stdout).to.equal("b\nfrom the image\n");
     },
@@ -69,7 +70,7 @@ export const imageCases: readonly Case[] = [
     run: async (bench) => {
       const { nap, engine } = bench;
       const image = await imported(bench, []);
-      const { name } = await bench.create({ image } as object);
+      const { name } = await bench.create({ source: imageSource(image) } as object);
       const error = await failure(nap.images.removeImage({ engine, image }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
       expect(error.subjects).to.deep.equal([name]);

@@ -5,6 +5,7 @@ import { ListView } from "../../gen/nap/v1/types_pb.js";
 import type { Case } from "./bench.js";
 import { failure } from "./bench.js";
 import { unobservable } from "./options/unobservable.js";
+import { imageSource } from "../support/source.js";
 
 /** Attaches a container to networks. */
 const on = (...items: { network: string; endpoint?: object }[]) => ({
@@ -201,7 +202,7 @@ export const networkCases: readonly Case[] = [
     row: "network connect",
     run: async ({ nap, engine, image }) => {
       const mode = { case: "attachments" as const, value: { items: [{ network: "no-such" }] } };
-      const spec = { image, network: { mode } };
+      const spec = { source: imageSource(image), network: { mode } };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
     },

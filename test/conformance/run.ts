@@ -6,13 +6,18 @@ import { DisconnectAction, OutputStream } from "../../gen/nap/v1/types_pb.js";
 import { all } from "../support/client.js";
 import type { Case } from "./bench.js";
 import { ended, eventually, failure } from "./bench.js";
+import { imageSource } from "../support/source.js";
 
 export const runCases: readonly Case[] = [
   {
     name: "streams created, started, output and exit, in this order",
     run: async ({ nap, engine, image, ...bench }) => {
       void bench;
-      const spec = { image, command: { arguments: ["echo", "hello"] }, autoRemove: true };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["echo", "hello"] },
+        autoRemove: true,
+      };
       const seen = await all(nap.containers.runContainer({ engine, spec }));
       expect(seen.map(({ event }) => event.case)).to.deep.equal([
         "created",
@@ -48,7 +53,11 @@ export const runCases: readonly Case[] = [
     run: async (bench) => {
       const { nap, engine, image } = bench;
       const script = "head -c 8388608 /dev/zero | tr '\\0' x; echo end";
-      const spec = { image, command: { arguments: ["sh", "-c", script] }, autoRemove: true };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["sh", "-c", script] },
+        autoRemove: true,
+      };
       let bytes = 0;
       let last = Buffer.alloc(0);
       for await (const { event } of nap.containers.runContainer({ engine, spec })) {
@@ -68,7 +77,7 @@ export const runCases: readonly Case[] = [
     run: async (bench) => {
       const { nap, engine, image } = bench;
       const name = bench.name("absent");
-      const spec = { image, command: { arguments: ["no-such-command"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["no-such-command"] } };
       const error = await failure(all(nap.containers.runContainer({ engine, name, spec })));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "COMMAND_NOT_FOUND" });
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
@@ -81,7 +90,7 @@ export const runCases: readonly Case[] = [
       const { nap, engine, image } = bench;
       const name = bench.name("plain");
       const command = { arguments: ["/etc/not-executable"] };
-      const spec = { image, command, autoRemove: true };
+      const spec = { source: imageSource(image), command, autoRemove: true };
       const error = await failure(all(nap.containers.runContainer({ engine, name, spec })));
       expect(error).to.include({
         code: Code.FAILED_PRECONDITION,
@@ -115,7 +124,10 @@ export const runCases: readonly Case[] = [
     run: async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
-      const spec = { image, command: { arguments: ["sh", "-c", "echo once; exit 4"] } };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["sh", "-c", "echo once; exit 4"] },
+      };
       const first = ended(await all(nap.containers.runContainer({ engine, spec, requestId })));
       bench.forget(first.id);
       const second = ended(await all(nap.containers.runContainer({ engine, spec, requestId })));
@@ -129,7 +141,10 @@ export const runCases: readonly Case[] = [
 async function runAndLeave(bench: Parameters<Case["run"]>[0], onDisconnect: DisconnectAction) {
   const { nap, engine, image } = bench;
   const client = new AbortController();
-  const spec = { image, command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] } };
+  const spec = {
+    source: imageSource(image),
+    command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] },
+  };
   const events = nap.containers.runContainer(
     { engine, spec, onDisconnect },
     { signal: client.signal },

@@ -5,6 +5,7 @@ import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_servi
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import type { Case } from "./bench.js";
 import { eventually, failure } from "./bench.js";
+import { imageSource } from "../support/source.js";
 
 const MiB = 1024n * 1024n;
 const memoryLimit = (value: bigint) => ({ case: "memoryLimitBytes" as const, value });
@@ -199,7 +200,7 @@ export const verbCases: readonly Case[] = [
       expect(image?.id).to.equal(imageId);
       expect(image?.author).to.equal("somebody");
       expect(image?.config?.entrypoint?.arguments).to.deep.equal(["cat"]);
-      const { id } = await bench.create({ image: reference } as object, ["/file"]);
+      const { id } = await bench.create({ source: imageSource(reference) } as object, ["/file"]);
       await nap.containers.startContainer({ engine, container: id });
       const logs = nap.containers.streamContainerLogs({ engine, container: id, follow: true });
       for await (const { event } of logs) {

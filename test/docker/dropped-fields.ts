@@ -13,6 +13,7 @@ import { startNap } from "../support/nap.js";
 import type { DockerProxy, Json } from "../support/proxy.js";
 import { startProxy } from "../support/proxy.js";
 import type { DockerBench } from "./cases.js";
+import { imageSource } from "../support/source.js";
 
 const host = (body: Json): Json => body["HostConfig"] as Json;
 const amount = (value: bigint) => ({ limit: { case: "amount" as const, value } });
@@ -108,7 +109,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     it(`refuses a container without ${fields.join(" and ")}, and leaves none`, async () => {
       const { bench } = open();
       const command = { arguments: ["true"] };
-      const spec = { image: bench.image, command, ...given } as MessageInitShape<
+      const spec = { source: imageSource(bench.image), command, ...given } as MessageInitShape<
         typeof ContainerSpecSchema
       >;
       const request = { engine, spec };
@@ -139,7 +140,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     const before = await ids();
     const portBindings = [{ containerPort: 80, hostPort: 8080 }];
     const network = { mode: { case: "host" as const, value: {} }, portBindings };
-    const spec = { image: bench.image, command: { arguments: ["true"] }, network };
+    const spec = { source: imageSource(bench.image), command: { arguments: ["true"] }, network };
     const error = await failure(nap.containers.createContainer({ engine, spec }));
     expect(error.reason).to.equal("ENGINE_DROPPED_FIELD");
     expect(error.fields).to.deep.equal(["spec.network.port_bindings"]);

@@ -14,6 +14,7 @@ import { all, failure } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
+import { imageSource } from "../support/source.js";
 
 const engine = "far";
 
@@ -84,7 +85,7 @@ class FaultySocket {
   }
 }
 
-const spec = { image: "nap-test:1", command: { arguments: ["true"] } };
+const spec = { source: imageSource("nap-test:1"), command: { arguments: ["true"] } };
 
 const newRequestId = (): string => `fault-${randomUUID()}`;
 
@@ -243,7 +244,7 @@ export function dockerFaultCases(open: () => DockerBench): void {
     const requestId = bench.name("request");
     const request = {
       engine,
-      spec: { image: "nap-test:1", command: { arguments: ["true"] } },
+      spec: { source: imageSource("nap-test:1"), command: { arguments: ["true"] } },
       requestId,
     };
     const volume = { engine, name: requestId, requestId, spec: {} };

@@ -7,6 +7,7 @@ import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import { startRefusingRegistry } from "../support/refusing-registry.js";
 import type { DockerBench } from "./cases.js";
+import { imageSource } from "../support/source.js";
 
 /** Declares the cases of registries. */
 export function registryCases(open: () => DockerBench): void {
@@ -54,7 +55,11 @@ export function registryCases(open: () => DockerBench): void {
     const registryCredentials = { kind: { case: "login" as const, value } };
     const request = {
       engine: "docker",
-      spec: { image, command: { arguments: ["echo", "pulled"] }, autoRemove: true },
+      spec: {
+        source: imageSource(image),
+        command: { arguments: ["echo", "pulled"] },
+        autoRemove: true,
+      },
       registryCredentials,
     };
     await nap.images.removeImage({ engine: "docker", image, force: true }).catch(() => undefined);
@@ -72,7 +77,7 @@ export function registryCases(open: () => DockerBench): void {
       pullPolicy: PullPolicy.ALWAYS,
     });
     bench.forget(created.container?.id ?? "");
-    expect(created.container?.spec?.image).to.equal(image);
+    expect(created.container?.spec?.source.value).to.equal(image);
     await bench.tidy();
   });
 
@@ -171,7 +176,7 @@ export function registryCases(open: () => DockerBench): void {
       const login = { ...value, password: "mistaken" };
       const registryCredentials = { kind: { case: "login" as const, value: login } };
       const name = bench.name("unpulled");
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const request = { engine, name, spec, pullPolicy, registryCredentials };
       const refusals = [
         await failure(nap.containers.createContainer(request)),
@@ -197,7 +202,7 @@ export function registryCases(open: () => DockerBench): void {
     const login = { case: "login" as const, value };
     for (const serverAddress of [dockerd.registry, "docker.io", "127.0.0.1", ""]) {
       const registryCredentials = { kind: login, serverAddress };
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const pullPolicy = PullPolicy.ALWAYS;
       const container = { engine, spec, pullPolicy, registryCredentials };
       for (const call of [

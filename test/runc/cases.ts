@@ -14,6 +14,7 @@ import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import { runcOwnershipCase } from "./ownership.js";
+import { imageSource } from "../support/source.js";
 
 /** What these cases work with. */
 export interface RuncBench {
@@ -42,7 +43,7 @@ export function runcCases(open: () => RuncBench): void {
       const messages = importMessages("runc", { reference: image }, await buffer(tar));
       await nap.images.importImage(messages);
       bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image, force: true }));
-      const spec = { image, command: { arguments: ["sh"] }, user: "daemon" };
+      const spec = { source: imageSource(image), command: { arguments: ["sh"] }, user: "daemon" };
       const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
       expect(error.fields, what).to.deep.equal(["spec.user"]);
     }
@@ -57,20 +58,27 @@ export function runcCases(open: () => RuncBench): void {
     const cut = bench.rootfs.subarray(0, 1_000_000);
     const error = await failure(nap.images.importImage(importMessages("runc", { reference }, cut)));
     expect(error).to.include({ reason: "ARCHIVE_INVALID" });
-    const { stdout } = await bench.run({ image: reference } as object, "cat /data/seed");
+    const { stdout } = await bench.run(
+      { source: imageSource(reference) } as object,
+      "cat /data/seed",
+    );
     expect(stdout).to.equal("from the image\n");
     const gzipped = gzipSync(bench.rootfs);
     await nap.images.importImage(importMessages("runc", { reference }, gzipped));
-    expect((await bench.run({ image: reference } as object, "cat /data/seed")).stdout).to.equal(
-      stdout,
-    );
+    expect(
+      (await bench.run({ source: imageSource(reference) } as object, "cat /data/seed")).stdout,
+    ).to.equal(stdout);
     await bench.tidy();
   });
 
   it("removes every container that is to be removed, however quickly it ends", async () => {
     const { nap, bench } = open();
     const mark = bench.name("mark");
-    const spec = { image: bench.image, command: { arguments: ["true"] }, autoRemove: true };
+    const spec = {
+      source: imageSource(bench.image),
+      command: { arguments: ["true"] },
+      autoRemove: true,
+    };
     for (let n = 0; n < 10; n++) {
       const request = { engine: "runc", spec: { ...spec, labels: { mark } } };
       const { container } = await nap.containers.createContainer(request);

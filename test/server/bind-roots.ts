@@ -21,6 +21,7 @@ import { failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
+import { imageSource } from "../support/source.js";
 
 /** What these cases work with. */
 interface RootsBench {
@@ -46,7 +47,11 @@ export function bindRootCases(open: () => RootsBench): void {
   const start = (container: string) =>
     nap.containers.startContainer({ engine: "docker", container });
   const refusal = (mount: MountInit, engine = "docker") => {
-    const spec = { image: bench.image, mounts: [mount], command: { arguments: ["true"] } };
+    const spec = {
+      source: imageSource(bench.image),
+      mounts: [mount],
+      command: { arguments: ["true"] },
+    };
     return failure(nap.containers.createContainer({ engine, spec }));
   };
 
@@ -145,7 +150,7 @@ export function bindRootCases(open: () => RootsBench): void {
 
   it("tells of all rooted mounts at fault at once", async () => {
     const mounts = [rooted("other"), { ...rooted("mfs", "x"), target: "/second" }];
-    const spec = { image: bench.image, mounts };
+    const spec = { source: imageSource(bench.image), mounts };
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error.fields).to.deep.equal([
       "spec.mounts[0].bind.bind_root.root",
@@ -285,7 +290,7 @@ export function bindRootCases(open: () => RootsBench): void {
     expect(labels["nap.v1.bind-roots"]).to.equal(forged);
     const bind = { origin: { case: "hostPath" as const, value: hostPath } };
     const mounts = [{ target, source: { case: "bind" as const, value: bind } }];
-    const { id } = await bench.start({ image: repo, mounts } as object);
+    const { id } = await bench.start({ source: imageSource(repo), mounts } as object);
     const source = (await bench.get(id)).spec?.mounts[0]?.source;
     const origin = source?.case === "bind" ? source.value.origin : undefined;
     expect(origin).to.deep.equal(bind.origin);

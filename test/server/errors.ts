@@ -13,6 +13,7 @@ import { all, failure, openChannel } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 const absent = "no-such-object";
 const open = { case: "open", value: {} };
@@ -21,7 +22,7 @@ const open = { case: "open", value: {} };
 const needs: Readonly<Record<string, object>> = {
   AttachContainer: { action: open },
   BuildImage: { action: open },
-  CreateContainer: { spec: { image: absent } },
+  CreateContainer: { spec: { source: imageSource(absent) } },
   CreateNetwork: { name: absent, spec: {} },
   CreateVolume: { name: absent, spec: {} },
   ExecContainer: { action: { case: "open", value: { exec: { command: ["true"] } } } },
@@ -30,7 +31,7 @@ const needs: Readonly<Record<string, object>> = {
   ReadContainerArchive: { path: "/" },
   RenameContainer: { newName: "new" },
   ResizeContainerTerminal: { size: { columns: 80, rows: 24 } },
-  RunContainer: { spec: { image: absent } },
+  RunContainer: { spec: { source: imageSource(absent) } },
   SaveImages: { images: [absent] },
   StatContainerPath: { path: "/" },
   TagImage: { reference: "nap-test:tagged" },
@@ -159,7 +160,7 @@ export function errorTable(openBench: () => DockerBench): void {
   it("tells of everything that is wrong with a request, whatever it is, at once", async () => {
     const { bench } = openBench();
     const spec = create(ContainerSpecSchema, {
-      image: bench.image,
+      source: imageSource(bench.image),
       workingDir: "relative",
       lxcConfig: [{ key: "a" }],
       mounts: [{ target: "/x" }],

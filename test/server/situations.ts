@@ -6,6 +6,7 @@ import { WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
 import { all, failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 const engine = "docker";
 
@@ -98,7 +99,7 @@ const situations: Readonly<Record<string, Situation>> = {
       bench.nap.containers.createContainer({
         engine,
         name: running,
-        spec: { image: bench.image, command: { arguments: ["true"] } },
+        spec: { source: imageSource(bench.image), command: { arguments: ["true"] } },
       }),
       running,
     ],
@@ -150,7 +151,7 @@ const situations: Readonly<Record<string, Situation>> = {
     reason: "NETWORK_NOT_FOUND",
     fail: ({ bench }) => {
       const mode = { case: "attachments" as const, value: { items: [{ network: absent }] } };
-      const spec = { image: bench.image, network: { mode } };
+      const spec = { source: imageSource(bench.image), network: { mode } };
       return [bench.nap.containers.createContainer({ engine, spec }), absent];
     },
   },
@@ -160,7 +161,7 @@ const situations: Readonly<Record<string, Situation>> = {
     fail: ({ bench }) => {
       const origin = { case: "hostPath" as const, value: `/${absent}` };
       const mounts = [{ target: "/x", source: { case: "bind" as const, value: { origin } } }];
-      const spec = { image: bench.image, mounts };
+      const spec = { source: imageSource(bench.image), mounts };
       return [bench.nap.containers.createContainer({ engine, spec }), absent];
     },
   },

@@ -7,6 +7,7 @@ import { eventually } from "../conformance/bench.js";
 import { all, failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 import { connectionsTo } from "../support/connections.js";
+import { imageSource } from "../support/source.js";
 
 /** Declares the cases of streams. */
 export function streamCases(open: () => DockerBench): void {
@@ -45,7 +46,7 @@ export function streamCases(open: () => DockerBench): void {
   it("holds dockerd back when the client does not read, and the server's memory stays", async () => {
     const { nap, bench } = open();
     const spec = {
-      image: bench.image,
+      source: imageSource(bench.image),
       autoRemove: true,
       command: { arguments: ["yes", "0123456789"] },
     };

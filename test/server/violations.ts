@@ -6,6 +6,7 @@ import Docker from "dockerode";
 import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 /** Declares the cases of requests that are refused. */
 export function errorCases(open: () => DockerBench): void {
@@ -16,7 +17,7 @@ export function errorCases(open: () => DockerBench): void {
         engine: "docker",
         name: "a b",
         spec: {
-          image: bench.image,
+          source: imageSource(bench.image),
           annotations: { a: "b" },
           lxcConfig: [{ key: "lxc.a" }],
           resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } },
@@ -36,7 +37,7 @@ export function errorCases(open: () => DockerBench): void {
   it("tells of many violations in a status that every client can take", async () => {
     const { nap, bench } = open();
     const dnsServers = Array.from({ length: 3000 }, (_, n) => `not an address ${n}`);
-    const spec = { image: bench.image, network: { dnsServers } };
+    const spec = { source: imageSource(bench.image), network: { dnsServers } };
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
     expect(error.badRequest?.fieldViolations).to.have.length(16);
@@ -46,7 +47,7 @@ export function errorCases(open: () => DockerBench): void {
 
   it("refuses an unknown field number with its path", async () => {
     const { nap, bench } = open();
-    const spec = create(ContainerSpecSchema, { image: bench.image });
+    const spec = create(ContainerSpecSchema, { source: imageSource(bench.image) });
     spec.$unknown = [{ no: 4000, wireType: 0, data: Uint8Array.of(1) }];
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_UNKNOWN" });
@@ -100,7 +101,7 @@ export function errorCases(open: () => DockerBench): void {
     const { Id } = (await docker.getNetwork("host").inspect()) as { Id: string };
     for (const network of ["host", Id, Id.slice(0, 12)]) {
       const mode = { case: "attachments" as const, value: { items: [{ network }] } };
-      const spec = { image: bench.image, network: { mode } };
+      const spec = { source: imageSource(bench.image), network: { mode } };
       const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
@@ -171,7 +172,7 @@ export function errorCases(open: () => DockerBench): void {
       const command = { arguments: ["true"] };
       const request = {
         engine: "docker",
-        spec: { image: bench.image, command, ...spec } as object,
+        spec: { source: imageSource(bench.image), command, ...spec } as object,
       };
       const error = await failure(nap.containers.createContainer(request));
       expect(error.code).to.equal(Code.INVALID_ARGUMENT);

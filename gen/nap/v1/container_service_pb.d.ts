@@ -43,7 +43,7 @@ export declare type Container = Message<"nap.v1.Container"> & {
   name: string;
 
   /**
-   * What it was created with. LIST_VIEW_BASIC sets only its image and labels.
+   * What it was created with. LIST_VIEW_BASIC sets only its source and labels.
    *
    * @generated from field: nap.v1.ContainerSpec spec = 4;
    */
@@ -476,14 +476,15 @@ export declare type CreateContainerRequest = Message<"nap.v1.CreateContainerRequ
   requestId: string;
 
   /**
-   * Whether the image is pulled first. Default: PULL_POLICY_NEVER.
+   * Whether the image is pulled first. Default: PULL_POLICY_NEVER. Another source than an image:
+   * INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.PullPolicy pull_policy = 5;
    */
   pullPolicy: PullPolicy;
 
   /**
-   * Credentials for the pull.
+   * Credentials for the pull. Another source than an image: INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.RegistryCredentials registry_credentials = 6;
    */
@@ -1242,14 +1243,15 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   requestId: string;
 
   /**
-   * Whether the image is pulled first. Default: PULL_POLICY_NEVER.
+   * Whether the image is pulled first. Default: PULL_POLICY_NEVER. Another source than an image:
+   * INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.PullPolicy pull_policy = 5;
    */
   pullPolicy: PullPolicy;
 
   /**
-   * Credentials for the pull.
+   * Credentials for the pull. Another source than an image: INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.RegistryCredentials registry_credentials = 6;
    */

@@ -24,12 +24,52 @@ export declare const file_nap_v1_container_spec: GenFile;
  */
 export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   /**
-   * The image: name:tag, name@digest, or an image id. A name without tag means "latest". Not there:
-   * NOT_FOUND, IMAGE_NOT_FOUND, unless the request's pull policy says to pull it.
+   * What the container's root file system is made from.
    *
-   * @generated from field: string image = 1;
+   * @generated from oneof nap.v1.ContainerSpec.source
    */
-  image: string;
+  source: {
+    /**
+     * The image: name:tag, name@digest, or an image id. A name without tag means "latest". An image
+     * that the engine does not have is pulled as the request's pull_policy says, else the call fails
+     * with NOT_FOUND, IMAGE_NOT_FOUND.
+     *
+     * @generated from field: string image = 1;
+     */
+    value: string;
+    case: "image";
+  } | {
+    /**
+     * A root file system that is there already, as a directory of the host.
+     *
+     * @generated from field: nap.v1.RootFilesystemSource root_filesystem = 43;
+     */
+    value: RootFilesystemSource;
+    case: "rootFilesystem";
+  } | {
+    /**
+     * A template of an engine that makes containers from templates, for example LXC.
+     *
+     * @generated from field: nap.v1.TemplateSource template = 44;
+     */
+    value: TemplateSource;
+    case: "template";
+  } | {
+    /**
+     * Another container, of which this one becomes a copy.
+     *
+     * @generated from field: nap.v1.CopySource copy = 45;
+     */
+    value: CopySource;
+    case: "copy";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The kind of instance. Default: INSTANCE_KIND_CONTAINER.
+   *
+   * @generated from field: optional nap.v1.InstanceKind kind = 46;
+   */
+  kind?: InstanceKind | undefined;
 
   /**
    * The platform of the image, where the reference stands for several. Default: the engine's own.
@@ -317,6 +357,112 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
  * Use `create(ContainerSpecSchema)` to create a new message.
  */
 export declare const ContainerSpecSchema: GenMessage<ContainerSpec>;
+
+/**
+ * RootFilesystemSource is a directory of the host that holds a root file system.
+ *
+ * @generated from message nap.v1.RootFilesystemSource
+ */
+export declare type RootFilesystemSource = Message<"nap.v1.RootFilesystemSource"> & {
+  /**
+   * The directory.
+   *
+   * @generated from oneof nap.v1.RootFilesystemSource.origin
+   */
+  origin: {
+    /**
+     * The absolute path of a directory of the host.
+     *
+     * @generated from field: string host_path = 1;
+     */
+    value: string;
+    case: "hostPath";
+  } | {
+    /**
+     * A path below a directory that the server's configuration names.
+     *
+     * @generated from field: nap.v1.BindRootPath bind_root = 2;
+     */
+    value: BindRootPath;
+    case: "bindRoot";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The container gets a copy of the directory, and the directory itself is not changed. Default: false,
+   * the container writes to the directory.
+   *
+   * @generated from field: optional bool copy = 3;
+   */
+  copy?: boolean | undefined;
+};
+
+/**
+ * Describes the message nap.v1.RootFilesystemSource.
+ * Use `create(RootFilesystemSourceSchema)` to create a new message.
+ */
+export declare const RootFilesystemSourceSchema: GenMessage<RootFilesystemSource>;
+
+/**
+ * TemplateSource is a template that an engine makes root file systems from.
+ *
+ * @generated from message nap.v1.TemplateSource
+ */
+export declare type TemplateSource = Message<"nap.v1.TemplateSource"> & {
+  /**
+   * The template's name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The server that has the template. Default: the engine's.
+   *
+   * @generated from field: optional string server = 2;
+   */
+  server?: string | undefined;
+
+  /**
+   * Values of the template's variables, for example "release".
+   *
+   * @generated from field: map<string, string> variables = 3;
+   */
+  variables: { [key: string]: string };
+};
+
+/**
+ * Describes the message nap.v1.TemplateSource.
+ * Use `create(TemplateSourceSchema)` to create a new message.
+ */
+export declare const TemplateSourceSchema: GenMessage<TemplateSource>;
+
+/**
+ * CopySource is a container that another one is made from.
+ *
+ * @generated from message nap.v1.CopySource
+ */
+export declare type CopySource = Message<"nap.v1.CopySource"> & {
+  /**
+   * The container: id, unique id prefix, or name. A container that does not exist causes NOT_FOUND,
+   * CONTAINER_NOT_FOUND.
+   *
+   * @generated from field: string container = 1;
+   */
+  container: string;
+
+  /**
+   * The snapshot of that container. Default: the container as it is now.
+   *
+   * @generated from field: optional string snapshot = 2;
+   */
+  snapshot?: string | undefined;
+};
+
+/**
+ * Describes the message nap.v1.CopySource.
+ * Use `create(CopySourceSchema)` to create a new message.
+ */
+export declare const CopySourceSchema: GenMessage<CopySource>;
 
 /**
  * LxcConfigItem is one line of an LXC configuration. A key may occur several times.
@@ -2157,6 +2303,46 @@ export declare type IpcNamespace = Message<"nap.v1.IpcNamespace"> & {
  * Use `create(IpcNamespaceSchema)` to create a new message.
  */
 export declare const IpcNamespaceSchema: GenMessage<IpcNamespace>;
+
+/**
+ * InstanceKind is what an engine runs an instance as.
+ *
+ * @generated from enum nap.v1.InstanceKind
+ */
+export enum InstanceKind {
+  /**
+   * The same as INSTANCE_KIND_CONTAINER.
+   *
+   * @generated from enum value: INSTANCE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A container that runs one command.
+   *
+   * @generated from enum value: INSTANCE_KIND_CONTAINER = 1;
+   */
+  CONTAINER = 1,
+
+  /**
+   * A container that runs a whole system with an init process of its own.
+   *
+   * @generated from enum value: INSTANCE_KIND_SYSTEM = 2;
+   */
+  SYSTEM = 2,
+
+  /**
+   * A virtual machine.
+   *
+   * @generated from enum value: INSTANCE_KIND_VIRTUAL_MACHINE = 3;
+   */
+  VIRTUAL_MACHINE = 3,
+}
+
+/**
+ * Describes the enum nap.v1.InstanceKind.
+ */
+export declare const InstanceKindSchema: GenEnum<InstanceKind>;
 
 /**
  * RestartMode is a restart policy.

@@ -4,6 +4,7 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { ArgumentList } from "../../../gen/nap/v1/types_pb.js";
 import {
+  InstanceKind,
   NamespaceMode,
   RecursiveReadOnly,
   RestartMode,
@@ -111,6 +112,7 @@ const saysSomething = new Set(["nap.v1.ArgumentList", "nap.v1.PathList"]);
 /** Values that dockerd has as if they were unset, for they are its default. */
 const defaults: readonly [name: string, isDefault: (wanted: unknown) => boolean][] = [
   ["nap.v1.RestartPolicy.mode", (mode) => mode === RestartMode.NO],
+  ["nap.v1.ContainerSpec.kind", (kind) => kind === InstanceKind.CONTAINER],
   ["nap.v1.Namespaces.uts", (mode) => mode === NamespaceMode.PRIVATE],
   ["nap.v1.PidNamespace.isolated", () => true],
   ["nap.v1.Resources.memory_unlimited", () => true],

@@ -9,6 +9,14 @@ const never: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.ContainerSpec.lxc_config",
     { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
   ],
+  ...["root_filesystem", "template", "copy"].map((source): [string, Unsupported] => [
+    `nap.v1.ContainerSpec.${source}`,
+    { reason: "Docker makes containers from images alone", alternative: "import it as an image" },
+  ]),
+  ...["SYSTEM", "VIRTUAL_MACHINE"].map((kind): [string, Unsupported] => [
+    `nap.v1.ContainerSpec.kind=INSTANCE_KIND_${kind}`,
+    { reason: "Docker runs containers of one command alone" },
+  ]),
   [
     "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
     { reason: "Docker gives user namespaces to all containers or to none, by its daemon" },

@@ -24,7 +24,7 @@ const notYet = "nap does not map this to runC yet";
 const honoured: readonly [desc: DescMessage, fields: string][] = [
   [
     ContainerSpecSchema,
-    `image command entrypoint environment working_dir user additional_groups hostname labels tty
+    `image kind command entrypoint environment working_dir user additional_groups hostname labels tty
      stop_signal stop_timeout auto_remove resources ulimits oom_score_adj shm_size_bytes network
      mounts read_only_root_filesystem security namespaces sysctls`,
   ],
@@ -47,6 +47,11 @@ const honoured: readonly [desc: DescMessage, fields: string][] = [
 
 /** Other fields that are refused, and why. */
 const further: readonly [name: string, reason: Unsupported][] = [
+  ["nap.v1.ContainerSpec.kind=INSTANCE_KIND_SYSTEM", { reason: "nap gives it no init process" }],
+  [
+    "nap.v1.ContainerSpec.kind=INSTANCE_KIND_VIRTUAL_MACHINE",
+    { reason: "runC runs no virtual machines" },
+  ],
   ["nap.v1.CreateContainerRequest.pull_policy", { reason: notYet }],
   ["nap.v1.CreateContainerRequest.registry_credentials", { reason: notYet }],
   ["nap.v1.RunContainerRequest.pull_policy", { reason: notYet }],

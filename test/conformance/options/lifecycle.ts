@@ -9,6 +9,7 @@ import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
 import type { OptionCase } from "./option.js";
 import { imported } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 /** Waits until a container is as it should be. */
 function until(bench: Bench, id: string, fits: (now: Container) => boolean): Promise<Container> {
@@ -202,10 +203,13 @@ export const lifecycleOptions: readonly OptionCase[] = [
     form: "disabled, where the image has one",
     see: async (bench) => {
       const image = await imported(bench, ["HEALTHCHECK --interval=50ms CMD true"]);
-      const { id } = await bench.start({ image } as object);
+      const { id } = await bench.start({ source: imageSource(image) } as object);
       await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
       const check = { case: "disabled" as const, value: {} };
-      const without = await bench.start({ image, healthCheck: { check } } as object);
+      const without = await bench.start({
+        source: imageSource(image),
+        healthCheck: { check },
+      } as object);
       expect(without.health).to.equal(HealthStatus.UNSPECIFIED);
       return "HEALTHY with the image's, none without";
     },

@@ -5,6 +5,7 @@ import { PortProtocol } from "../../../gen/nap/v1/types_pb.js";
 import type { Bench, SpecInit } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionCase } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 type Network = NonNullable<SpecInit["network"]>;
 
@@ -245,7 +246,7 @@ export const networkOptions: readonly OptionCase[] = [
       const mode = { case: "host" as const, value: {} };
       const network = { mode, portBindings: [{ containerPort: 7000 }] };
       const name = bench.name("dropped");
-      const spec = { image, command: { arguments: ["true"] }, network };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] }, network };
       const error = await failure(nap.containers.createContainer({ engine, name, spec }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "ENGINE_DROPPED_FIELD" });
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
@@ -267,7 +268,11 @@ export const networkOptions: readonly OptionCase[] = [
           "port_bindings[0].host_port_range_end",
         ],
       ] as const) {
-        const spec = { image, command: { arguments: ["true"] }, network } as SpecInit;
+        const spec = {
+          source: imageSource(image),
+          command: { arguments: ["true"] },
+          network,
+        } as SpecInit;
         const error = await failure(nap.containers.createContainer({ engine, spec } as object));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
         expect(error.fields).to.deep.equal([`spec.network.${field}`]);

@@ -7,6 +7,7 @@ import { ended, failure } from "../bench.js";
 import { all } from "../../support/client.js";
 import type { OptionCase } from "./option.js";
 import { imported } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 const showStdin = "readlink /proc/self/fd/0";
 
@@ -19,7 +20,7 @@ export const processOptions: readonly OptionCase[] = [
       const found = await nap.images.getImage({ engine, image: bench.image });
       const id = found.image?.id ?? "";
       for (const image of [bench.image, id]) {
-        const ran = await bench.run({ image } as object, "cat /data/seed");
+        const ran = await bench.run({ source: imageSource(image) } as object, "cat /data/seed");
         expect(ran.stdout).to.equal("from the image\n");
         expect((await bench.get(ran.id)).imageId).to.equal(id);
       }
@@ -32,13 +33,16 @@ export const processOptions: readonly OptionCase[] = [
     see: async (bench) => {
       const { nap, engine } = bench;
       const image = await published(bench);
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const pullPolicy = PullPolicy.IF_MISSING;
       const { container } = await nap.containers.createContainer({ engine, spec, pullPolicy });
       bench.forget(container?.id ?? "");
       const [digest = ""] = (await nap.images.getImage({ engine, image })).image?.digests ?? [];
       expect(digest).to.match(/@sha256:[0-9a-f]{64}$/);
-      const { stdout } = await bench.run({ image: digest } as object, "cat /data/seed");
+      const { stdout } = await bench.run(
+        { source: imageSource(digest) } as object,
+        "cat /data/seed",
+      );
       expect(stdout).to.equal("from the image\n");
       return `runs ${digest.slice(digest.indexOf("@"), digest.indexOf("@") + 20)}`;
     },
@@ -49,7 +53,11 @@ export const processOptions: readonly OptionCase[] = [
     see: async (bench) => {
       const { nap, engine } = bench;
       const image = await published(bench);
-      const spec = { image, command: { arguments: ["cat", "/data/seed"] }, autoRemove: true };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["cat", "/data/seed"] },
+        autoRemove: true,
+      };
       const never = { engine, spec, pullPolicy: PullPolicy.NEVER };
       const error = await failure(all(nap.containers.runContainer(never)));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
@@ -68,7 +76,7 @@ export const processOptions: readonly OptionCase[] = [
       const platform = { os: own?.os ?? "", architecture: own?.architecture ?? "" };
       const { stdout } = await bench.run({ platform }, "uname -s");
       expect(stdout).to.equal("Linux\n");
-      const spec = { image, platform: { os: "linux", architecture: "s390x" } };
+      const spec = { source: imageSource(image), platform: { os: "linux", architecture: "s390x" } };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
       return `${platform.os}/${platform.architecture} runs, s390x is not found`;
@@ -91,9 +99,9 @@ export const processOptions: readonly OptionCase[] = [
     form: "an empty one resets the image's",
     see: async (bench) => {
       const image = await imported(bench, ['ENTRYPOINT ["echo", "from the entrypoint"]']);
-      const kept = await bench.run({ image } as object, "echo x");
+      const kept = await bench.run({ source: imageSource(image) } as object, "echo x");
       expect(kept.stdout).to.equal("from the entrypoint sh -c echo x\n");
-      const spec = { image, entrypoint: { arguments: [] } } as object;
+      const spec = { source: imageSource(image), entrypoint: { arguments: [] } } as object;
       const { stdout } = await bench.run(spec, "echo no entrypoint");
       expect(stdout).to.equal("no entrypoint\n");
       return stdout;
@@ -106,7 +114,7 @@ export const processOptions: readonly OptionCase[] = [
       const { nap, engine, image } = bench;
       const { id, name } = await bench.create({});
       expect((await bench.get(name)).id).to.equal(id);
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const error = await failure(nap.containers.createContainer({ engine, name, spec }));
       expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
       return error.reason;
@@ -177,7 +185,7 @@ export const processOptions: readonly OptionCase[] = [
       const { nap, engine, image } = bench;
       const labels = { "com.example.a": "b=c", empty: "" };
       expect((await bench.create({ labels })).spec?.labels).to.deep.equal(labels);
-      const spec = { image, labels: { "nap.v1.request-id": "forged" } };
+      const spec = { source: imageSource(image), labels: { "nap.v1.request-id": "forged" } };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.labels"]);

@@ -8,6 +8,7 @@ import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
 import type { OptionCase } from "./option.js";
 import { MiB } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 type Mounts = NonNullable<SpecInit["mounts"]>;
 
@@ -182,7 +183,7 @@ export const storageOptions: readonly OptionCase[] = [
       const { nap, engine, image } = bench;
       const source = bindOf(join(directoryOf(bench), "missing"));
       const command = { arguments: ["true"] };
-      const spec = { image, command, mounts: [{ target: "/b", source }] };
+      const spec = { source: imageSource(image), command, mounts: [{ target: "/b", source }] };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({
         code: Code.FAILED_PRECONDITION,
@@ -200,7 +201,7 @@ export const storageOptions: readonly OptionCase[] = [
         { target: "/t", source: { case: "tmpfs" as const, value: {} } },
         { target: "/./t/", source: bindOf("/tmp") },
       ];
-      const spec = { image, command: { arguments: ["true"] }, mounts };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] }, mounts };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.mounts[1].target"]);

@@ -15,6 +15,7 @@ import { networkSpecToDocker } from "./network-spec.js";
 import { volumeSpecToDocker } from "./volume.js";
 import { platformText } from "../platform.js";
 import { dockerSupport } from "../../docker/support.js";
+import { imageSource } from "../../../../test/support/source.js";
 
 /** A host that lacks nothing. */
 const host = {
@@ -27,7 +28,7 @@ const host = {
 
 /** What a message needs beside the leaf, so that the conversion has something to work on. */
 const skeletons: Readonly<Record<string, object>> = {
-  "nap.v1.ContainerSpec": { image: "i" },
+  "nap.v1.ContainerSpec": { source: imageSource("i") },
   "nap.v1.Mount": { target: "/t", source: { case: "tmpfs", value: {} } },
   "nap.v1.BindMount": { origin: { case: "hostPath", value: "/h" }, createHostPath: false },
   "nap.v1.HostEntry": { hostname: "h", target: { case: "address", value: "::1" } },
@@ -157,7 +158,12 @@ describe("mapping to Docker", () => {
       [...dockerSupport(version, host, { files: true, processes: true })].map(([name]) => name);
     const specOf = (name: string) => /^nap\.v1\.(?!Stream|Exec|Stop|Restart|Push|Save)/.test(name);
     expect(names("1.48").filter(specOf).toSorted()).to.deep.equal([
+      "nap.v1.ContainerSpec.copy",
+      "nap.v1.ContainerSpec.kind=INSTANCE_KIND_SYSTEM",
+      "nap.v1.ContainerSpec.kind=INSTANCE_KIND_VIRTUAL_MACHINE",
       "nap.v1.ContainerSpec.lxc_config",
+      "nap.v1.ContainerSpec.root_filesystem",
+      "nap.v1.ContainerSpec.template",
       "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
       "nap.v1.NetworkSpec.ingress",
       "nap.v1.Resources.kernel_memory_limit_bytes",

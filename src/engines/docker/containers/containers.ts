@@ -24,6 +24,7 @@ import { ContainerSpecSchema } from "../../../../gen/nap/v1/container_spec_pb.js
 import type { ContainerSpec } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
+import { imageOf } from "../../../contract/container-source.js";
 import { fieldError, unless } from "../../../contract/errors.js";
 import { madeBy, originLabels, requestIdFilter } from "../../../contract/reserved-labels.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
@@ -143,7 +144,8 @@ export async function* pullFirst(
   call: Call,
 ): AsyncGenerator<PullImageResponse> {
   const { spec = create(ContainerSpecSchema), pullPolicy, registryCredentials } = request;
-  const { image, platform } = spec;
+  const { platform } = spec;
+  const image = imageOf(spec);
   requireOwnRegistry(image, registryCredentials);
   if (pullPolicy === PullPolicy.IF_MISSING) {
     const there = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
@@ -163,6 +165,7 @@ async function createAnew(
 ): Promise<CreatedContainer> {
   const { name, spec: given = create(ContainerSpecSchema) } = request;
   const spec = await withNetworkNames(docker, given);
+  const image = imageOf(spec);
   const placed = await placeRooted(docker.bindRoots, spec, identity.name);
   const { body, further } = specToDocker(
     await withResetCommand(docker, placed.spec),
@@ -176,10 +179,10 @@ async function createAnew(
       query: { name: name === "" ? undefined : name, platform: platformText(spec) },
       body,
     }),
-    name === "" ? `a container of ${spec.image}` : name,
+    name === "" ? `a container of ${image}` : name,
     {
       kinds: { 404: "IMAGE_NOT_FOUND", 409: "NAME_IN_USE" },
-      resources: { IMAGE_NOT_FOUND: spec.image },
+      resources: { IMAGE_NOT_FOUND: image },
       field: "spec",
     },
   );
@@ -271,9 +274,10 @@ async function withResetCommand(
   spec: ContainerSpec,
 ): Promise<ContainerSpec> {
   if (spec.command?.arguments.length !== 0 || spec.entrypoint !== undefined) return spec;
-  const path = `/images/${pathPart(spec.image)}/json`;
+  const reference = imageOf(spec);
+  const path = `/images/${pathPart(reference)}/json`;
   const kinds = { 404: "IMAGE_NOT_FOUND" } as const;
-  const image = await meaning(docker.api.json<ImageJson>({ path }), spec.image, { kinds });
+  const image = await meaning(docker.api.json<ImageJson>({ path }), reference, { kinds });
   const words = image.body.Config?.Entrypoint ?? [];
   return { ...spec, entrypoint: create(ArgumentListSchema, { arguments: words }) };
 }

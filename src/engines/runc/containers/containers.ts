@@ -28,6 +28,7 @@ import { ImageConfigSchema } from "../../../../gen/nap/v1/image_service_pb.js";
 import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { placeRooted } from "../../../core/mounts/rooted-mounts.js";
+import { imageOf } from "../../../contract/container-source.js";
 import { fieldError, NapError } from "../../../contract/errors.js";
 import { madeBy, originLabels } from "../../../contract/reserved-labels.js";
 import { refuseTargetTwice } from "../../../core/mounts/targets.js";
@@ -93,8 +94,8 @@ export function containerMethods(host: RuncHost) {
 /** A list shows of a spec what Docker's list shows, so that both views cost alike everywhere. */
 function basicView(container: Container): Container {
   const { spec, startTime: _start, exit: _exit, pid: _pid, ...rest } = container;
-  const { image = "", labels = {} } = spec ?? {};
-  return { ...rest, spec: create(ContainerSpecSchema, { image, labels }) };
+  const { source, labels = {} } = spec ?? {};
+  return { ...rest, spec: create(ContainerSpecSchema, { ...(source && { source }), labels }) };
 }
 
 /** The container as it is now. One whose shim was killed has exited with a code that nobody knows. */
@@ -135,7 +136,7 @@ export async function createContainer(
       throw new NapError("NAME_IN_USE", `the name ${name} is taken`, { resource: name });
     }
     // The image cannot be removed meanwhile: that takes this lock, too.
-    const found = await findImage(host, given.image);
+    const found = await findImage(host, imageOf(given));
     const image = found.image.config ?? create(ImageConfigSchema);
     if (commandLine({ spec: given, image }).length === 0) {
       const description = "neither the request nor the image says what to run";

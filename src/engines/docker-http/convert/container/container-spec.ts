@@ -13,6 +13,7 @@ import {
   RestartPolicySchema,
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { environmentList, environmentMap } from "../../../../lib/env-vars.js";
+import { imageOf } from "../../../../contract/container-source.js";
 import { clientLabels } from "../../../../contract/reserved-labels.js";
 import type {
   ConfigJson,
@@ -78,7 +79,7 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
   const { command, entrypoint, healthCheck } = spec;
   const stopTimeout = wholeSeconds("spec.stop_timeout", spec.stopTimeout);
   return {
-    Image: spec.image,
+    Image: imageOf(spec),
     ...(command && { Cmd: command.arguments }),
     // dockerd takes one empty string for "reset the image's".
     ...(entrypoint && {
@@ -139,7 +140,7 @@ export function restartToDocker({ mode, maximumRetryCount }: RestartPolicy): {
 export function specFromDocker(json: ContainerJson): ContainerSpec {
   const { Config: config, HostConfig: host } = json;
   return create(ContainerSpecSchema, {
-    image: config.Image ?? "",
+    source: { case: "image", value: config.Image ?? "" },
     platform: platformFromLabels(config.Labels),
     ...(config.Cmd && { command: { arguments: config.Cmd } }),
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),

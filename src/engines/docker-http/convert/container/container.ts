@@ -71,7 +71,10 @@ export function containerFromSummary(engine: string, json: ContainerSummaryJson)
     engine,
     id: json.Id,
     name: summaryName(json),
-    spec: { image: json.Image, labels: clientLabels(json.Labels ?? {}) },
+    spec: {
+      source: { case: "image", value: json.Image },
+      labels: clientLabels(json.Labels ?? {}),
+    },
     imageId: json.ImageID,
     state: stateOf(json.State),
     health: healthWords.find(([, word]) => word === health)?.[0],
