@@ -111,9 +111,8 @@ export function admitRequest(
   if (privileged.length > 0 && !identity.privilegedOptions) {
     throw denied(identity, `it may not set options that reach the host: ${privileged.join(", ")}`);
   }
-  const { pullPolicy = PullPolicy.UNSPECIFIED } = request;
-  const pulls = pullPolicy !== PullPolicy.UNSPECIFIED && pullPolicy !== PullPolicy.NEVER;
-  if (pulls && !identity.imageChanges) {
+  // Whether the others pull is found out only where the engine looks for the image.
+  if (request.pullPolicy === PullPolicy.ALWAYS && !identity.imageChanges) {
     throw denied(identity, "pull_policy: it changes images, which it may not");
   }
   const { mounts = [], source: from } = (request.spec ?? {}) as Partial<ContainerSpec>;

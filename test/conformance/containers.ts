@@ -4,6 +4,7 @@ import { status as Code } from "@grpc/grpc-js";
 import {
   ContainerState,
   HealthStatus,
+  PullPolicy,
   WaitCondition,
 } from "../../gen/nap/v1/container_service_pb.js";
 import { InstanceKind } from "../../gen/nap/v1/container_spec_pb.js";
@@ -88,7 +89,8 @@ export const containerCases: readonly Case[] = [
     name: "refuses an image that is not there",
     run: async ({ nap, engine }) => {
       const spec = { source: imageSource("no-such-image:1") };
-      const error = await failure(nap.containers.createContainer({ engine, spec }));
+      const pullPolicy = PullPolicy.NEVER;
+      const error = await failure(nap.containers.createContainer({ engine, spec, pullPolicy }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
       expect(error.info?.metadata).to.include({ engine, resource: "no-such-image:1" });
     },

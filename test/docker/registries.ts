@@ -63,13 +63,14 @@ export function registryCases(open: () => DockerBench): void {
       registryCredentials,
     };
     await nap.images.removeImage({ engine: "docker", image, force: true }).catch(() => undefined);
-    const never = await failure(all(nap.containers.runContainer(request)));
+    const without = { ...request, pullPolicy: PullPolicy.NEVER };
+    const never = await failure(all(nap.containers.runContainer(without)));
     expect(never).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
-    const pullPolicy = PullPolicy.IF_MISSING;
-    const first = await all(nap.containers.runContainer({ ...request, pullPolicy }));
+    const first = await all(nap.containers.runContainer(request));
     const kinds = first.map(({ event }) => event.case);
     expect(kinds[0]).to.equal("pullProgress");
     expect(kinds.slice(-4)).to.deep.equal(["created", "started", "output", "exit"]);
+    const pullPolicy = PullPolicy.IF_NOT_PRESENT;
     const second = await all(nap.containers.runContainer({ ...request, pullPolicy }));
     expect(second.map(({ event }) => event.case)).not.to.include("pullProgress");
     const created = await nap.containers.createContainer({
@@ -166,7 +167,7 @@ export function registryCases(open: () => DockerBench): void {
     expect(seen.at(-1)?.event.case).to.equal("result");
   });
 
-  for (const pullPolicy of [PullPolicy.IF_MISSING, PullPolicy.ALWAYS]) {
+  for (const pullPolicy of [PullPolicy.IF_NOT_PRESENT, PullPolicy.ALWAYS]) {
     it(`creates and runs nothing where the registry refuses a pull (${PullPolicy[pullPolicy]})`, async () => {
       const { dockerd, nap, bench } = open();
       const value = { username: "nap", password: "secret" };

@@ -170,6 +170,12 @@ export function accessCases(open: () => DockerBench): void {
       const error = await failure(call());
       expect(error).to.include({ code: Code.PERMISSION_DENIED, reason: "PERMISSION_DENIED" });
     }
+    const spec = { source: imageSource("no-such-image") };
+    for (const pullPolicy of [PullPolicy.UNSPECIFIED, PullPolicy.IF_NOT_PRESENT]) {
+      const request = { engine: "docker", spec, pullPolicy };
+      const refused = await failure(alice.containers.createContainer(request));
+      expect(refused.reason).to.equal("PERMISSION_DENIED");
+    }
     const missing = await failure(alice.containers.getContainer({ engine: "docker", container }));
     expect(missing.code).to.equal(Code.NOT_FOUND);
   });

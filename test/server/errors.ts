@@ -5,6 +5,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
+import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
 import { services } from "../../src/core/engines.js";
 import { callOf } from "../support/client.js";
@@ -22,7 +23,7 @@ const open = { case: "open", value: {} };
 const needs: Readonly<Record<string, object>> = {
   AttachContainer: { action: open },
   BuildImage: { action: open },
-  CreateContainer: { spec: { source: imageSource(absent) } },
+  CreateContainer: { spec: { source: imageSource(absent) }, pullPolicy: PullPolicy.NEVER },
   CreateNetwork: { name: absent, spec: {} },
   CreateVolume: { name: absent, spec: {} },
   ExecContainer: { action: { case: "open", value: { exec: { command: ["true"] } } } },
@@ -31,7 +32,7 @@ const needs: Readonly<Record<string, object>> = {
   ReadContainerArchive: { path: "/" },
   RenameContainer: { newName: "new" },
   ResizeContainerTerminal: { size: { columns: 80, rows: 24 } },
-  RunContainer: { spec: { source: imageSource(absent) } },
+  RunContainer: { spec: { source: imageSource(absent) }, pullPolicy: PullPolicy.NEVER },
   SaveImages: { images: [absent] },
   StatContainerPath: { path: "/" },
   TagImage: { reference: "nap-test:tagged" },

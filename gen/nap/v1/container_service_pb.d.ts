@@ -476,7 +476,7 @@ export declare type CreateContainerRequest = Message<"nap.v1.CreateContainerRequ
   requestId: string;
 
   /**
-   * Whether the image is pulled first. Default: PULL_POLICY_NEVER. Another source than an image:
+   * Whether the image is pulled first. Default: PULL_POLICY_IF_NOT_PRESENT. Another source than an image:
    * INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.PullPolicy pull_policy = 5;
@@ -1243,7 +1243,7 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   requestId: string;
 
   /**
-   * Whether the image is pulled first. Default: PULL_POLICY_NEVER. Another source than an image:
+   * Whether the image is pulled first. Default: PULL_POLICY_IF_NOT_PRESENT. Another source than an image:
    * INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.PullPolicy pull_policy = 5;
@@ -3618,28 +3618,30 @@ export declare const ContainerMountKindSchema: GenEnum<ContainerMountKind>;
  */
 export enum PullPolicy {
   /**
-   * The same as PULL_POLICY_NEVER.
+   * The same as PULL_POLICY_IF_NOT_PRESENT.
    *
    * @generated from enum value: PULL_POLICY_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * No; without the image the call fails with NOT_FOUND, IMAGE_NOT_FOUND.
+   * The image is not pulled. Without it the call fails with NOT_FOUND, IMAGE_NOT_FOUND.
    *
    * @generated from enum value: PULL_POLICY_NEVER = 1;
    */
   NEVER = 1,
 
   /**
-   * Where the engine does not have it.
+   * The image is pulled where the engine does not have it. A caller that may not change images then gets
+   * PERMISSION_DENIED. An engine that pulls no images, as runC, answers NOT_FOUND, IMAGE_NOT_FOUND.
    *
-   * @generated from enum value: PULL_POLICY_IF_MISSING = 2;
+   * @generated from enum value: PULL_POLICY_IF_NOT_PRESENT = 2;
    */
-  IF_MISSING = 2,
+  IF_NOT_PRESENT = 2,
 
   /**
-   * Always.
+   * The image is pulled, also where the engine has it. A caller that may not change images gets
+   * PERMISSION_DENIED.
    *
    * @generated from enum value: PULL_POLICY_ALWAYS = 3;
    */

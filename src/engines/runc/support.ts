@@ -52,9 +52,11 @@ const further: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.ContainerSpec.kind=INSTANCE_KIND_VIRTUAL_MACHINE",
     { reason: "runC runs no virtual machines" },
   ],
-  ["nap.v1.CreateContainerRequest.pull_policy", { reason: notYet }],
+  [
+    "nap.v1.PULL_POLICY_ALWAYS",
+    { reason: "nap pulls no images for runC yet", alternative: "import or load the image" },
+  ],
   ["nap.v1.CreateContainerRequest.registry_credentials", { reason: notYet }],
-  ["nap.v1.RunContainerRequest.pull_policy", { reason: notYet }],
   ["nap.v1.RunContainerRequest.registry_credentials", { reason: notYet }],
   ["nap.v1.GetContainerRequest.measure_size", { reason: notYet }],
   ["nap.v1.ContainerFilter.networks", { reason: "this engine has no networks yet" }],

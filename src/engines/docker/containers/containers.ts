@@ -14,7 +14,6 @@ import {
   CreateContainerResponseSchema,
   GetContainerResponseSchema,
   ListContainersResponseSchema,
-  PullPolicy,
   RemoveContainerResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { ContainerService } from "../../../../gen/nap/v1/container_service_pb.js";
@@ -29,6 +28,7 @@ import { fieldError, unless } from "../../../contract/errors.js";
 import { madeBy, originLabels, requestIdFilter } from "../../../contract/reserved-labels.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
+import { pullBegins } from "../../../core/images/pull.js";
 import { containerMatchesByItself } from "../../../core/lists/filters.js";
 import { placeRooted } from "../../../core/mounts/rooted-mounts.js";
 import { pathPart } from "../../docker-http/client.js";
@@ -61,7 +61,7 @@ export function containerMethods(docker: DockerConnection) {
   return {
     createContainer: async (request, call) => {
       const { signal } = call;
-      for await (const _progress of pullFirst(docker, request, call));
+      for await (const _progress of pullFirst(docker, request, createSchema, call));
       const made = await createContainer(docker, request, createSchema, call);
       const { json, warnings, existed } = made;
       if (signal.aborted && request.requestId === "" && !existed) {
@@ -125,11 +125,7 @@ export async function createContainer(
   const { requestId } = request;
   if (requestId === "") return createAnew(docker, request, schema, call);
   return docker.once(`container ${requestId}`, async () => {
-    const query = { all: true, filters: { label: [requestIdFilter(requestId)] } };
-    const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
-    const made = list.body.find(({ Labels }) =>
-      madeBy(schema, request, call.identity, Labels ?? {}),
-    );
+    const made = await madeBefore(docker, request, schema, call);
     if (made !== undefined) {
       return { json: await inspectContainer(docker, made.Id), warnings: [], existed: true };
     }
@@ -137,22 +133,38 @@ export async function createContainer(
   });
 }
 
-/** Pulls the image of a container that is to be created, as the request's policy says. */
+/** The container that the same request made before. */
+async function madeBefore(
+  docker: DockerConnection,
+  request: CreateContainerRequest | RunContainerRequest,
+  schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
+  { identity }: Call,
+): Promise<ContainerSummaryJson | undefined> {
+  const query = { all: true, filters: { label: [requestIdFilter(request.requestId)] } };
+  const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
+  return list.body.find(({ Labels }) => madeBy(schema, request, identity, Labels ?? {}));
+}
+
+/**
+ * Pulls the image of a container that is to be created, as the request's policy says. A request that is
+ * repeated needs its image no more.
+ */
 export async function* pullFirst(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
+  schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
   call: Call,
 ): AsyncGenerator<PullImageResponse> {
   const { spec = create(ContainerSpecSchema), pullPolicy, registryCredentials } = request;
   const { platform } = spec;
   const image = imageOf(spec);
   requireOwnRegistry(image, registryCredentials);
-  if (pullPolicy === PullPolicy.IF_MISSING) {
-    const there = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
-    if (there !== undefined) return;
-  } else if (pullPolicy !== PullPolicy.ALWAYS) {
-    return;
-  }
+  const isPresent = async (): Promise<boolean> => {
+    const found = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
+    if (found !== undefined || request.requestId === "") return found !== undefined;
+    return (await madeBefore(docker, request, schema, call)) !== undefined;
+  };
+  if (!(await pullBegins(pullPolicy, image, call.identity, isPresent))) return;
   const pull = create(PullImageRequestSchema, { image, platform, registryCredentials });
   yield* pullImage(docker, pull, call);
 }

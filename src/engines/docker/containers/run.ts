@@ -82,7 +82,7 @@ async function* runContainer(
   call: Call,
 ): AsyncGenerator<RunContainerResponse> {
   const { signal } = call;
-  for await (const { event } of pullFirst(docker, request, call)) {
+  for await (const { event } of pullFirst(docker, request, RunContainerRequestSchema, call)) {
     if (event.case === "progress") yield runEvent({ case: "pullProgress", value: event.value });
   }
   const { json, warnings, existed } = await createContainer(
