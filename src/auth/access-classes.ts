@@ -25,7 +25,7 @@ const listed = "engine page_size page_token view";
 const messages: Readonly<Record<string, Fields>> = {
   // A container's spec.
   ContainerSpec: {
-    ordinary: `image kind environment working_dir user additional_groups hostname domainname labels tty
+    ordinary: `image kind environment unset_environment working_dir user additional_groups hostname domainname labels tty
       stdin_open stdin_once init stop_signal stop_timeout auto_remove shm_size_bytes
       read_only_root_filesystem`,
     // A container whose mounts one has may have any; what annotations do is the runtime's choice.

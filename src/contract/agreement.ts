@@ -5,12 +5,14 @@ import type {
   RunContainerRequest,
 } from "../../gen/nap/v1/container_service_pb.js";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
+import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
 import type { FieldViolation } from "./errors.js";
 import { fieldPath } from "./walk.js";
 
 type Rule = (message: never) => Iterable<[field: string, description: string]>;
 
 const rules: Readonly<Record<string, Rule>> = {
+  "nap.v1.ContainerSpec": setsOrUnsets,
   "nap.v1.CreateContainerRequest": pullsImage,
   "nap.v1.RunContainerRequest": pullsImage,
 };
@@ -19,6 +21,14 @@ const rules: Readonly<Record<string, Rule>> = {
 export function* disagreements(path: string, message: Message): Generator<FieldViolation> {
   for (const [field, description] of rules[message.$typeName]?.(message as never) ?? []) {
     yield { field: fieldPath(path, field), description, kind: "FIELD_INVALID" };
+  }
+}
+
+/** A variable is set or unset. */
+function* setsOrUnsets(spec: ContainerSpec): Generator<[field: string, description: string]> {
+  for (const [index, name] of spec.unsetEnvironment.entries()) {
+    if (!Object.hasOwn(spec.environment, name)) continue;
+    yield [`unset_environment[${index}]`, `environment sets ${JSON.stringify(name)}`];
   }
 }
 

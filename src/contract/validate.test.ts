@@ -78,6 +78,18 @@ const table: readonly [claim: string, request: Request, ...paths: string[]][] = 
     "pull_policy",
   ],
   [
+    "refuses to set and to unset one variable",
+    {
+      spec: {
+        source: imageSource("a"),
+        environment: { A: "", B: "1" },
+        unsetEnvironment: ["C", "A", "D=1"],
+      },
+    },
+    "spec.unset_environment[1]",
+    "spec.unset_environment[2]",
+  ],
+  [
     "refuses a pull where there is nothing to pull",
     {
       spec: { source: { case: "template", value: { name: "debian" } } },

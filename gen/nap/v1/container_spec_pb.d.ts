@@ -102,6 +102,14 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   environment: { [key: string]: string };
 
   /**
+   * Environment variables that the container does not have although its image, or the engine, sets them.
+   * A name that stands in environment too: INVALID_ARGUMENT, FIELD_INVALID.
+   *
+   * @generated from field: repeated string unset_environment = 47;
+   */
+  unsetEnvironment: string[];
+
+  /**
    * The directory that the command starts in: an absolute path. Default: the image's, else "/".
    *
    * @generated from field: optional string working_dir = 6;

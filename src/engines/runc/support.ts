@@ -24,7 +24,7 @@ const notYet = "nap does not map this to runC yet";
 const honoured: readonly [desc: DescMessage, fields: string][] = [
   [
     ContainerSpecSchema,
-    `image kind command entrypoint environment working_dir user additional_groups hostname labels tty
+    `image kind command entrypoint environment unset_environment working_dir user additional_groups hostname labels tty
      stop_signal stop_timeout auto_remove resources ulimits oom_score_adj shm_size_bytes network
      mounts read_only_root_filesystem security namespaces sysctls`,
   ],

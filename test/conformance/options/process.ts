@@ -148,6 +148,29 @@ export const processOptions: readonly OptionCase[] = [
     shows: "1 2|x=y|",
   },
   {
+    option: "environment",
+    form: "a variable of every container is unset",
+    spec: { unsetEnvironment: ["HOSTNAME"] },
+    script: "env | grep -c ^HOSTNAME= || true",
+    shows: "0",
+  },
+  {
+    option: "environment",
+    form: "a variable of the image is unset, for commands too, and shown as such",
+    see: async (bench) => {
+      const image = await imported(bench, ["ENV FROM_IMAGE=1", "ENV KEPT=2"]);
+      const spec = { source: imageSource(image), unsetEnvironment: ["FROM_IMAGE"] } as object;
+      const script = 'echo "${FROM_IMAGE-unset}|${KEPT-unset}"';
+      const { stdout } = await bench.run(spec, script);
+      expect(stdout).to.equal("unset|2\n");
+      const { id, spec: got } = await bench.start(spec);
+      expect(await bench.exec(id, script)).to.equal("unset|2");
+      expect(got?.unsetEnvironment).to.deep.equal(["FROM_IMAGE"]);
+      expect(got?.environment).to.include({ KEPT: "2" }).and.not.have.property("FROM_IMAGE");
+      return stdout;
+    },
+  },
+  {
     option: "working_dir",
     form: "a directory",
     spec: { workingDir: "/data" },

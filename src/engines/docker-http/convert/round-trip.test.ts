@@ -119,6 +119,7 @@ const mend: Generation["mend"] = {
     }
   },
   "nap.v1.ContainerSpec": (spec: ContainerSpec) => {
+    spec.unsetEnvironment = spec.unsetEnvironment.filter((name) => !(name in spec.environment));
     const targets = new Set<string>();
     spec.mounts = spec.mounts.filter(({ target }) => {
       const plain = target.replace(/\/+|(\/\.)+(?=\/|$)/g, "/").replace(/[/.]/g, "");

@@ -65,9 +65,15 @@ export function commandLine({ spec, image }: Pick<BundleSource, "spec" | "image"
 /** The environment of the first process and of commands run beside it. */
 export function environmentOf({ spec, image }: Pick<BundleSource, "spec" | "image">, id: string) {
   const hostname = spec.hostname ?? id.slice(0, 12);
-  const all = { PATH: searchPath, HOSTNAME: hostname, ...image.environment, ...spec.environment };
-  const terminal = spec.tty === true && !("TERM" in all) ? ["TERM=xterm"] : [];
-  return [...environmentList(all), ...terminal];
+  const all: Record<string, string> = {
+    PATH: searchPath,
+    HOSTNAME: hostname,
+    ...(spec.tty === true && { TERM: "xterm" }),
+    ...image.environment,
+    ...spec.environment,
+  };
+  for (const name of spec.unsetEnvironment) delete all[name];
+  return environmentList(all);
 }
 
 const plain = (name: string): string => name.replace(/^CAP_/i, "").toUpperCase();

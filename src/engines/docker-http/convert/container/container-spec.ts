@@ -12,7 +12,7 @@ import {
   RestartMode,
   RestartPolicySchema,
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
-import { environmentList, environmentMap } from "../../../../lib/env-vars.js";
+import { environmentList, environmentMap, unsetVariables } from "../../../../lib/env-vars.js";
 import { imageOf } from "../../../../contract/container-source.js";
 import { clientLabels } from "../../../../contract/reserved-labels.js";
 import type {
@@ -85,7 +85,7 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
     ...(entrypoint && {
       Entrypoint: entrypoint.arguments.length > 0 ? entrypoint.arguments : [""],
     }),
-    Env: environmentList(spec.environment),
+    Env: [...environmentList(spec.environment), ...spec.unsetEnvironment],
     Labels: { ...spec.labels, ...ownLabels, ...platformLabels(spec.platform) },
     ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
     ...(spec.user !== undefined && { User: spec.user }),
@@ -145,6 +145,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...(config.Cmd && { command: { arguments: config.Cmd } }),
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
     environment: environmentMap(config.Env),
+    unsetEnvironment: unsetVariables(config.Env),
     labels: clientLabels(config.Labels ?? {}),
     ...text({
       workingDir: config.WorkingDir,
