@@ -28,6 +28,7 @@ export const containerCases: readonly Case[] = [
       });
       const running = await bench.get(name);
       expect(running.state).to.equal(ContainerState.RUNNING);
+      expect(running.engineState).to.be.oneOf(["", "running"]);
       expect(Number(running.pid)).to.be.greaterThan(0);
       expect(running.exit).to.equal(undefined);
       const timeout = { seconds: 0n };

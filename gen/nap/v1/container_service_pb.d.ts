@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { ContainerSpec, MountPropagation, Resources, RestartPolicy } from "./container_spec_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { DisconnectAction, ExitStatus, ExposedPort, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, TerminalSize, TransferProgressBatch } from "./types_pb.js";
+import type { DisconnectAction, ExitStatus, ExposedPort, HealthCheckResult, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, TerminalSize, TransferProgressBatch } from "./types_pb.js";
 
 /**
  * Describes the file nap/v1/container_service.proto.
@@ -161,6 +161,28 @@ export declare type Container = Message<"nap.v1.Container"> & {
    * @generated from field: string owner = 20;
    */
   owner: string;
+
+  /**
+   * The last runs of its health check, at most five, the oldest first. LIST_VIEW_BASIC leaves it empty.
+   *
+   * @generated from field: repeated nap.v1.HealthCheckResult health_check_results = 21;
+   */
+  healthCheckResults: HealthCheckResult[];
+
+  /**
+   * The number of failures of its health check in a row. LIST_VIEW_BASIC leaves it 0.
+   *
+   * @generated from field: uint32 health_failing_streak = 22;
+   */
+  healthFailingStreak: number;
+
+  /**
+   * The engine's own word for the container's state, for example "removing". Several words may be one
+   * state. Empty: the engine has none.
+   *
+   * @generated from field: string engine_state = 23;
+   */
+  engineState: string;
 };
 
 /**

@@ -487,6 +487,56 @@ export declare type HealthCheckDisabled = Message<"nap.v1.HealthCheckDisabled"> 
 export declare const HealthCheckDisabledSchema: GenMessage<HealthCheckDisabled>;
 
 /**
+ * HealthCheckResult is how one run of a health check ended.
+ *
+ * @generated from message nap.v1.HealthCheckResult
+ */
+export declare type HealthCheckResult = Message<"nap.v1.HealthCheckResult"> & {
+  /**
+   * The time at which the check began.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The time at which the check ended.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The exit code of the command: 0 means healthy. -1 means that the command took longer than its
+   * timeout, or could not be run.
+   *
+   * @generated from field: int32 exit_code = 3;
+   */
+  exitCode: number;
+
+  /**
+   * The beginning of what the command wrote to standard output and standard error, or why it could not
+   * be run. Docker keeps 4096 bytes. Bytes that are not UTF-8 are replaced.
+   *
+   * @generated from field: string output = 4;
+   */
+  output: string;
+
+  /**
+   * The command wrote more than output has.
+   *
+   * @generated from field: bool truncated = 5;
+   */
+  truncated: boolean;
+};
+
+/**
+ * Describes the message nap.v1.HealthCheckResult.
+ * Use `create(HealthCheckResultSchema)` to create a new message.
+ */
+export declare const HealthCheckResultSchema: GenMessage<HealthCheckResult>;
+
+/**
  * ExposedPort is a port that a container listens on.
  *
  * @generated from message nap.v1.ExposedPort

@@ -1,9 +1,11 @@
 /** What becomes of a container: its ends and new starts, its health, and where its output goes. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { ContainerState, HealthStatus } from "../../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../../gen/nap/v1/container_spec_pb.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import { all } from "../../support/client.js";
 import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
@@ -183,6 +185,60 @@ export const lifecycleOptions: readonly OptionCase[] = [
       const check = { case: "shellCommand" as const, value: "test -e /x || exit 1" };
       const healthCheck = { check, ...often, retries: 2 };
       return health(bench, { healthCheck }, HealthStatus.UNHEALTHY);
+    },
+  },
+  {
+    option: "healthcheck",
+    form: "the last five results, in GetContainer and the full view alone",
+    see: async (bench) => {
+      const { nap, engine } = bench;
+      const script = "echo checked; test -e /many && head -c 5000 /dev/zero | tr '\\0' x; exit 3";
+      const check = { case: "shellCommand" as const, value: script };
+      const { id } = await bench.start({ healthCheck: { check, ...often, retries: 2 } });
+      const now = await until(bench, id, (now) => now.healthFailingStreak >= 6);
+      expect(now.healthCheckResults).to.have.length(5);
+      const times = now.healthCheckResults.flatMap(({ startTime, endTime }) => [
+        startTime,
+        endTime,
+      ]);
+      const millis = times.map((time) => (time === undefined ? NaN : timestampMs(time)));
+      expect(millis).to.deep.equal(millis.toSorted((a, b) => a - b));
+      for (const { exitCode, output, truncated } of now.healthCheckResults) {
+        expect({ exitCode, output, truncated }).to.deep.equal({
+          exitCode: 3,
+          output: "checked\n",
+          truncated: false,
+        });
+      }
+      await bench.exec(id, "touch /many");
+      const cut = await until(bench, id, (later) =>
+        later.healthCheckResults.some(({ truncated }) => truncated),
+      );
+      expect(cut.healthCheckResults.at(-1)?.output).to.have.length(4096);
+      for (const [view, results] of [
+        [ListView.BASIC, 0],
+        [ListView.FULL, 5],
+      ] as const) {
+        const { containers } = await nap.containers.listContainers({
+          engine,
+          view,
+          filter: { ids: [id] },
+        });
+        expect(containers[0]?.healthCheckResults).to.have.length(results);
+      }
+      return "five of exit code 3, and cut at 4096 bytes";
+    },
+  },
+  {
+    option: "healthcheck",
+    form: "a check that takes too long",
+    see: async (bench) => {
+      const check = { case: "command" as const, value: { arguments: ["sleep", "9"] } };
+      const healthCheck = { check, ...often, timeout: { nanos: 200_000_000 }, retries: 1 };
+      const { id } = await bench.start({ healthCheck });
+      const now = await until(bench, id, ({ health }) => health === HealthStatus.UNHEALTHY);
+      expect(now.healthCheckResults[0]?.exitCode).to.equal(-1);
+      return now.healthCheckResults[0]?.output ?? "";
     },
   },
   {

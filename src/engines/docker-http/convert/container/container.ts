@@ -12,6 +12,7 @@ import { clientLabels, ownerOf, requestIdOf } from "../../../../contract/reserve
 import { reportRooted } from "../../../../core/mounts/rooted-mounts.js";
 import type { ContainerJson, ContainerSummaryJson, StateJson } from "../../json.js";
 import { timestampOf, timestampOfNanos } from "../../../../lib/time.js";
+import { healthResultFromDocker } from "./health-check.js";
 import { specFromDocker } from "./container-spec.js";
 import { mountPoints } from "./mounts-read.js";
 import { endpoints } from "./endpoints.js";
@@ -47,7 +48,10 @@ export function containerFromDocker(engine: string, json: ContainerJson): Contai
     spec,
     imageId: json.Image,
     state: stateOf(state.Status),
+    engineState: state.Status,
     health: healthWords.find(([, word]) => word === state.Health?.Status)?.[0],
+    healthCheckResults: (state.Health?.Log ?? []).map(healthResultFromDocker),
+    healthFailingStreak: state.Health?.FailingStreak ?? 0,
     createTime: timestampOf(json.Created),
     startTime: timestampOf(state.StartedAt),
     exit: state.Running ? undefined : exitOf(state),
@@ -77,6 +81,7 @@ export function containerFromSummary(engine: string, json: ContainerSummaryJson)
     },
     imageId: json.ImageID,
     state: stateOf(json.State),
+    engineState: json.State,
     health: healthWords.find(([, word]) => word === health)?.[0],
     createTime: timestampOfNanos(BigInt(json.Created) * 1_000_000_000n),
     ports: publishedPortsOfSummary(json.Ports),

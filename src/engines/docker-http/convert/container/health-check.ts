@@ -1,10 +1,10 @@
 /** Converts health checks between messages and dockerd's JSON. */
 import { create } from "@bufbuild/protobuf";
-import type { HealthCheck } from "../../../../../gen/nap/v1/types_pb.js";
-import { HealthCheckSchema } from "../../../../../gen/nap/v1/types_pb.js";
-import type { HealthJson } from "../../json.js";
+import type { HealthCheck, HealthCheckResult } from "../../../../../gen/nap/v1/types_pb.js";
+import { HealthCheckResultSchema, HealthCheckSchema } from "../../../../../gen/nap/v1/types_pb.js";
+import type { HealthJson, HealthResultJson } from "../../json.js";
 import { durationOfNanos } from "../../time.js";
-import { nanosOf } from "../../../../lib/time.js";
+import { nanosOf, timestampOf } from "../../../../lib/time.js";
 
 /** A health check as dockerd takes it. */
 export function healthCheckToDocker(check: HealthCheck): HealthJson {
@@ -57,4 +57,22 @@ export function healthCheckFromDocker(
     default:
       return create(HealthCheckSchema, { check: { case: "disabled", value: {} }, ...spans });
   }
+}
+
+/** dockerd keeps so many bytes of the output of a health check, and marks what is cut by "...". */
+const outputBytes = 4096;
+const cutMark = "...";
+
+/** One run of a health check. */
+export function healthResultFromDocker(json: HealthResultJson): HealthCheckResult {
+  const { Start, End, ExitCode: exitCode, Output } = json;
+  const truncated =
+    Output.endsWith(cutMark) && Buffer.byteLength(Output) >= outputBytes + cutMark.length;
+  return create(HealthCheckResultSchema, {
+    startTime: timestampOf(Start),
+    endTime: timestampOf(End),
+    exitCode,
+    output: truncated ? Output.slice(0, -cutMark.length) : Output,
+    truncated,
+  });
 }

@@ -3,6 +3,9 @@ import { toJson } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import type { ContainerSpec } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { ContainerSpecSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
+import { ContainerState } from "../../../../../gen/nap/v1/container_service_pb.js";
+import { HealthCheckResultSchema } from "../../../../../gen/nap/v1/types_pb.js";
+import { containerFromDocker } from "./container.js";
 import { specFromDocker } from "./container-spec.js";
 import type { ContainerJson } from "../../json.js";
 import { inspected } from "../../../../../test/support/inspect.js";
@@ -454,6 +457,37 @@ describe("inspect", () => {
       expect(toJson(ContainerSpecSchema, spec)).to.deep.equal({ image: "i", ...expected });
     });
   }
+
+  it("reads the engine's own word for a state, and the results of health checks", () => {
+    const json = inspected({}, {});
+    const [Start, End] = ["2026-01-01T00:00:00.000000001Z", "2026-01-01T01:00:01.5+01:00"];
+    const Log = ["short...", `${"ä".repeat(2048)}...`].map((Output) => ({
+      Start,
+      End,
+      ExitCode: -1,
+      Output,
+    }));
+    json.State.Status = "removing";
+    json.State.Health = { Status: "unhealthy", FailingStreak: 7, Log };
+    const container = containerFromDocker("docker", json);
+    expect(container).to.include({
+      state: ContainerState.REMOVING,
+      engineState: "removing",
+      healthFailingStreak: 7,
+    });
+    const results = container.healthCheckResults.map((each) =>
+      toJson(HealthCheckResultSchema, each),
+    );
+    const common = {
+      startTime: Start,
+      endTime: "2026-01-01T00:00:01.500Z",
+      exitCode: -1,
+    };
+    expect(results).to.deep.equal([
+      { ...common, output: "short..." },
+      { ...common, output: "ä".repeat(2048), truncated: true },
+    ]);
+  });
 
   it("reads a profile that cannot be read as none, since dockerd looks only at a start", () => {
     const json = inspected({}, { NetworkMode: "none", SecurityOpt: ["seccomp={oops"] });
