@@ -49,10 +49,10 @@ const messages: Readonly<Record<string, Fields>> = {
     privileged: "driver options",
   },
   Resources: {
-    ordinary: `memory_limit_bytes memory_unlimited swap_limit_bytes swap_unlimited
+    ordinary: `memory_limit_bytes swap_limit_bytes swap_unlimited
       memory_reservation_bytes memory_swappiness kernel_memory_limit_bytes
       kernel_memory_tcp_limit_bytes cpu_shares cpu_period_micros cpu_quota_micros
-      cpu_quota_unlimited cpuset_cpus cpuset_mems pids_limit_count pids_unlimited
+      cpuset_cpus cpuset_mems pids_limit_count pids_unlimited
       oom_kill_disabled=false`,
     // Realtime tasks starve the host's own, and memory that is never freed takes it from others.
     privileged: "oom_kill_disabled cpu_realtime_period_micros cpu_realtime_runtime_micros",
@@ -170,7 +170,7 @@ const messages: Readonly<Record<string, Fields>> = {
   PauseContainerRequest: { ordinary: "engine container" },
   UnpauseContainerRequest: { ordinary: "engine container" },
   RenameContainerRequest: { ordinary: "engine container new_name" },
-  UpdateContainerRequest: { ordinary: "engine container" },
+  UpdateContainerRequest: { ordinary: "engine container clear" },
   RemoveContainerRequest: { ordinary: "engine container force remove_volumes" },
   PruneContainersRequest: { ordinary: "engine created_before" },
   RunContainerRequest: { ordinary: "engine name request_id pull_policy on_disconnect" },

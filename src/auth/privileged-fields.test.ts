@@ -93,7 +93,7 @@ describe("access classes of the core", () => {
       labels: { a: "b" },
       stopTimeout: { seconds: 1n },
       logConfig: { driver: "local" },
-      resources: { memoryLimit: { case: "memoryLimitBytes", value: 1n }, cpusetCpus: [0, 1] },
+      resources: { memoryLimitBytes: 1n, cpusetCpus: [0, 1] },
       ulimits: [{ name: "nofile", soft: { limit: { case: "unlimited", value: {} } } }],
       network: {
         mode: { case: "attachments", value: { items: [{ network: "n", endpoint: {} }] } },

@@ -6,6 +6,7 @@ import type {
 } from "../../gen/nap/v1/container_service_pb.js";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
+import { wrongClears } from "./clear.js";
 import type { FieldViolation } from "./errors.js";
 import { fieldPath } from "./walk.js";
 
@@ -15,6 +16,7 @@ const rules: Readonly<Record<string, Rule>> = {
   "nap.v1.ContainerSpec": setsOrUnsets,
   "nap.v1.CreateContainerRequest": pullsImage,
   "nap.v1.RunContainerRequest": pullsImage,
+  "nap.v1.UpdateContainerRequest": wrongClears,
 };
 
 /** The violations of one message, which stands at `path`. */

@@ -26,7 +26,7 @@ const table: readonly [claim: string, request: Request, ...paths: string[]][] = 
     {
       spec: {
         source: imageSource("a"),
-        resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } },
+        resources: { memoryLimitBytes: -1n },
       },
     },
     "spec.resources.memory_limit_bytes",

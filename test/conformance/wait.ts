@@ -79,9 +79,9 @@ export const waitCases: readonly Case[] = [
     name: "says whether the kernel killed for want of memory, also of a container that is gone",
     run: async (bench) => {
       const { nap, engine } = bench;
-      const memoryLimit = { case: "memoryLimitBytes" as const, value: 16n * 1024n * 1024n };
+      const memoryLimitBytes = 16n * 1024n * 1024n;
       const swapLimit = { case: "swapLimitBytes" as const, value: 16n * 1024n * 1024n };
-      const resources = { memoryLimit, swapLimit };
+      const resources = { memoryLimitBytes, swapLimit };
       const command = ["sh", "-c", "tail /dev/zero"];
       const { id: container } = await bench.create({ resources, autoRemove: true }, command);
       const wait = nap.containers.waitContainer({ engine, container, condition: REMOVED });

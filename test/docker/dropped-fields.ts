@@ -23,7 +23,7 @@ const tmpfs = { case: "tmpfs" as const, value: { sizeBytes: 1_048_576n } };
 /** Specs, what is done to the body of the create call, and the fields at fault. */
 const table: readonly [spec: SpecInit, edit: (body: Json) => void, ...fields: string[]][] = [
   [
-    { resources: { memoryLimit: { case: "memoryLimitBytes", value: 33_554_432n } } },
+    { resources: { memoryLimitBytes: 33_554_432n } },
     (body) => delete host(body)["Memory"],
     "spec.resources.memory_limit_bytes",
   ],

@@ -5,7 +5,8 @@ import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { expect } from "chai";
 import { pack } from "tar-stream";
-import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
+import { status as Code } from "@grpc/grpc-js";
+import { ContainerState, PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
 import { Bench as NewBench, eventually } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
@@ -48,6 +49,24 @@ export function runcCases(open: () => RuncBench): void {
       expect(error.fields, what).to.deep.equal(["spec.user"]);
     }
     await bench.tidy();
+  });
+
+  it("pulls no image, and says that it has to be imported", async () => {
+    const { nap, bench } = open();
+    const spec = { source: imageSource("no-such-image:1"), command: { arguments: ["true"] } };
+    for (const pullPolicy of [PullPolicy.UNSPECIFIED, PullPolicy.IF_NOT_PRESENT]) {
+      const request = { engine: "runc", spec, pullPolicy };
+      const error = await failure(nap.containers.createContainer(request));
+      expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+      expect(error.message).to.include("import or load it");
+    }
+    const present = { source: imageSource(bench.image), command: { arguments: ["true"] } };
+    const pullPolicy = PullPolicy.ALWAYS;
+    const error = await failure(
+      nap.containers.createContainer({ engine: "runc", spec: present, pullPolicy }),
+    );
+    expect(error).to.include({ reason: "FIELD_UNSUPPORTED_BY_ENGINE" });
+    expect(error.fields).to.deep.equal(["pull_policy"]);
   });
 
   it("keeps the image under a reference where another import to it fails", async () => {

@@ -1,8 +1,10 @@
 /** How Docker and the server refuse requests: each with its reason and the fields at fault. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
+import type { UpdateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
@@ -20,7 +22,7 @@ export function errorCases(open: () => DockerBench): void {
           source: imageSource(bench.image),
           annotations: { a: "b" },
           lxcConfig: [{ key: "lxc.a" }],
-          resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } },
+          resources: { memoryLimitBytes: -1n },
         },
       }),
     );
@@ -79,15 +81,18 @@ export function errorCases(open: () => DockerBench): void {
 
   it("refuses to lift a memory limit, which Docker cannot, and to change what it never changes", async () => {
     const { nap, bench } = open();
-    const memoryLimit = { case: "memoryLimitBytes" as const, value: 33_554_432n };
-    const { id: container } = await bench.start({ resources: { memoryLimit } });
-    const memoryUnlimited = { case: "memoryUnlimited" as const, value: {} };
-    for (const [resources, field] of [
-      [{ memoryLimit: memoryUnlimited }, "resources.memory_unlimited"],
-      [{ memorySwappiness: 10n }, "resources.memory_swappiness"],
-      [{ oomKillDisabled: true }, "resources.oom_kill_disabled"],
+    const resources = { memoryLimitBytes: 33_554_432n, cpusetCpus: [0] };
+    const { id: container } = await bench.start({ resources });
+    for (const [change, field] of [
+      [{ clear: ["restart_policy", "resources.memory_limit_bytes"] }, "clear[1]"],
+      [{ clear: ["resources.cpuset_cpus"] }, "clear[0]"],
+      [{ clear: ["resources.block_io.weight"] }, "clear[0]"],
+      [{ resources: { memorySwappiness: 10n } }, "resources.memory_swappiness"],
+      [{ resources: { oomKillDisabled: true } }, "resources.oom_kill_disabled"],
     ] as const) {
-      const request = { engine: "docker", container, resources };
+      const request = { engine: "docker", container, ...change } as MessageInitShape<
+        typeof UpdateContainerRequestSchema
+      >;
       const error = await failure(nap.containers.updateContainer(request));
       expect(error).to.include({ reason: "FIELD_UNSUPPORTED_BY_ENGINE" });
       expect(error.fields).to.deep.equal([field]);
@@ -126,7 +131,7 @@ export function errorCases(open: () => DockerBench): void {
   for (const [claim, spec, field] of [
     [
       "a memory limit below the engine's minimum",
-      { resources: { memoryLimit: { case: "memoryLimitBytes", value: 4096n } } },
+      { resources: { memoryLimitBytes: 4096n } },
       "spec.resources.memory_limit_bytes",
     ],
     [

@@ -1038,8 +1038,8 @@ export declare type RenameContainerResponse = Message<"nap.v1.RenameContainerRes
 export declare const RenameContainerResponseSchema: GenMessage<RenameContainerResponse>;
 
 /**
- * UpdateContainerRequest says what to change. What is unset is left as it is; a limit is lifted by
- * the unlimited member of its oneof.
+ * UpdateContainerRequest says what to change. What is unset is left as it is, what is set is changed, and
+ * what clear names is taken away.
  *
  * @generated from message nap.v1.UpdateContainerRequest
  */
@@ -1071,6 +1071,18 @@ export declare type UpdateContainerRequest = Message<"nap.v1.UpdateContainerRequ
    * @generated from field: nap.v1.RestartPolicy restart_policy = 4;
    */
   restartPolicy?: RestartPolicy | undefined;
+
+  /**
+   * The paths of what is taken away, so that it is as if it had never been set: "restart_policy", fields
+   * of resources such as "resources.cpu_shares" and "resources.block_io.weight", and oneofs by their own
+   * names, such as "resources.pids_limit". A path that does not exist, or that is set by the same request:
+   * INVALID_ARGUMENT, FIELD_INVALID. A path that the engine cannot take away: INVALID_ARGUMENT,
+   * FIELD_UNSUPPORTED_BY_ENGINE. Docker takes away restart_policy, cpu_quota_micros and pids_limit, and
+   * sets cpu_shares, cpu_period_micros and swap_limit to its defaults, which it then reports.
+   *
+   * @generated from field: repeated string clear = 5;
+   */
+  clear: string[];
 };
 
 /**
@@ -3986,7 +3998,7 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Changes limits and restart policy of a container, also while it runs. What is unset is left as
-   * it is: a new memory limit alone leaves the swap beside it.
+   * it is: a new memory limit alone leaves the swap beside it. What clear names is taken away.
    *
    * @generated from rpc nap.v1.ContainerService.UpdateContainer
    */

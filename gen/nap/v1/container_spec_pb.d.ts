@@ -562,27 +562,12 @@ export declare const LogConfigSchema: GenMessage<LogConfig>;
  */
 export declare type Resources = Message<"nap.v1.Resources"> & {
   /**
-   * How much memory the container's processes may use.
+   * The maximum number of bytes of memory that the container's processes may use; at least 6 MiB on
+   * Docker. What exceeds it is killed (ExitStatus.oom_killed). Default: no limit.
    *
-   * @generated from oneof nap.v1.Resources.memory_limit
+   * @generated from field: optional int64 memory_limit_bytes = 1;
    */
-  memoryLimit: {
-    /**
-     * As many bytes; at least 6 MiB on Docker. What exceeds it is killed (ExitStatus.oom_killed).
-     *
-     * @generated from field: int64 memory_limit_bytes = 1;
-     */
-    value: bigint;
-    case: "memoryLimitBytes";
-  } | {
-    /**
-     * No limit.
-     *
-     * @generated from field: nap.v1.Unlimited memory_unlimited = 2;
-     */
-    value: Unlimited;
-    case: "memoryUnlimited";
-  } | { case: undefined; value?: undefined };
+  memoryLimitBytes?: bigint | undefined;
 
   /**
    * How much swap the container may use beside its memory (Docker's own option counts both
@@ -662,27 +647,12 @@ export declare type Resources = Message<"nap.v1.Resources"> & {
   cpuPeriodMicros?: bigint | undefined;
 
   /**
-   * How much processor time the container may use in each period.
+   * The processor time in microseconds that the container may use in each period; twice the period means
+   * two processors. Default: no limit.
    *
-   * @generated from oneof nap.v1.Resources.cpu_quota
+   * @generated from field: optional int64 cpu_quota_micros = 12;
    */
-  cpuQuota: {
-    /**
-     * As many microseconds: twice the period means two processors.
-     *
-     * @generated from field: int64 cpu_quota_micros = 12;
-     */
-    value: bigint;
-    case: "cpuQuotaMicros";
-  } | {
-    /**
-     * No limit.
-     *
-     * @generated from field: nap.v1.Unlimited cpu_quota_unlimited = 13;
-     */
-    value: Unlimited;
-    case: "cpuQuotaUnlimited";
-  } | { case: undefined; value?: undefined };
+  cpuQuotaMicros?: bigint | undefined;
 
   /**
    * The length of the period that cpu_realtime_runtime_micros is counted in, in microseconds.

@@ -115,7 +115,6 @@ const defaults: readonly [name: string, isDefault: (wanted: unknown) => boolean]
   ["nap.v1.ContainerSpec.kind", (kind) => kind === InstanceKind.CONTAINER],
   ["nap.v1.Namespaces.uts", (mode) => mode === NamespaceMode.PRIVATE],
   ["nap.v1.PidNamespace.isolated", () => true],
-  ["nap.v1.Resources.memory_unlimited", () => true],
   ["nap.v1.Resources.pids_unlimited", () => true],
   ["nap.v1.VolumeMount.copy_image_content", (copied) => copied === true],
   ["nap.v1.NetworkSpec.enable_ipv4", (enabled) => enabled === true],

@@ -76,7 +76,7 @@ const limits: readonly [fact: keyof HostFacts, what: string, ...fields: string[]
   ["SwapLimit", "swap limits", "swap_limit_bytes", "swap_unlimited"],
   ["PidsLimit", "process limits", "pids_limit_count", "pids_unlimited"],
   ["CPUShares", "shares of processor time", "cpu_shares"],
-  ["CpuCfsQuota", "quotas of processor time", "cpu_quota_micros", "cpu_quota_unlimited"],
+  ["CpuCfsQuota", "quotas of processor time", "cpu_quota_micros"],
   ["CpuCfsPeriod", "quotas of processor time", "cpu_period_micros"],
   ["CPUSet", "sets of processors", "cpuset_cpus", "cpuset_mems"],
   ["OomKillDisable", "way to put off the killing", "oom_kill_disabled"],

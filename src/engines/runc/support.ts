@@ -30,8 +30,8 @@ const honoured: readonly [desc: DescMessage, fields: string][] = [
   ],
   [
     ResourcesSchema,
-    `memory_limit_bytes memory_unlimited swap_limit_bytes swap_unlimited memory_reservation_bytes
-     memory_swappiness cpu_shares cpu_period_micros cpu_quota_micros cpu_quota_unlimited cpuset_cpus
+    `memory_limit_bytes swap_limit_bytes swap_unlimited memory_reservation_bytes
+     memory_swappiness cpu_shares cpu_period_micros cpu_quota_micros cpuset_cpus
      cpuset_mems pids_limit_count pids_unlimited`,
   ],
   [ContainerNetworkSchema, "none host"],

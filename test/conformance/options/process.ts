@@ -34,7 +34,7 @@ export const processOptions: readonly OptionCase[] = [
       const { nap, engine } = bench;
       const image = await published(bench);
       const spec = { source: imageSource(image), command: { arguments: ["true"] } };
-      const pullPolicy = PullPolicy.IF_NOT_PRESENT;
+      const pullPolicy = PullPolicy.ALWAYS;
       const { container } = await nap.containers.createContainer({ engine, spec, pullPolicy });
       bench.forget(container?.id ?? "");
       const [digest = ""] = (await nap.images.getImage({ engine, image })).image?.digests ?? [];
@@ -49,7 +49,7 @@ export const processOptions: readonly OptionCase[] = [
   },
   {
     option: "pull_policy",
-    form: "never, and pulled where it is not present",
+    form: "never, and always",
     see: async (bench) => {
       const { nap, engine } = bench;
       const image = await published(bench);
@@ -61,7 +61,8 @@ export const processOptions: readonly OptionCase[] = [
       const never = { engine, spec, pullPolicy: PullPolicy.NEVER };
       const error = await failure(all(nap.containers.runContainer(never)));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
-      const { stdout } = ended(await all(nap.containers.runContainer({ engine, spec })));
+      const always = { engine, spec, pullPolicy: PullPolicy.ALWAYS };
+      const { stdout } = ended(await all(nap.containers.runContainer(always)));
       expect(stdout).to.equal("from the image\n");
       return `${error.reason}, then it runs`;
     },

@@ -41,7 +41,7 @@ const skeletons: Readonly<Record<string, object>> = {
   "nap.v1.UlimitValue": { limit: { case: "amount", value: 1n } },
   "nap.v1.PidNamespace": { mode: { case: "container", value: "c" } },
   "nap.v1.HealthCheck": { check: { case: "shellCommand", value: "true" } },
-  "nap.v1.Resources": { memoryLimit: { case: "memoryLimitBytes", value: 1n } },
+  "nap.v1.Resources": { memoryLimitBytes: 1n },
   "nap.v1.SeccompProfile": { defaultAction: "SCMP_ACT_ALLOW" },
   "nap.v1.RestartPolicy": { mode: 2 },
   "nap.v1.Platform": { architecture: "a" },

@@ -204,8 +204,7 @@ function mountOf({ target: destination, readOnly, source }: Mount): object {
 
 function resourcesOf(resources: Resources | undefined): object {
   if (resources === undefined) return {};
-  const { memoryLimit, swapLimit, cpuQuota, pidsLimit } = resources;
-  const memory = memoryLimit.case === "memoryLimitBytes" ? memoryLimit.value : undefined;
+  const { memoryLimitBytes: memory, swapLimit, pidsLimit } = resources;
   const swap = swapLimit.case === "swapUnlimited" ? -1n : both(memory, swapLimit.value);
   return {
     memory: numbers({
@@ -218,7 +217,7 @@ function resourcesOf(resources: Resources | undefined): object {
       ...numbers({
         shares: resources.cpuShares,
         period: resources.cpuPeriodMicros,
-        quota: cpuQuota.case === "cpuQuotaUnlimited" ? -1n : cpuQuota.value,
+        quota: resources.cpuQuotaMicros,
       }),
       ...(resources.cpusetCpus.length > 0 && { cpus: resources.cpusetCpus.join(",") }),
       ...(resources.cpusetMems.length > 0 && { mems: resources.cpusetMems.join(",") }),
