@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs the tests, after all the set-up that they need. Arguments go to mocha; with --fuzz first, the
-# long campaign of random requests runs instead, with --soak the long one of ordinary work.
+# Runs the tests, after all the set-up that they need. Arguments go to mocha, which runs all files where
+# none is named; with --fuzz first, the long campaign of random requests runs instead, with --soak the
+# long one of ordinary work, and with --bench the engines of the tests start and stay.
 #
 # The tests run a private dockerd in namespaces of its own; no other engine is touched.
 set -eu
@@ -20,4 +21,12 @@ if [ "${1-}" = --soak ]; then
   shift
   exec node_modules/.bin/tsx test/soak/long.ts "$@"
 fi
-exec node_modules/.bin/mocha "$@"
+if [ "${1-}" = --bench ]; then
+  exec node --import tsx test/support/bench-up.ts
+fi
+for argument; do
+  case $argument in
+    *.test.ts) exec node_modules/.bin/mocha "$@" ;;
+  esac
+done
+exec node_modules/.bin/mocha "$@" 'src/**/*.test.ts' 'test/**/*.test.ts'

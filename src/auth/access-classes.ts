@@ -175,7 +175,7 @@ const messages: Readonly<Record<string, Fields>> = {
   PruneContainersRequest: { ordinary: "engine created_before" },
   RunContainerRequest: { ordinary: "engine name request_id pull_policy on_disconnect" },
   WaitContainerRequest: { ordinary: "engine container condition" },
-  WatchContainersRequest: { ordinary: "engine" },
+  WatchContainersRequest: { ordinary: "engine cursor" },
   StreamContainerLogsRequest: {
     ordinary: "engine container follow follow_restarts streams since until tail_lines cursor",
   },

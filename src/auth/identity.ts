@@ -1,12 +1,13 @@
 /** Who calls, and what that identity may do. */
 import { NapError } from "../contract/errors.js";
+import { wildcardFits } from "../lib/wildcard.js";
 
 /** What an identity may do, each including the one before: look, change, and tidy up for everybody. */
 export type Role = "read" | "operate" | "admin";
 
 /** An identity as the configuration has it. */
 export interface Identity {
-  /** `[a-z0-9][a-z0-9_-]{0,62}`; it may stand in paths and labels. */
+  /** Name matches {@link identityNamePattern}. */
   readonly name: string;
   readonly role: Role;
   /** Patterns of engines' names, in which `*` stands for any text. */
@@ -31,6 +32,9 @@ export interface Credentials {
   readonly certificates: ReadonlyMap<string, Identity>;
 }
 
+/** The names of identities: they stand in paths and labels as they are. */
+export const identityNamePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+
 /** The name of the identity of whoever reaches a listener that asks for no credentials. */
 export const localName = "local";
 
@@ -48,10 +52,7 @@ export const local: Identity = {
 
 /** Whether a name matches one of some patterns, in which `*` stands for any text. */
 export function matchesAny(patterns: readonly string[], name: string): boolean {
-  return patterns.some((pattern) => {
-    const words = pattern.split("*").map((word) => word.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-    return new RegExp(`^${words.join(".*")}$`, "s").test(name);
-  });
+  return patterns.some((pattern) => wildcardFits(pattern, name));
 }
 
 /** The error for what an identity may not do. */

@@ -22,9 +22,12 @@ export function isLookedInto(field: DescField): boolean {
   return !message.typeName.startsWith("google.protobuf.") && !accessClasses.has(fieldName(field));
 }
 
-/** The paths, such as `spec.security.privileged`, of everything privileged that a request sets. */
-export function privilegedFields(desc: DescMessage, request: Message): string[] {
-  return [...privilegedIn("", reflect(desc, request))];
+/**
+ * The paths, such as `spec.security.privileged`, of everything privileged that a request sets. Each is
+ * looked for when it is asked for.
+ */
+export function privilegedFields(desc: DescMessage, request: Message): Generator<string> {
+  return privilegedIn("", reflect(desc, request));
 }
 
 function* privilegedIn(path: string, message: ReflectMessage): Generator<string> {
@@ -35,15 +38,19 @@ function* privilegedIn(path: string, message: ReflectMessage): Generator<string>
       for (const [where, below] of messagesIn(at, message, field))
         yield* privilegedIn(where, below);
     } else {
-      for (const [where, value] of valuesIn(at, message, field)) {
-        if (classOf(field, value) === "privileged") yield where;
-      }
+      yield* privilegedValues(at, message, field);
     }
   }
 }
 
-function classOf(field: DescField, value: string | undefined): AccessClass {
-  const name = fieldName(field);
+/** The fields of which some values have a class of their own. */
+const fieldsByValue: ReadonlySet<string> = new Set(
+  [...accessClasses.keys()].flatMap((key) =>
+    key.includes("=") ? [key.slice(0, key.indexOf("="))] : [],
+  ),
+);
+
+function classOf(name: string, value: string | undefined): AccessClass {
   const ofValue = value === undefined ? undefined : accessClasses.get(`${name}=${value}`);
   return ofValue ?? accessClasses.get(name) ?? "privileged";
 }
@@ -65,23 +72,31 @@ function* messagesIn(
   }
 }
 
-/** The values of a field that can have a class of their own, as the table writes them. */
-function* valuesIn(
+/** The places in a field of values that are privileged, as the table writes them. */
+function* privilegedValues(
   path: string,
   parent: ReflectMessage,
   field: DescField,
-): Generator<[path: string, value: string | undefined]> {
-  const written = (value: unknown): string | undefined =>
-    field.enum !== undefined
-      ? field.enum.value[Number(value)]?.name
-      : typeof value === "string" || typeof value === "boolean"
-        ? String(value)
-        : undefined;
+): Generator<string> {
+  const name = fieldName(field);
+  const byValue = fieldsByValue.has(name);
+  if (!byValue && classOf(name, undefined) !== "privileged") return;
+  const isPrivileged = (value: unknown): boolean =>
+    !byValue || classOf(name, written(field, value)) === "privileged";
   if (field.fieldKind === "list" && field.listKind !== "message") {
     let index = 0;
-    for (const value of parent.get(field)) yield [`${path}[${index++}]`, written(value)];
+    for (const value of parent.get(field)) {
+      if (isPrivileged(value)) yield `${path}[${index}]`;
+      index++;
+    }
   } else {
     const single = field.fieldKind === "scalar" || field.fieldKind === "enum";
-    yield [path, single ? written(parent.get(field)) : undefined];
+    if (isPrivileged(single ? parent.get(field) : undefined)) yield path;
   }
+}
+
+/** A value that can have a class of its own, as the table writes it. */
+function written(field: DescField, value: unknown): string | undefined {
+  if (field.enum !== undefined) return field.enum.value[Number(value)]?.name;
+  return typeof value === "string" || typeof value === "boolean" ? String(value) : undefined;
 }

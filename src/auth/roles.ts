@@ -2,6 +2,7 @@
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
+import { clip, firstOf, toldViolations } from "../contract/errors.js";
 import type { Identity, Role } from "./identity.js";
 import { denied, matchesAny } from "./identity.js";
 
@@ -102,14 +103,20 @@ export function admitMethod(identity: Identity, method: DescMethod): void {
   }
 }
 
-/** Fails with PERMISSION_DENIED where a request asks for what the identity may not have. */
+/**
+ * Fails with PERMISSION_DENIED where a request asks for what the identity may not have. `privileged` is
+ * read only for an identity that may not set such fields, and no further than is told.
+ */
 export function admitRequest(
   identity: Identity,
   request: Message & { readonly pullPolicy?: PullPolicy; readonly spec?: unknown },
-  privileged: readonly string[],
+  privileged: Iterable<string>,
 ): void {
-  if (privileged.length > 0 && !identity.privilegedOptions) {
-    throw denied(identity, `it may not set options that reach the host: ${privileged.join(", ")}`);
+  const forbidden = identity.privilegedOptions ? [] : firstOf(privileged);
+  if (forbidden.length > 0) {
+    const told = forbidden.slice(0, toldViolations).map((field) => clip(field));
+    const more = forbidden.length > told.length ? " and more" : "";
+    throw denied(identity, `it may not set options that reach the host: ${told.join(", ")}${more}`);
   }
   // Whether the others pull is found out only where the engine looks for the image.
   if (request.pullPolicy === PullPolicy.ALWAYS && !identity.imageChanges) {
@@ -127,5 +134,5 @@ export function admitRequest(
 
 function requireBindRoot(identity: Identity, at: string, root: string): void {
   if (matchesAny(identity.bindRoots, root)) return;
-  throw denied(identity, `${at}: it may not use the bind root "${root}"`);
+  throw denied(identity, `${at}: it may not use the bind root "${clip(root)}"`);
 }

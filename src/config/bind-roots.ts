@@ -1,20 +1,8 @@
 /** The part of the configuration that names directories of the host for bind mounts. */
 import { z } from "zod";
-
-/** A directory of the host that bind mounts may name. */
-export interface BindRootConfig {
-  /** An absolute path; a part of it that is `{identity}` stands for who calls. */
-  readonly path: string;
-  /** The operator vouches for what is in it: no container can put a symbolic link there. */
-  readonly trustedContent: boolean;
-}
-
-const rootName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must match [a-z0-9][a-z0-9_-]{0,62}");
-
-/** The part of a bind root's path that stands for the identity. */
-const identityPart = "{identity}";
+import type { BindRoot, BindRoots } from "../core/mounts/bind-roots.js";
+import { identityPart } from "../core/mounts/bind-roots.js";
+import { nameSchema } from "./names.js";
 
 const bindRootSchema = z
   .strictObject({
@@ -28,21 +16,19 @@ const bindRootSchema = z
       ),
     trusted_content: z.boolean().default(false),
   })
-  .transform(({ path, trusted_content: trustedContent }): BindRootConfig => ({
+  .transform(({ path, trusted_content: trustedContent }): BindRoot => ({
     path,
     trustedContent,
   }));
 
 /** Bind roots as the file says them, by their names. */
-export const bindRootsSchema = z.record(rootName, bindRootSchema);
+export const bindRootsSchema = z.record(nameSchema, bindRootSchema);
 
 /**
  * The bind roots by name. Containers that have one root could replace the directory of another one
  * that lies below it by a symbolic link, so such is refused unless the content of one is trusted.
  */
-export function checkedRoots(
-  roots: Readonly<Record<string, BindRootConfig>>,
-): ReadonlyMap<string, BindRootConfig> {
+export function checkedRoots(roots: Readonly<Record<string, BindRoot>>): BindRoots {
   const all = new Map(Object.entries(roots));
   for (const [name, root] of all) {
     if (root.trustedContent) continue;

@@ -4,12 +4,20 @@ import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { ConfigError, discoverEngines, loadConfig } from "./config.js";
+import type { Config, ServeFlags } from "./config.js";
+import { loadConfig } from "./config.js";
+import { discoverEngines } from "./discover.js";
+import { ConfigError } from "./error.js";
 
 describe("configuration", () => {
   let directory: string;
   beforeEach(() => (directory = mkdtempSync(join(tmpdir(), "nap-config-"))));
   afterEach(() => rmSync(directory, { recursive: true }));
+
+  /** Loads with a directory for sockets, which not everybody's environment names. */
+  function load(flags: ServeFlags): Config {
+    return loadConfig(flags, { ...process.env, XDG_RUNTIME_DIR: directory });
+  }
 
   function file(text: string): string {
     const path = join(directory, "nap.yaml");
@@ -19,7 +27,7 @@ describe("configuration", () => {
 
   it("reads engines with certificates beside the file", () => {
     writeFileSync(join(directory, "c.pem"), "pem");
-    const config = loadConfig({
+    const config = load({
       config: file(`
         default_engine: web1
         listen: ["unix:///tmp/x.sock"]
@@ -71,13 +79,13 @@ describe("configuration", () => {
     ],
   ] as const) {
     it(`refuses ${claim}, and says where`, () => {
-      expect(() => loadConfig({ config: file(text) })).to.throw(ConfigError, words);
+      expect(() => load({ config: file(text) })).to.throw(ConfigError, words);
     });
   }
 
   it("gives identities what the file says, and little where it says nothing", () => {
     const hash = `sha256:${"0".repeat(64)}`;
-    const { listen, credentials } = loadConfig({
+    const { listen, credentials } = load({
       config: file(`
         listen:
           - {address: "unix:///tmp/x.sock", owner: 7, group: nogroup, mode: "0600", identity: ops}
@@ -147,18 +155,13 @@ describe("configuration", () => {
     ],
   ] as const) {
     it(`refuses ${claim}`, () => {
-      expect(() => loadConfig({ config: file(`engines: {}\n${text}`) })).to.throw(
-        ConfigError,
-        words,
-      );
+      expect(() => load({ config: file(`engines: {}\n${text}`) })).to.throw(ConfigError, words);
     });
   }
 
   it("reads bind roots, whose content is not trusted unless that is said", () => {
     const bindRoots = (text: string): object =>
-      Object.fromEntries(
-        loadConfig({ config: file(`engines: {}\nbind_roots: ${text}`) }).bindRoots,
-      );
+      Object.fromEntries(load({ config: file(`engines: {}\nbind_roots: ${text}`) }).bindRoots);
     expect(
       bindRoots("{mfs: {path: '/mnt/mfs/{identity}'}, own: {path: /m, trusted_content: true}}"),
     ).to.deep.equal({
@@ -178,20 +181,20 @@ describe("configuration", () => {
       "two",
       "same",
     );
-    expect(loadConfig({ config: file("engines: {}") }).bindRoots.size).to.equal(0);
+    expect(load({ config: file("engines: {}") }).bindRoots.size).to.equal(0);
   });
 
   it("refuses a file that is not there", () => {
-    expect(() => loadConfig({ config: join(directory, "no") })).to.throw(ConfigError, /ENOENT/);
+    expect(() => load({ config: join(directory, "no") })).to.throw(ConfigError, /ENOENT/);
   });
 
   it("refuses to listen on TCP unless told that it is insecure", () => {
     const listen = ["127.0.0.1:7777"];
-    expect(() => loadConfig({ listen })).to.throw(ConfigError, /--insecure/);
-    const [insecure] = loadConfig({ listen, insecure: true }).listen;
+    expect(() => load({ listen })).to.throw(ConfigError, /--insecure/);
+    const [insecure] = load({ listen, insecure: true }).listen;
     expect(insecure).to.include({ kind: "tcp", host: "127.0.0.1", port: 7777, tls: undefined });
     expect(insecure?.fallback?.name).to.equal("local");
-    expect(() => loadConfig({ listen: ["nonsense"] })).to.throw(ConfigError, /neither/);
+    expect(() => load({ listen: ["nonsense"] })).to.throw(ConfigError, /neither/);
   });
 
   it("finds Docker by DOCKER_HOST, then by the context, then at its usual socket", () => {

@@ -1,8 +1,4 @@
 /** The rules of the contract that its descriptors can prove. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { DescField, DescFile, DescMessage } from "@bufbuild/protobuf";
 import { getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import { FieldDescriptorProto_Label } from "@bufbuild/protobuf/wkt";
@@ -15,7 +11,6 @@ import { enumValueName, fieldName } from "./unsupported.js";
 import { runcSupport } from "../engines/runc/support.js";
 import { dockerSupport } from "../engines/docker/support.js";
 
-const proto = join(import.meta.dirname, "..", "..", "proto");
 const files: readonly DescFile[] = [
   ...services.map(({ desc }) => desc.file),
   file_nap_v1_container_spec,
@@ -166,29 +161,6 @@ describe("contract", () => {
       }
     }
   });
-
-  for (const [language, ...plugins] of [
-    ["Python", "--python_out"],
-    ["Go", "--go_out", "--go-grpc_out"],
-    ["Java", "--java_out"],
-  ] as const) {
-    it(`is compiled for ${language} by plain protoc`, () => {
-      const out = mkdtempSync(join(tmpdir(), "nap-protoc-"));
-      try {
-        const sources = readdirSync(join(proto, "nap/v1")).map((name) => `nap/v1/${name}`);
-        execFileSync("protoc", [
-          "-I",
-          proto,
-          ...plugins.map((plugin) => `${plugin}=${out}`),
-          ...sources,
-        ]);
-        const made = readdirSync(join(out, "nap", "v1"));
-        expect(made.length).to.be.at.least(sources.length);
-      } finally {
-        rmSync(out, { recursive: true });
-      }
-    });
-  }
 });
 
 function isRequired(field: DescField): boolean {

@@ -93,26 +93,72 @@ export interface ErrorDetails {
   readonly retryAfterMillis?: number;
 }
 
+/**
+ * The most violations that a status and a line of the log tell. One more is looked for, since a client is
+ * also told that there are more; what looks for them stops there.
+ */
+export const toldViolations = 16;
+
+/** The most characters of a path, a name or a reason that a status and a line of the log tell. */
+export const toldCharacters = 160;
+
+/** The text, cut where it is longer than `length`. */
+export function clip(text: string, length = toldCharacters): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}
+
+/** The first things found, as many as are looked for at most. The others are not looked for. */
+export function firstOf<T>(found: Iterable<T>): T[] {
+  const first: T[] = [];
+  for (const each of found) {
+    first.push(each);
+    if (first.length > toldViolations) break;
+  }
+  return first;
+}
+
 /** A failure of a known kind. The message is one sentence that names the object. */
 export class NapError extends Error {
   override readonly name: string = "NapError";
+  readonly details: ErrorDetails;
 
   constructor(
     readonly kind: ErrorKind,
     message: string,
-    readonly details: ErrorDetails = {},
+    details: ErrorDetails = {},
     cause?: unknown,
   ) {
     super(message, cause === undefined ? undefined : { cause });
+    const { violations } = details;
+    this.details =
+      violations === undefined ? details : { ...details, violations: told(violations) };
   }
 }
 
-/** The error for requests whose fields are at fault; all violations come together. */
-export function fieldError(violations: readonly FieldViolation[], cause?: unknown): NapError {
+/** An error may live as long as a stream, and violations quote the keys of a request. */
+function told(violations: Iterable<FieldViolation>): FieldViolation[] {
+  return firstOf(violations).map(({ field, description, kind }) => ({
+    field: clip(field),
+    description: clip(description),
+    kind,
+  }));
+}
+
+/** The error for requests whose fields are at fault; all violations that are told come together. */
+export function fieldError(found: Iterable<FieldViolation>, cause?: unknown): NapError {
+  const violations = told(found);
   const [first] = violations;
   if (first === undefined) throw new RangeError("a field error needs a violation");
-  const message = violations.map((v) => `${v.field}: ${v.description}`).join("; ");
-  return new NapError(first.kind, message, { violations }, cause);
+  return new NapError(first.kind, violationsText(violations), { violations }, cause);
+}
+
+/** Violations as the message of an error tells them. */
+export function violationsText(violations: readonly FieldViolation[]): string {
+  const text = violations
+    .slice(0, toldViolations)
+    .map(({ field, description }) => `${clip(field)}: ${clip(description)}`)
+    .join("; ");
+  return violations.length > toldViolations ? `${text}; and more` : text;
 }
 
 /** What a call gives, or undefined where it fails with this kind: the object is not there. */

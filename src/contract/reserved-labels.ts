@@ -39,6 +39,16 @@ export function originLabels(
   };
 }
 
+/** What tells calls that repeat one another from all others. Undefined: without a request_id. */
+export function requestKey(
+  desc: DescMessage,
+  request: CreateRequest,
+  { name }: { readonly name: string },
+): string | undefined {
+  if (request.requestId === "") return undefined;
+  return JSON.stringify([name, request.requestId, digestOf(desc, request)]);
+}
+
 function digestOf(desc: DescMessage, request: CreateRequest): string {
   // As JSON with sorted keys: a client may write a map in another order each time.
   // Which engine is meant may be said or left out, and credentials may have been renewed since.

@@ -32,20 +32,19 @@ export function enumValueName(desc: DescEnum, value: DescEnumValue): string {
   return `${scope}.${value.name}`;
 }
 
-/** Everything in a request that the table refuses. */
-export function unsupportedFields(
+/** Everything in a request that the table refuses. Each is looked for when it is asked for. */
+export function* unsupportedFields(
   support: Support,
   desc: DescMessage,
   request: Message,
-): FieldViolation[] {
-  const violations: FieldViolation[] = [];
+): Generator<FieldViolation> {
   for (const { path, message } of walk(desc, request)) {
     for (const field of message.fields) {
       if (!message.isSet(field)) continue;
       const at = fieldPath(path, field.name);
       const refused = support.get(fieldName(field));
       if (refused !== undefined) {
-        violations.push(violation(at, refused));
+        yield violation(at, refused);
         continue;
       }
       for (const [where, value] of enumValues(at, message, field)) {
@@ -54,11 +53,10 @@ export function unsupportedFields(
           known &&
           (support.get(enumValueName(known.parent, known)) ??
             support.get(`${fieldName(field)}=${known.name}`));
-        if (refusal !== undefined) violations.push(violation(where, refusal));
+        if (refusal !== undefined) yield violation(where, refusal);
       }
     }
   }
-  return violations;
 }
 
 function violation(field: string, { reason, alternative }: Unsupported): FieldViolation {

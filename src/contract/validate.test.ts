@@ -1,5 +1,5 @@
 /** The check of requests against the rules of the contract. */
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
@@ -8,6 +8,8 @@ import {
   StopContainerRequestSchema,
   StreamContainerLogsRequestSchema,
 } from "../../gen/nap/v1/container_service_pb.js";
+import type { FieldViolation } from "./errors.js";
+import { RuleTable } from "./rules.js";
 import { contractViolations } from "./validate.js";
 import { imageSource } from "../../test/support/source.js";
 
@@ -17,7 +19,7 @@ const host = { case: "hostPath" as const, value: "/x" };
 const tmpfs = { case: "tmpfs" as const, value: {} };
 
 /** Requests and the paths at fault. */
-const table: readonly [claim: string, request: Request, ...paths: string[]][] = [
+const requests: readonly [claim: string, request: Request, ...paths: string[]][] = [
   ["accepts the least", { spec: { source: imageSource("a") } }],
   ["wants a spec", {}, "spec"],
   ["wants a source", { spec: {} }, "spec.source"],
@@ -126,16 +128,21 @@ const table: readonly [claim: string, request: Request, ...paths: string[]][] = 
 ];
 
 describe("validation", () => {
-  for (const [claim, request, ...paths] of table) {
+  const table = new RuleTable();
+  const violations = (desc: DescMessage, message: Message): FieldViolation[] => [
+    ...contractViolations(table, desc, message),
+  ];
+
+  for (const [claim, request, ...paths] of requests) {
     it(claim, () => {
       const message = create(CreateContainerRequestSchema, request);
-      const found = contractViolations(CreateContainerRequestSchema, message);
+      const found = violations(CreateContainerRequestSchema, message);
       expect(found.map(({ field }) => field)).to.deep.equal(paths);
     });
   }
 
   it("finds unknown fields at every depth", () => {
-    // spec { image: "a", field 2000: 1, mounts { field 9: "x" } }, field 300: 1
+    // spec { source: imageSource("a"), field 2000: 1, mounts { field 9: "x" } }, field 300: 1
     const bytes = Uint8Array.of(
       0x1a,
       12,
@@ -156,7 +163,7 @@ describe("validation", () => {
       1,
     );
     const message = fromBinary(CreateContainerRequestSchema, bytes);
-    const found = contractViolations(CreateContainerRequestSchema, message);
+    const found = violations(CreateContainerRequestSchema, message);
     const unknown = found.filter(({ kind }) => kind === "FIELD_UNKNOWN");
     expect(unknown.map(({ field }) => field)).to.deep.equal([
       "300",
@@ -168,12 +175,12 @@ describe("validation", () => {
   it("refuses an unspecified value in a list of enum values", () => {
     const schema = StreamContainerLogsRequestSchema;
     const message = create(schema, { container: "a", streams: [0, 7 as never] });
-    const found = contractViolations(schema, message).map(({ field }) => field);
+    const found = violations(schema, message).map(({ field }) => field);
     expect(found).to.deep.equal(["streams[1]", "streams[0]"]);
   });
 
   it("accepts a span of zero where one is given", () => {
     const message = create(StopContainerRequestSchema, { container: "a", timeout: {} });
-    expect(contractViolations(StopContainerRequestSchema, message)).to.deep.equal([]);
+    expect(violations(StopContainerRequestSchema, message)).to.deep.equal([]);
   });
 });

@@ -1,28 +1,36 @@
 /** Checks a request against the rules that the contract declares on its fields (`rules.proto`). */
-import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
-import { getOption, hasOption } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
-import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
-import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 import { disagreements } from "./agreement.js";
 import type { FieldViolation } from "./errors.js";
 import { ownPrefix } from "./reserved-labels.js";
 import { enumValues, fieldPath, walk } from "./walk.js";
+import type { Bounds, RuledField, RuledMessage, RuleTable } from "./rules.js";
+import { tooManyItems } from "./rules.js";
+import { unknownFieldText } from "./wire-bounds.js";
 
 /** The longest span that a protobuf Duration may hold, in seconds. */
 const maxDurationSeconds = 315_576_000_000n;
 /** The first and last second that a protobuf Timestamp may hold: years 1 and 9999. */
 const timestampSeconds = { first: -62_135_596_800n, last: 253_402_300_799n };
 
-/** Every violation of the contract in `request`, in the order of its fields. */
-export function contractViolations(desc: DescMessage, request: Message): FieldViolation[] {
-  return [...walk(desc, request)].flatMap(({ path, message }) => [
-    ...unknownFields(path, message),
-    ...wellKnownType(path, message),
-    ...missingOneofs(path, message),
-    ...disagreements(path, message.message),
-    ...message.fields.flatMap((field) => [...fieldViolations(path, message, field)]),
-  ]);
+/**
+ * Every violation of the contract in `request`, in the order of its fields. Each is looked for when it is
+ * asked for, so that a reader who has enough of them ends the check.
+ */
+export function* contractViolations(
+  table: RuleTable,
+  desc: DescMessage,
+  request: Message,
+): Generator<FieldViolation> {
+  for (const { path, message } of walk(desc, request)) {
+    const ruled = table.of(message.desc);
+    yield* unknownFields(path, message);
+    yield* wellKnownType(path, message);
+    yield* missingOneofs(path, message, ruled);
+    yield* disagreements(path, message.message);
+    for (const field of ruled.fields) yield* fieldViolations(path, message, field);
+  }
 }
 
 function invalid(field: string, description: string): FieldViolation {
@@ -31,7 +39,7 @@ function invalid(field: string, description: string): FieldViolation {
 
 function* unknownFields(path: string, { message }: ReflectMessage): Generator<FieldViolation> {
   for (const { no } of message.$unknown ?? []) {
-    const description = `this server knows no field number ${no} in ${message.$typeName}`;
+    const description = unknownFieldText(no, message.$typeName);
     yield { field: fieldPath(path, String(no)), description, kind: "FIELD_UNKNOWN" };
   }
 }
@@ -49,10 +57,13 @@ function* wellKnownType(
   }
 }
 
-function* missingOneofs(path: string, message: ReflectMessage): Generator<FieldViolation> {
-  for (const oneof of message.oneofs) {
-    if (!hasOption(oneof, oneof_rules) || message.oneofCase(oneof) !== undefined) continue;
-    if (!getOption(oneof, oneof_rules).required) continue;
+function* missingOneofs(
+  path: string,
+  message: ReflectMessage,
+  { requiredOneofs }: RuledMessage,
+): Generator<FieldViolation> {
+  for (const oneof of requiredOneofs) {
+    if (message.oneofCase(oneof) !== undefined) continue;
     const members = oneof.fields.map((field) => field.name).join(", ");
     yield invalid(fieldPath(path, oneof.name), `one of ${members} is required`);
   }
@@ -61,76 +72,79 @@ function* missingOneofs(path: string, message: ReflectMessage): Generator<FieldV
 function* fieldViolations(
   path: string,
   message: ReflectMessage,
-  field: DescField,
+  field: RuledField,
 ): Generator<FieldViolation> {
-  const at = fieldPath(path, field.name);
-  for (const [where, value] of enumValues(at, message, field)) {
-    if (field.enum?.value[value] !== undefined) continue;
-    yield invalid(where, `${field.enum?.typeName} has no value ${value}`);
-  }
-  if (field.name === "labels" && field.fieldKind === "map") {
-    const own = [...message.get(field).keys()].find((key) => String(key).startsWith(ownPrefix));
-    if (own !== undefined) yield invalid(at, `names that begin with ${ownPrefix} are nap's own`);
-  }
-  if (!hasOption(field, rules)) return;
-  const bounds = getOption(field, rules);
+  const { desc, bounds } = field;
+  const isSet = message.isSet(desc);
   // A member of a oneof is required only where the oneof has chosen it.
-  const chosen = field.oneof === undefined || message.isSet(field);
-  if (bounds.required && chosen && isEmpty(message, field)) yield invalid(at, "is required");
-  if (message.isSet(field)) yield* boundsViolations(at, message, field, bounds);
+  const chosen = desc.oneof === undefined || isSet;
+  const at = fieldPath(path, desc.name);
+  if (bounds?.required && chosen && isEmpty(message, field, isSet)) {
+    yield invalid(at, "is required");
+  }
+  if (!isSet) return;
+  if (desc.fieldKind === "list" || desc.fieldKind === "map") {
+    yield* collectionViolations(at, message, field);
+  } else if (desc.fieldKind === "enum") {
+    yield* unnamedValues(at, message, field);
+  } else if (desc.fieldKind === "scalar" && bounds !== undefined) {
+    yield* scalarViolations(at, message.get(desc), bounds);
+  }
 }
 
-function isEmpty(message: ReflectMessage, field: DescField): boolean {
-  if (!message.isSet(field)) return true;
-  if (field.fieldKind !== "scalar") return false;
-  const value = message.get(field);
-  return value === "" || (value instanceof Uint8Array && value.length === 0);
-}
-
-function* boundsViolations(
+function* unnamedValues(
   at: string,
   message: ReflectMessage,
-  field: DescField,
-  bounds: FieldRules,
+  { desc }: RuledField,
 ): Generator<FieldViolation> {
-  if (field.fieldKind === "list" || field.fieldKind === "map") {
-    yield* collectionViolations(at, message, field, bounds);
-  } else if (field.fieldKind === "scalar") {
-    yield* scalarViolations(at, message.get(field), bounds);
+  for (const [where, value] of enumValues(at, message, desc)) {
+    if (desc.enum?.value[value] !== undefined) continue;
+    yield invalid(where, `${desc.enum?.typeName} has no value ${value}`);
   }
+}
+
+function isEmpty(message: ReflectMessage, { desc }: RuledField, isSet: boolean): boolean {
+  if (!isSet) return true;
+  if (desc.fieldKind !== "scalar") return false;
+  const value = message.get(desc);
+  return value === "" || (value instanceof Uint8Array && value.length === 0);
 }
 
 function* collectionViolations(
   at: string,
   message: ReflectMessage,
-  field: DescField & { fieldKind: "list" | "map" },
-  bounds: FieldRules,
+  field: RuledField,
 ): Generator<FieldViolation> {
-  const isMap = field.fieldKind === "map";
-  const entries: [string | number, unknown][] = isMap
-    ? [...message.get(field)].map(([key, value]) => [JSON.stringify(key), value])
-    : [...message.get(field)].map((value, index) => [index, value]);
-  if (bounds.maxItems !== undefined && entries.length > bounds.maxItems) {
-    yield invalid(at, `has ${entries.length} entries, more than ${bounds.maxItems}`);
+  const { desc, items, keys, maxItems } = field;
+  if (desc.fieldKind !== "list" && desc.fieldKind !== "map") return;
+  const collection = message.get(desc);
+  if (collection.size > maxItems) {
+    yield invalid(at, tooManyItems(field));
     return;
   }
-  for (const [key, value] of entries) {
-    if (bounds.keys !== undefined) {
-      yield* elementViolations(at, "a key", JSON.parse(String(key)), bounds.keys);
+  yield* unnamedValues(at, message, field);
+  const isMap = desc.fieldKind === "map";
+  if (isMap && desc.name === "labels") {
+    const own = [...message.get(desc).keys()].some((key) => String(key).startsWith(ownPrefix));
+    if (own) yield invalid(at, `names that begin with ${ownPrefix} are nap's own`);
+  }
+  if (items === undefined && keys === undefined) return;
+  for (const [key, value] of collection.entries() as Iterable<[string | number, unknown]>) {
+    if (keys !== undefined && !isWithin(key, keys)) {
+      yield* elementViolations(at, "a key ", key, keys);
     }
-    if (bounds.items !== undefined) {
-      yield* elementViolations(`${at}[${key}]`, "", value, bounds.items);
+    if (items !== undefined && !isWithin(value, items)) {
+      yield* elementViolations(`${at}[${isMap ? JSON.stringify(key) : key}]`, "", value, items);
     }
   }
 }
 
 function* elementViolations(
   at: string,
-  what: string,
+  prefix: string,
   value: unknown,
-  bounds: FieldRules,
+  bounds: Bounds,
 ): Generator<FieldViolation> {
-  const prefix = what === "" ? "" : `${what} `;
   if (bounds.required && (value === "" || value === 0)) {
     yield invalid(at, `${prefix}must not be ${value === "" ? "empty" : "unspecified"}`);
   }
@@ -139,38 +153,45 @@ function* elementViolations(
   }
 }
 
-function* scalarViolations(
-  at: string,
-  value: unknown,
-  bounds: FieldRules,
-): Generator<FieldViolation> {
+function isWithin(value: unknown, bounds: Bounds): boolean {
+  return (
+    !(bounds.required && (value === "" || value === 0)) && brokenBounds(value, bounds) === none
+  );
+}
+
+function* scalarViolations(at: string, value: unknown, bounds: Bounds): Generator<FieldViolation> {
+  for (const description of brokenBounds(value, bounds)) yield invalid(at, description);
+}
+
+const none: readonly string[] = [];
+
+/** What is wrong with a value, in words; {@link none} where nothing is. */
+function brokenBounds(value: unknown, bounds: Bounds): readonly string[] {
+  const { minimum, maximum, maxLength, pattern } = bounds;
   if (typeof value === "number" || typeof value === "bigint") {
-    if (bounds.minimum !== undefined && value < bounds.minimum) {
-      yield invalid(at, `must be at least ${bounds.minimum}`);
-    }
-    if (bounds.maximum !== undefined && value > bounds.maximum) {
-      yield invalid(at, `must be at most ${bounds.maximum}`);
-    }
+    if (minimum !== undefined && value < minimum) return [`must be at least ${minimum}`];
+    if (maximum !== undefined && value > maximum) return [`must be at most ${maximum}`];
   } else if (typeof value === "string") {
-    if (bounds.maxLength !== undefined && codePoints(value) > bounds.maxLength) {
-      yield invalid(at, `must have at most ${bounds.maxLength} characters`);
-    }
-    if (bounds.pattern !== "" && value !== "" && !matches(bounds.pattern, value)) {
-      yield invalid(at, `must match ${bounds.pattern}`);
-    }
+    const isLong = maxLength !== undefined && hasMoreCodePoints(value, maxLength);
+    const fits = pattern === undefined || value === "" || pattern.whole.test(value);
+    if (!isLong && fits) return none;
+    return [
+      ...(isLong ? [`must have at most ${maxLength} characters`] : none),
+      ...(fits ? none : [`must match ${pattern.text}`]),
+    ];
   } else if (value instanceof Uint8Array) {
-    if (bounds.maxLength !== undefined && value.length > bounds.maxLength) {
-      yield invalid(at, `must have at most ${bounds.maxLength} bytes`);
+    if (maxLength !== undefined && value.length > maxLength) {
+      return [`must have at most ${maxLength} bytes`];
     }
   }
+  return none;
 }
 
-function codePoints(value: string): number {
+function hasMoreCodePoints(value: string, most: number): boolean {
+  // A code point has one or two units.
+  if (value.length <= most) return false;
+  if (value.length > 2 * most) return true;
   let count = 0;
   for (const _ of value) count++;
-  return count;
-}
-
-function matches(pattern: string, value: string): boolean {
-  return new RegExp(`^(?:${pattern})$`, "u").test(value);
+  return count > most;
 }

@@ -4,7 +4,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Metadata } from "@grpc/grpc-js";
 import { status as Code } from "@grpc/grpc-js";
 import type { FieldViolation } from "../contract/errors.js";
-import { NapError } from "../contract/errors.js";
+import { clip, NapError, toldViolations } from "../contract/errors.js";
 
 /** A call that has ended. It holds nothing that its client or the engine has said. */
 export interface CallRecord {
@@ -19,7 +19,7 @@ export interface CallRecord {
   readonly code: string;
   /** The kind of error. Empty: there was none. */
   readonly reason: string;
-  /** The fields that were at fault, by their paths. */
+  /** The fields that were at fault, by their paths; of very many the first. */
   readonly fields: readonly FieldViolation["field"][];
   readonly traceId: string;
   readonly durationMillis: number;
@@ -94,7 +94,9 @@ export class OpenRecord {
       engine: this.engine,
       code: Code[code],
       reason: failure?.kind ?? (isFault ? "SERVER_ERROR" : ""),
-      fields: (failure?.details.violations ?? []).map(({ field }) => field),
+      fields: (failure?.details.violations ?? [])
+        .slice(0, toldViolations)
+        .map(({ field }) => field),
       traceId: this.#traceId,
       durationMillis: performance.now() - this.#start,
       receivedBytes: this.receivedBytes,
@@ -104,9 +106,15 @@ export class OpenRecord {
   }
 }
 
+/**
+ * The most characters of where an error arose: more than Node's ten frames have, and few enough for one
+ * line of the log, which is dropped whole where it is too long.
+ */
+const placeCharacters = 4096;
+
 /** The kind of an error and where it arose. Its message may repeat what a client said. */
 function placeOf(error: unknown): string {
   if (!(error instanceof Error)) return typeof error;
   const frames = (error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line));
-  return [error.name, ...frames.map((line) => line.trim())].join(" ");
+  return clip([error.name, ...frames.map((line) => line.trim())].join(" "), placeCharacters);
 }

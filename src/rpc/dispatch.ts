@@ -8,7 +8,7 @@ import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { privilegedFields } from "../auth/privileged-fields.js";
 import type { Call, Engine } from "../core/engine.js";
 import type { FieldViolation } from "../contract/errors.js";
-import { fieldError, NapError } from "../contract/errors.js";
+import { fieldError, firstOf, NapError } from "../contract/errors.js";
 import { ownedBy } from "../core/ownership/ownership.js";
 import type { Registry } from "../core/engines.js";
 import { services } from "../core/engines.js";
@@ -16,6 +16,7 @@ import { unsupportedFields } from "../contract/unsupported.js";
 import type { Binding, BoundService, Handler, Trail } from "./grpc-adapter.js";
 import { bind } from "./grpc-adapter.js";
 import { admitMethod, admitRequest } from "../auth/roles.js";
+import type { RuleTable } from "../contract/rules.js";
 import { contractViolations } from "../contract/validate.js";
 
 type EngineMember = (typeof services)[number]["member"];
@@ -30,12 +31,16 @@ type UntypedMethod = (
   call: Call,
 ) => Promise<Message> | AsyncGenerator<Message>;
 
+/** The first violations in a request. */
+type Check = (request: Message) => FieldViolation[];
+
 /** Binds the services of the contract to the engines of `registry`. */
 export function routes(registry: Registry, binding: Binding): BoundService[] {
   return services.map(({ desc, member }) =>
     bind(
       desc,
-      (method) => (requests, call, trail) => route(registry, member, method, requests, call, trail),
+      (method) => (requests, call, trail) =>
+        route(registry, binding.rules, member, method, requests, call, trail),
       binding,
     ),
   );
@@ -43,6 +48,7 @@ export function routes(registry: Registry, binding: Binding): BoundService[] {
 
 async function* route(
   registry: Registry,
+  rules: RuleTable,
   member: EngineMember,
   method: DescMethod,
   requests: AsyncIterable<Message>,
@@ -55,7 +61,9 @@ async function* route(
   if (first === undefined) throw missingRequest(method);
   const ownMethods = (member === "system" ? registry.methods : {}) as UntypedMethods;
   const own = ownMethods[method.localName];
-  const violations = contractViolations(method.input, first);
+  const broken = (request: Message): FieldViolation[] =>
+    firstOf(contractViolations(rules, method.input, request));
+  const violations = broken(first);
   if (own !== undefined) {
     refuse(violations);
     try {
@@ -76,7 +84,7 @@ async function* route(
   try {
     const visible = call.identity.ownResourcesOnly ? ownedBy(engine, call.identity) : engine;
     const implementation = implementationOf(visible, member, method);
-    const input = await admit(engine, violations, method, first, incoming, call);
+    const input = await admit(engine, broken, violations, method, first, incoming, call);
     for await (const answer of answers(implementation(input, call))) {
       cursor = (answer as { cursor?: string }).cursor || cursor;
       yield answer;
@@ -89,6 +97,7 @@ async function* route(
 /** Connects the engine and checks the first request; what is returned is the method's input. */
 async function admit(
   engine: Engine,
+  broken: Check,
   violations: FieldViolation[],
   method: DescMethod,
   first: Request,
@@ -100,8 +109,8 @@ async function admit(
     refuse(violations);
     throw error;
   });
-  const check = (request: Message): FieldViolation[] =>
-    unsupportedFields(connection.support, method.input, request);
+  const check: Check = (request) =>
+    firstOf(unsupportedFields(connection.support, method.input, request));
   refuse([...violations, ...check(first)]);
   if (method.methodKind === "unary" || method.methodKind === "server_streaming") {
     if ((await nextRequest(incoming)) !== undefined) {
@@ -109,25 +118,20 @@ async function admit(
     }
     return first;
   }
-  return checkedStream(method, first, incoming, check);
+  return checkedStream(first, incoming, (request) => [...broken(request), ...check(request)]);
 }
 
 /** The requests of a stream; the ones after the first are checked as they come. */
 async function* checkedStream(
-  method: DescMethod,
   first: Request,
   incoming: AsyncIterator<Message>,
-  check: (request: Message) => FieldViolation[],
+  check: Check,
 ): AsyncGenerator<Message> {
   yield first;
   for (;;) {
     const request = await nextRequest(incoming);
     if (request === undefined) return;
-    refuse([
-      ...contractViolations(method.input, request),
-      ...repeatedTarget(request),
-      ...check(request),
-    ]);
+    refuse([...repeatedTarget(request), ...check(request)]);
     yield request;
   }
 }

@@ -7,7 +7,7 @@
  * messages there must be is the handler's to say.
  */
 import { setMaxListeners } from "node:events";
-import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type {
   ServerDuplexStream,
@@ -16,11 +16,13 @@ import type {
 } from "@grpc/grpc-js";
 import type { Call } from "../core/engine.js";
 import type { Gate } from "./authenticate.js";
-import { NapError } from "../contract/errors.js";
+import { fieldError, NapError } from "../contract/errors.js";
 import type { Identity } from "../auth/identity.js";
 import type { Observer } from "./call-record.js";
 import { OpenRecord } from "./call-record.js";
+import type { RuleTable } from "../contract/rules.js";
 import { statusOf } from "./status.js";
+import { scanWire } from "../contract/wire-bounds.js";
 
 /** Answers one call of a method. Its messages are of the method's types. */
 export type Handler = (
@@ -108,6 +110,8 @@ export interface Binding {
   /** Tells who calls. */
   readonly gate: Gate;
   readonly observer: Observer;
+  /** The rules of the contract. */
+  readonly rules: RuleTable;
 }
 
 /** Binds every method of `service` to the handler that `handlerOf` gives for it. */
@@ -140,7 +144,7 @@ async function serve(
   method: DescMethod,
   handler: Handler,
   call: GrpcCall,
-  { calls, gate, observer }: Binding,
+  { calls, gate, observer, rules }: Binding,
 ): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
@@ -158,7 +162,7 @@ async function serve(
     record.identity = identity.name;
     calls.enter(identity);
     try {
-      const requests = requestsOf(method, call, record, signal);
+      const requests = requestsOf(rules, method, call, record, signal);
       for await (const response of handler(requests, { signal, identity }, record)) {
         const bytes = toBinary(method.output, response);
         await write(call, bytes, signal);
@@ -187,6 +191,7 @@ async function serve(
  * status that waits behind a message not yet written is never sent.
  */
 async function* requestsOf(
+  rules: RuleTable,
   method: DescMethod,
   call: GrpcCall,
   record: OpenRecord,
@@ -202,7 +207,7 @@ async function* requestsOf(
       const bytes = call.read() as Buffer | null;
       if (bytes !== null) {
         record.receivedBytes += bytes.length;
-        yield decode(method, bytes);
+        yield decode(rules, method.input, bytes);
       } else if (call.readableEnded) {
         return;
       } else {
@@ -215,11 +220,21 @@ async function* requestsOf(
   }
 }
 
-function decode(method: DescMethod, bytes: Buffer): Message {
+/**
+ * The message that the bytes are. Its bounds are judged first, since what breaks them costs a multiple of
+ * its bytes to decode and to check.
+ */
+export function decode(rules: RuleTable, desc: DescMessage, bytes: Uint8Array): Message {
+  const { violations } = orMalformed(desc, () => scanWire(rules, desc, bytes));
+  if (violations.length > 0) throw fieldError(violations);
+  return orMalformed(desc, () => fromBinary(desc, bytes));
+}
+
+function orMalformed<T>(desc: DescMessage, read: () => T): T {
   try {
-    return fromBinary(method.input, bytes);
+    return read();
   } catch (error) {
-    const message = `the bytes received are not a ${method.input.typeName}`;
+    const message = `the bytes received are not a ${desc.typeName}`;
     throw new NapError("MALFORMED_MESSAGE", message, {}, error);
   }
 }

@@ -13,7 +13,7 @@ import {
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import type { ErrorDetails, ErrorKind } from "../contract/errors.js";
-import { NapError } from "../contract/errors.js";
+import { clip, NapError, toldViolations } from "../contract/errors.js";
 
 /** The domain of every ErrorInfo. */
 export const errorDomain = "nap.v1";
@@ -80,13 +80,9 @@ const codes: Readonly<Record<ErrorKind, Code>> = {
 
 /**
  * A status travels in headers, which clients bound to as little as 8 KiB for all of them: what is
- * longer than these is cut, and says so.
+ * longer is cut, and says so.
  */
-const most = { message: 1024, text: 160, entries: 16 };
-
-function clip(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
-}
+const messageCharacters = 1024;
 
 /** A gRPC status as grpc-js takes it from an error. */
 export interface GrpcStatus {
@@ -99,7 +95,7 @@ export interface GrpcStatus {
 export function statusOf(error: unknown): GrpcStatus {
   const failure = error instanceof NapError ? error : serverError(error);
   const code = codes[failure.kind];
-  const text = clip(failure.message, most.message);
+  const text = clip(failure.message, messageCharacters);
   const status = create(StatusSchema, {
     code,
     message: text,
@@ -132,20 +128,17 @@ function* detailMessages({ kind, message, details }: NapError): Generator<Detail
   if (details.violations !== undefined) {
     const all = details.violations;
     const fieldViolations = all
-      .slice(0, most.entries)
-      .map(({ field, description, kind: reason }) => ({
-        field: clip(field, most.text),
-        description: clip(description, most.text),
-        reason,
-      }));
-    const more = all.length - fieldViolations.length;
+      .slice(0, toldViolations)
+      .map(({ field, description, kind: reason }) => ({ field, description, reason }));
     const last = fieldViolations.at(-1);
-    if (more > 0 && last) last.description = `${last.description} (and ${more} more violations)`;
+    if (all.length > toldViolations && last) {
+      last.description = `${last.description} (and more violations)`;
+    }
     yield { schema: BadRequestSchema, message: create(BadRequestSchema, { fieldViolations }) };
   }
   if (codes[kind] === Code.FAILED_PRECONDITION) {
-    const subjects = (details.users ?? [details.resource ?? ""]).slice(0, most.entries);
-    const description = clip(message, most.text);
+    const subjects = (details.users ?? [details.resource ?? ""]).slice(0, toldViolations);
+    const description = clip(message);
     const violations = subjects.map((subject) => ({ type: kind, subject, description }));
     yield {
       schema: PreconditionFailureSchema,
@@ -159,8 +152,8 @@ function* detailMessages({ kind, message, details }: NapError): Generator<Detail
       schema: ResourceInfoSchema,
       message: create(ResourceInfoSchema, {
         resourceType,
-        resourceName: clip(resourceName, most.text),
-        description: clip(message, most.text),
+        resourceName: clip(resourceName),
+        description: clip(message),
       }),
     };
   }
@@ -184,7 +177,8 @@ function infoMetadata(details: ErrorDetails): Record<string, string> {
   const metadata: Record<string, string> = {};
   if (cursor !== undefined) metadata["cursor"] = cursor;
   if (engine !== undefined) metadata["engine"] = engine;
-  if (resource !== undefined) metadata["resource"] = clip(resource, most.text);
-  if (engineMessage !== undefined) metadata["engine_message"] = clip(engineMessage, most.message);
+  if (resource !== undefined) metadata["resource"] = clip(resource);
+  if (engineMessage !== undefined)
+    metadata["engine_message"] = clip(engineMessage, messageCharacters);
   return metadata;
 }

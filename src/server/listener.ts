@@ -12,7 +12,7 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import { createServer as createTlsServer } from "node:tls";
-import type { ListenAddress, TlsFiles } from "../config/identities.js";
+import type { ListenAddress, TlsFiles } from "../config/listeners.js";
 
 /** A client that has not finished its TLS handshake after this time is let go. */
 const handshakeMillis = 10_000;

@@ -6,7 +6,7 @@ import { HealthImplementation } from "grpc-health-check";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
-import type { ListenAddress } from "../config/identities.js";
+import type { ListenAddress } from "../config/listeners.js";
 import type { Credentials } from "../auth/identity.js";
 import type { Registry } from "../core/engines.js";
 import { services } from "../core/engines.js";
@@ -19,6 +19,7 @@ import type { Observer } from "../rpc/call-record.js";
 import { refusedCall } from "../rpc/call-record.js";
 import { reflection } from "../rpc/reflection.js";
 import { routes } from "../rpc/dispatch.js";
+import { RuleTable } from "../contract/rules.js";
 
 /** What one client may take of the server. */
 const limits = {
@@ -61,6 +62,7 @@ export async function startServer(
   warn: (message: string) => void,
 ): Promise<RunningServer> {
   const calls = new Calls();
+  const rules = new RuleTable();
   const health = new HealthImplementation({ "": "SERVING" });
   for (const { desc } of services) health.setStatus(desc.typeName, "SERVING");
   const open: { server: Server; listener: Listener }[] = [];
@@ -69,7 +71,7 @@ export async function startServer(
       const gate = new Gate(credentials, address.fallback, (method, metadata) =>
         observer.callEnded(refusedCall(method, metadata)),
       );
-      const server = newServer(registry, health, { calls, gate, observer });
+      const server = newServer(registry, health, { calls, gate, observer, rules });
       const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
       const accept = (connection: Socket): void => injector.injectConnection(connection);
       open.push({ server, listener: await openListener(address, accept, warn) });

@@ -7,8 +7,9 @@ import { expect } from "chai";
 import { extract, pack } from "tar-stream";
 import { FileKind } from "../../gen/nap/v1/types_pb.js";
 import { failure as failureOf } from "../support/client.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
 const chunkBytes = 256 * 1024;
 const mtime = new Date(1_500_000_000_000);
@@ -107,10 +108,11 @@ async function unchanged(bench: Bench, container: string): Promise<void> {
   expect(names).to.deep.equal(["data/", "data/seed"]);
 }
 
-export const archiveCases: readonly Case[] = [
-  {
-    name: "writes a directory and reads it back with its modes, owners, links and long names",
-    run: async (bench) => {
+export function archiveCases(test: ConformanceTest): void {
+  test(
+    "archive.round-trips-a-directory",
+    "writes a directory and reads it back with its modes, owners, links and long names",
+    async (bench) => {
       const { id } = await bench.create({});
       const long = `${"directory-with-a-long-name/".repeat(6)}${"f".repeat(120)}`;
       const owner = { uid: 1234, gid: 55 };
@@ -146,47 +148,45 @@ export const archiveCases: readonly Case[] = [
         "1",
       ]);
     },
-  },
-  {
-    name: "moves 64 MiB in and out unchanged",
-    run: async (bench) => {
-      const { nap, engine } = bench;
-      const { id: container } = await bench.start({});
-      const content = randomBytes(64 * 1024 * 1024);
-      const digest = createHash("sha256").update(content).digest("hex");
-      const archive = await archiveOf([{ name: "large", content }]);
-      await write(bench, container, { path: "/data" }, archive);
-      expect(await bench.exec(container, "sha256sum < /data/large")).to.include(digest);
-      const hash = createHash("sha256");
-      let bytes = 0;
-      const path = "/data/large";
-      for await (const { event } of nap.containers.readContainerArchive({
-        engine,
-        container,
-        path,
-      })) {
-        if (event.case !== "data") continue;
-        const { value } = event;
-        // Behind the header of 512 bytes; what follows the file is padding.
-        const from = Math.max(0, 512 - bytes);
-        hash.update(value.subarray(from, Math.max(from, 512 + content.length - bytes)));
-        bytes += value.length;
-      }
-      expect(hash.digest("hex")).to.equal(digest);
-    },
-  },
-  {
-    name: "takes an archive that is compressed with gzip",
-    run: async (bench) => {
-      const { id } = await bench.start({});
-      const archive = await archiveOf([{ name: "zipped", content: Buffer.from("inside") }]);
-      await write(bench, id, { path: "/data" }, gzipSync(archive));
-      expect(await bench.exec(id, "cat /data/zipped")).to.equal("inside");
-    },
-  },
-  {
-    name: "describes a file, a directory, a link, a pipe, a device, and what is not there",
-    run: async (bench) => {
+  );
+
+  test("archive.moves-64-mib-in-and-out", "moves 64 MiB in and out unchanged", async (bench) => {
+    const { nap, engine } = bench;
+    const { id: container } = await bench.start({});
+    const content = randomBytes(64 * 1024 * 1024);
+    const digest = createHash("sha256").update(content).digest("hex");
+    const archive = await archiveOf([{ name: "large", content }]);
+    await write(bench, container, { path: "/data" }, archive);
+    expect(await bench.exec(container, "sha256sum < /data/large")).to.include(digest);
+    const hash = createHash("sha256");
+    let bytes = 0;
+    const path = "/data/large";
+    for await (const { event } of nap.containers.readContainerArchive({
+      engine,
+      container,
+      path,
+    })) {
+      if (event.case !== "data") continue;
+      const { value } = event;
+      // Behind the header of 512 bytes; what follows the file is padding.
+      const from = Math.max(0, 512 - bytes);
+      hash.update(value.subarray(from, Math.max(from, 512 + content.length - bytes)));
+      bytes += value.length;
+    }
+    expect(hash.digest("hex")).to.equal(digest);
+  });
+
+  test("archive.takes-gzip", "takes an archive that is compressed with gzip", async (bench) => {
+    const { id } = await bench.start({});
+    const archive = await archiveOf([{ name: "zipped", content: Buffer.from("inside") }]);
+    await write(bench, id, { path: "/data" }, gzipSync(archive));
+    expect(await bench.exec(id, "cat /data/zipped")).to.equal("inside");
+  });
+
+  test(
+    "archive.describes-every-kind-of-file",
+    "describes a file, a directory, a link, a pipe, a device, and what is not there",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({});
       await bench.exec(
@@ -217,10 +217,12 @@ export const archiveCases: readonly Case[] = [
         expect(error, path).to.include({ code: Code.NOT_FOUND, reason: "PATH_NOT_FOUND" });
       }
     },
-  },
-  {
-    name: "tells a path that is not there from a container that is not",
-    run: async (bench) => {
+  );
+
+  test(
+    "archive.tells-a-missing-path-from-a-missing-container",
+    "tells a path that is not there from a container that is not",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id } = await bench.create({});
       const archive = await archiveOf([{ name: "a", content: Buffer.from("a") }]);
@@ -238,10 +240,12 @@ export const archiveCases: readonly Case[] = [
         }
       }
     },
-  },
-  {
-    name: "changes nothing where the size, the digest or the close is wrong",
-    run: async (bench) => {
+  );
+
+  test(
+    "archive.changes-nothing-on-a-wrong-size-or-digest",
+    "changes nothing where the size, the digest or the close is wrong",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.create({});
       const archive = await archiveOf([{ name: "new", content: Buffer.from("a") }]);
@@ -276,10 +280,12 @@ export const archiveCases: readonly Case[] = [
       const names = (await read(bench, container, "/data")).map(({ name }) => name);
       expect(names).to.include("data/new");
     },
-  },
-  {
-    name: "changes nothing where the upload is cancelled",
-    run: async (bench) => {
+  );
+
+  test(
+    "archive.changes-nothing-on-a-cancelled-upload",
+    "changes nothing where the upload is cancelled",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.create({});
       const archive = await archiveOf([{ name: "new", content: randomBytes(2_000_000) }]);
@@ -299,10 +305,12 @@ export const archiveCases: readonly Case[] = [
       expect(error.code).to.equal(Code.CANCELLED);
       await unchanged(bench, container);
     },
-  },
-  {
-    name: "refuses what is no whole archive, what it cannot check, and what leads out",
-    run: async (bench) => {
+  );
+
+  test(
+    "archive.refuses-broken-and-escaping-ones",
+    "refuses what is no whole archive, what it cannot check, and what leads out",
+    async (bench) => {
       const { id } = await bench.create({});
       const archive = await archiveOf([
         { name: "new", content: Buffer.from("a") },
@@ -326,10 +334,12 @@ export const archiveCases: readonly Case[] = [
       }
       await unchanged(bench, id);
     },
-  },
-  {
-    name: "replaces a file by a directory, and a directory by a file, only when told to",
-    run: async (bench) => {
+  );
+
+  test(
+    "archive.replaces-files-by-directories-only-if-asked",
+    "replaces a file by a directory, and a directory by a file, only when told to",
+    async (bench) => {
       const { id } = await bench.start({});
       await bench.exec(id, "mkdir /data/dir && echo old > /data/file");
       const swapped = await archiveOf([
@@ -342,10 +352,12 @@ export const archiveCases: readonly Case[] = [
       await write(bench, id, { path: "/data", overwriteKind: true }, swapped);
       expect(await bench.exec(id, "test -d /data/file && cat /data/dir")).to.equal("new");
     },
-  },
-  {
-    name: "refuses to unpack into a file, and into what cannot be written",
-    run: async (bench) => {
+  );
+
+  test(
+    "archive.refuses-targets-that-cannot-be-written",
+    "refuses to unpack into a file, and into what cannot be written",
+    async (bench) => {
       const { id } = await bench.create({});
       const archive = await archiveOf([{ name: "new", content: Buffer.from("a") }]);
       const file = await failure(write(bench, id, { path: "/data/seed" }, archive));
@@ -354,10 +366,12 @@ export const archiveCases: readonly Case[] = [
       const root = await failure(write(bench, readOnly, { path: "/data" }, archive));
       expect(root).to.include({ code: Code.FAILED_PRECONDITION, reason: "PATH_READ_ONLY" });
     },
-  },
-  {
-    name: "exports all that a container's root has, its changes included",
-    run: async (bench) => {
+  );
+
+  test(
+    "archive.exports-the-whole-root",
+    "exports all that a container's root has, its changes included",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({});
       await bench.exec(container, "echo changed > /data/seed; echo new > /data/new");
@@ -378,5 +392,5 @@ export const archiveCases: readonly Case[] = [
       );
       for (const name of inside.split("\n")) expect(names).to.include(name);
     },
-  },
-];
+  );
+}

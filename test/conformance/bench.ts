@@ -1,4 +1,4 @@
-/** What a conformance case gets, and how cases are told. */
+/** What a conformance case gets. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -10,21 +10,9 @@ import type { RpcError } from "../support/client.js";
 import { failure as failureOf } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { Clients } from "../support/nap.js";
-import type { Row } from "./options/rows.js";
 import { imageSource } from "../support/source.js";
 
 export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "source">;
-
-/** A case: a claim about every engine, and the calls that prove it. */
-export interface Case {
-  readonly name: string;
-  readonly run: (bench: Bench) => Promise<void>;
-  /** Why this machine cannot show it, by a probe at run time. Undefined: it can. */
-  readonly unobservable?: () => string | undefined;
-  /** The row of the option table that it proves, and the form there. */
-  readonly row?: Row;
-  readonly form?: string;
-}
 
 /** What is around the engine. */
 export type Host = Pick<TestDockerd, "initPid" | "registry">;
@@ -166,6 +154,25 @@ export class Bench {
   #spec(spec: SpecInit, image = this.image): MessageInitShape<typeof ContainerSpecSchema> {
     return { source: imageSource(image), ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
   }
+}
+
+/**
+ * Opens benches in the suite that is being declared, and tidies each after the test that opened it, also
+ * where that has failed. Benches that hooks open before a test are left to those hooks.
+ */
+export function tidied(open: () => Bench): () => Bench {
+  let opened: Bench[] = [];
+  beforeEach(() => {
+    opened = [];
+  });
+  afterEach(async () => {
+    for (const bench of opened) await bench.tidy();
+  });
+  return () => {
+    const bench = open();
+    opened.push(bench);
+    return bench;
+  };
 }
 
 /** What a finished RunContainer stream says. */

@@ -10,14 +10,15 @@ import {
 import { InstanceKind } from "../../gen/nap/v1/container_spec_pb.js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
 import { all, failure as failureOf } from "../support/client.js";
-import type { Case } from "./bench.js";
 import { eventually, failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 import { imageSource } from "../support/source.js";
 
-export const containerCases: readonly Case[] = [
-  {
-    name: "goes through created, running, exited and gone",
-    run: async (bench) => {
+export function containerCases(test: ConformanceTest): void {
+  test(
+    "container.goes-through-its-states",
+    "goes through created, running, exited and gone",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id, state, name } = await bench.create({});
       expect(state).to.equal(ContainerState.CREATED);
@@ -41,10 +42,12 @@ export const containerCases: readonly Case[] = [
       const gone = await failure(nap.containers.getContainer({ engine, container: id }));
       expect(gone).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
     },
-  },
-  {
-    name: "says of a start and a stop that change nothing that they changed nothing",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.says-when-start-and-stop-change-nothing",
+    "says of a start and a stop that change nothing that they changed nothing",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id } = await bench.start({});
       const again = await nap.containers.startContainer({ engine, container: id });
@@ -54,17 +57,21 @@ export const containerCases: readonly Case[] = [
       const stopped = await nap.containers.stopContainer({ engine, container: id, timeout });
       expect(stopped.changed).to.equal(false);
     },
-  },
-  {
-    name: "finds a container by id, by a unique prefix of it and by name",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.is-found-by-id-prefix-and-name",
+    "finds a container by id, by a unique prefix of it and by name",
+    async (bench) => {
       const { id, name } = await bench.create({});
       for (const key of [id, id.slice(0, 20), name]) expect((await bench.get(key)).id).to.equal(id);
     },
-  },
-  {
-    name: "finds nothing under names that are steps of a path",
-    run: async ({ nap, engine }) => {
+  );
+
+  test(
+    "container.finds-nothing-under-path-steps",
+    "finds nothing under names that are steps of a path",
+    async ({ nap, engine }) => {
       for (const container of ["..", ".", "a/../b", "a//b", "../images/json"]) {
         const error = await failure(nap.containers.getContainer({ engine, container }));
         expect(error).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
@@ -72,33 +79,35 @@ export const containerCases: readonly Case[] = [
         expect(removed).to.include({ code: Code.NOT_FOUND, reason: "CONTAINER_NOT_FOUND" });
       }
     },
-  },
-  {
-    name: "refuses a name that is taken",
-    run: async (bench) => {
-      const { nap, engine, image } = bench;
-      const name = bench.name("taken");
-      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
-      const { container } = await nap.containers.createContainer({ engine, name, spec });
-      bench.forget(container!.id);
-      const error = await failure(nap.containers.createContainer({ engine, name, spec }));
-      expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
-      expect(error.info?.metadata["resource"]).to.equal(name);
-    },
-  },
-  {
-    name: "refuses an image that is not there",
-    run: async ({ nap, engine }) => {
+  );
+
+  test("container.refuses-a-taken-name", "refuses a name that is taken", async (bench) => {
+    const { nap, engine, image } = bench;
+    const name = bench.name("taken");
+    const spec = { source: imageSource(image), command: { arguments: ["true"] } };
+    const { container } = await nap.containers.createContainer({ engine, name, spec });
+    bench.forget(container!.id);
+    const error = await failure(nap.containers.createContainer({ engine, name, spec }));
+    expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
+    expect(error.info?.metadata["resource"]).to.equal(name);
+  });
+
+  test(
+    "container.refuses-a-missing-image",
+    "refuses an image that is not there",
+    async ({ nap, engine }) => {
       const spec = { source: imageSource("no-such-image:1") };
       const pullPolicy = PullPolicy.NEVER;
       const error = await failure(nap.containers.createContainer({ engine, spec, pullPolicy }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
       expect(error.info?.metadata).to.include({ engine, resource: "no-such-image:1" });
     },
-  },
-  {
-    name: "refuses sources and kinds that it does not have by their paths",
-    run: async ({ nap, engine, image }) => {
+  );
+
+  test(
+    "container.refuses-other-sources",
+    "refuses sources and kinds that it does not have by their paths",
+    async ({ nap, engine, image }) => {
       const origin = { case: "hostPath" as const, value: "/none" };
       const others: [field: string, spec: object][] = [
         ["root_filesystem", { source: { case: "rootFilesystem", value: { origin } } }],
@@ -113,17 +122,21 @@ export const containerCases: readonly Case[] = [
         expect(error.fields.map((path) => path.split(".")[1])).to.include(field);
       }
     },
-  },
-  {
-    name: "runs a container that is said to be one",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.is-of-the-kind-that-it-is-said-to-be",
+    "runs a container that is said to be one",
+    async (bench) => {
       const { stdout } = await bench.run({ kind: InstanceKind.CONTAINER }, "echo so");
       expect(stdout).to.equal("so\n");
     },
-  },
-  {
-    name: "makes one container of a create repeated with its request_id",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.creates-one-for-a-repeated-request",
+    "makes one container of a create repeated with its request_id",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
       const spec = {
@@ -148,24 +161,24 @@ export const containerCases: readonly Case[] = [
       const error = await failure(nap.containers.createContainer(other));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "REQUEST_ID_REUSED" });
     },
-  },
-  {
-    name: "sends a signal that the process can catch",
-    run: async (bench) => {
-      const { nap, engine } = bench;
-      const script = "trap 'echo caught; exit 7' HUP; echo ready; while :; do sleep 0.05; done";
-      const { id } = await bench.start({}, ["sh", "-c", script]);
-      const logs = nap.containers.streamContainerLogs({ engine, container: id, follow: true });
-      for await (const { event } of logs) if (event.case === "batch") break;
-      await nap.containers.killContainer({ engine, container: id, signal: "SIGHUP" });
-      const waited = await all(nap.containers.waitContainer({ engine, container: id }));
-      expect(waited.at(-1)?.event).to.deep.include({ case: "exited" });
-      expect((await bench.get(id)).exit?.code).to.equal(7);
-    },
-  },
-  {
-    name: "refuses to kill what does not run, and a signal that does not exist",
-    run: async (bench) => {
+  );
+
+  test("container.sends-a-signal", "sends a signal that the process can catch", async (bench) => {
+    const { nap, engine } = bench;
+    const script = "trap 'echo caught; exit 7' HUP; echo ready; while :; do sleep 0.05; done";
+    const { id } = await bench.start({}, ["sh", "-c", script]);
+    const logs = nap.containers.streamContainerLogs({ engine, container: id, follow: true });
+    for await (const { event } of logs) if (event.case === "batch") break;
+    await nap.containers.killContainer({ engine, container: id, signal: "SIGHUP" });
+    const waited = await all(nap.containers.waitContainer({ engine, container: id }));
+    expect(waited.at(-1)?.event).to.deep.include({ case: "exited" });
+    expect((await bench.get(id)).exit?.code).to.equal(7);
+  });
+
+  test(
+    "container.refuses-to-kill-what-does-not-run",
+    "refuses to kill what does not run, and a signal that does not exist",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.create({});
       const stopped = await failure(nap.containers.killContainer({ engine, container }));
@@ -179,10 +192,12 @@ export const containerCases: readonly Case[] = [
       expect(unknown).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(unknown.fields).to.deep.equal(["signal"]);
     },
-  },
-  {
-    name: "refuses to remove a running container unless forced",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.refuses-to-remove-a-running-one-unless-forced",
+    "refuses to remove a running container unless forced",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({});
       const error = await failure(nap.containers.removeContainer({ engine, container }));
@@ -191,26 +206,30 @@ export const containerCases: readonly Case[] = [
       const gone = await failure(nap.containers.getContainer({ engine, container }));
       expect(gone.code).to.equal(Code.NOT_FOUND);
     },
-  },
-  {
-    name: "arms a wait before the start and reports the exit",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.arms-a-wait-before-the-start",
+    "arms a wait before the start and reports the exit",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.create({}, ["sh", "-c", "exit 5"]);
       const condition = WaitCondition.NEXT_EXIT;
       const wait = nap.containers.waitContainer({ engine, container, condition });
       const first = await wait.next();
-      expect(first.value?.event).to.deep.include({ case: "armed" });
+      expect(first.value?.event).to.deep.include({ case: "ready" });
       await nap.containers.startContainer({ engine, container });
       const second = await wait.next();
       expect(second.value?.event.case).to.equal("exited");
       expect(second.value?.event.value).to.include({ code: 5, oomKilled: false });
       expect((await wait.next()).done).to.equal(true);
     },
-  },
-  {
-    name: "reports the exit of a container that is removed by itself",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.reports-the-exit-of-an-auto-removed-one",
+    "reports the exit of a container that is removed by itself",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.create({ autoRemove: true }, ["sh", "-c", "exit 6"]);
       const condition = WaitCondition.REMOVED;
@@ -222,10 +241,12 @@ export const containerCases: readonly Case[] = [
       const gone = await failure(nap.containers.getContainer({ engine, container }));
       expect(gone.code).to.equal(Code.NOT_FOUND);
     },
-  },
-  {
-    name: "lists containers by label and state, page by page, each once",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.lists-by-label-and-state-in-pages",
+    "lists containers by label and state, page by page, each once",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const made = [];
@@ -253,10 +274,12 @@ export const containerCases: readonly Case[] = [
       });
       expect(running.containers.map(({ id }) => id)).to.deep.equal([made[2]!.id]);
     },
-  },
-  {
-    name: "lists containers by what they are attached to, made of, and ended with",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.lists-by-network-volume-image-and-exit",
+    "lists containers by what they are attached to, made of, and ended with",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const volume = bench.name("volume");
       bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume }));
@@ -285,10 +308,12 @@ export const containerCases: readonly Case[] = [
       expect(await found({ ids: [one.id.slice(0, 20), two.id] })).to.have.length(2);
       expect(await found({ ids: [one.id], exitCodes: [77] })).to.deep.equal([]);
     },
-  },
-  {
-    name: "lists whole containers in the full view, and the same as Get gives",
-    run: async (bench) => {
+  );
+
+  test(
+    "container.lists-in-the-full-view-what-get-gives",
+    "lists whole containers in the full view, and the same as Get gives",
+    async (bench) => {
       const { nap, engine } = bench;
       const made = await bench.create({ workingDir: "/tmp", user: "app" });
       const filter = { names: [made.name] };
@@ -299,14 +324,16 @@ export const containerCases: readonly Case[] = [
       expect(basic.containers[0]?.spec).to.deep.include({ source: imageSource(bench.image) });
       expect(basic.containers[0]?.spec?.workingDir).to.equal(undefined);
     },
-  },
-  {
-    name: "refuses a page token that it did not give",
-    run: async ({ nap, engine }) => {
+  );
+
+  test(
+    "container.refuses-a-foreign-page-token",
+    "refuses a page token that it did not give",
+    async ({ nap, engine }) => {
       const pageToken = "made-up";
       const error = await failure(nap.containers.listContainers({ engine, pageToken }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["page_token"]);
     },
-  },
-];
+  );
+}

@@ -5,41 +5,47 @@ import type { Event } from "../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../gen/nap/v1/engine_service_pb.js";
 import { status as Code } from "@grpc/grpc-js";
 import { all } from "../support/client.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
+import { eventsIn, exitIn } from "../support/batches.js";
 import { imageSource } from "../support/source.js";
 
-const life = [EventAction.CREATE, EventAction.START, EventAction.DIE, EventAction.DESTROY];
+const life = [EventAction.CREATE, EventAction.START, EventAction.EXIT, EventAction.REMOVE];
 
-export const eventCases: readonly Case[] = [
-  {
-    name: "shows create, start, die with the exit code, and destroy of a container",
-    run: async (bench) => {
+export function eventCases(test: ConformanceTest): void {
+  test(
+    "event.shows-the-life-of-a-container",
+    "shows create, start, die with the exit code, and destroy of a container",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const name = bench.name("watched");
       const filter = { resources: [EventResource.CONTAINER], actions: life, containers: [name] };
       const events = nap.engines.streamEvents({ engine, filter });
-      expect((await events.next()).value?.events).to.deep.equal([]);
+      expect((await events.next()).value?.event.case).to.equal("ready");
       const command = { arguments: ["sh", "-c", "exit 8"] };
       const spec = { source: imageSource(image), command, autoRemove: true };
       const before = Date.now();
       await all(nap.containers.runContainer({ engine, name, spec }));
       const seen: Event[] = [];
-      for await (const batch of events) {
-        seen.push(...batch.events);
-        if (seen.some(({ action }) => action === EventAction.DESTROY)) break;
+      for await (const message of events) {
+        seen.push(...eventsIn(message));
+        if (seen.some(({ action }) => action === EventAction.REMOVE)) break;
       }
       expect(seen.map(({ action }) => action)).to.deep.equal(life);
       expect(seen.map(({ resourceName }) => resourceName)).to.deep.equal(life.map(() => name));
-      expect(seen.find(({ action }) => action === EventAction.DIE)?.exit?.code).to.equal(8);
+      expect(exitIn(seen.find(({ action }) => action === EventAction.EXIT))?.code).to.equal(8);
+      expect(new Set(seen.map((event) => event.engine))).to.deep.equal(new Set([engine]));
       for (const { time } of seen) {
         expect(timestampMs(time!)).to.be.within(before - 1000, Date.now() + 1000);
       }
     },
-  },
-  {
-    name: "replays since a time and ends at a time that has passed",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.replays-between-two-times",
+    "replays since a time and ends at a time that has passed",
+    async (bench) => {
       const since = timestampNow();
       const { id } = await bench.create({});
       // A client's clock may have whole milliseconds, and both ends are included.
@@ -49,25 +55,27 @@ export const eventCases: readonly Case[] = [
       expect(seen.filter(({ resourceId }) => resourceId === id)).to.have.length(1);
       expect(await eventsOf(bench, { since: until, until })).to.deep.equal([]);
     },
-  },
-  {
-    name: "goes on behind a cursor, with nothing missing and nothing twice",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.goes-on-behind-a-cursor",
+    "goes on behind a cursor, with nothing missing and nothing twice",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const filter = { labels: [{ key: "mark", value: mark }] };
       const since = timestampNow();
-      const armed = nap.engines.streamEvents({ engine, filter });
-      let cursor = (await armed.next()).value?.cursor ?? "";
-      await armed.return(undefined);
+      const ready = nap.engines.streamEvents({ engine, filter });
+      let cursor = (await ready.next()).value?.cursor ?? "";
+      await ready.return(undefined);
       const seen: Event[] = [];
       // A stream for each event: each is cut behind it, and the next one goes on.
       for (let n = 0; n < 6; n++) {
         await bench.create({ labels: { mark } });
-        for await (const batch of nap.engines.streamEvents({ engine, filter, cursor })) {
-          seen.push(...batch.events);
-          ({ cursor } = batch);
-          if (batch.events.length > 0) break;
+        for await (const message of nap.engines.streamEvents({ engine, filter, cursor })) {
+          seen.push(...eventsIn(message));
+          ({ cursor } = message);
+          if (eventsIn(message).length > 0) break;
         }
       }
       const until = timestampNow();
@@ -75,10 +83,12 @@ export const eventCases: readonly Case[] = [
       expect(seen).to.deep.equal(replayed);
       expect(seen).to.have.length(6);
     },
-  },
-  {
-    name: "refuses a cursor that it did not give, one of another engine, and one beside since",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.refuses-a-foreign-cursor",
+    "refuses a cursor that it did not give, one of another engine, and one beside since",
+    async (bench) => {
       const { nap, engine } = bench;
       const own = (await nap.engines.streamEvents({ engine }).next()).value?.cursor ?? "";
       const refused = async (request: Selection): Promise<string> => {
@@ -95,10 +105,12 @@ export const eventCases: readonly Case[] = [
         expect(await refused({ cursor: foreign ?? "" })).to.equal("CURSOR_INVALID");
       }
     },
-  },
-  {
-    name: "shows volumes and networks, and selects by label",
-    run: async (bench) => {
+  );
+
+  test(
+    "event.shows-volumes-and-networks-by-label",
+    "shows volumes and networks, and selects by label",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const since = timestampNow();
@@ -114,15 +126,15 @@ export const eventCases: readonly Case[] = [
       const seen = await eventsOf(bench, { since, until, filter: volumes });
       expect(seen.map(({ action }) => action)).to.deep.equal([
         EventAction.CREATE,
-        EventAction.DESTROY,
+        EventAction.REMOVE,
       ]);
     },
-  },
-];
+  );
+}
 
 type Selection = Parameters<Bench["nap"]["engines"]["streamEvents"]>[0];
 
 async function eventsOf({ nap, engine }: Bench, selection: Selection): Promise<Event[]> {
   const request = { ...selection, engine } as Selection;
-  return (await all(nap.engines.streamEvents(request))).flatMap(({ events }) => events);
+  return (await all(nap.engines.streamEvents(request))).flatMap(eventsIn);
 }

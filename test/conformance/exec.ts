@@ -1,23 +1,27 @@
 /** ExecContainerSync: a command in a container that runs. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
-export const execCases: readonly Case[] = [
-  {
-    name: "gives stdout, stderr and the exit code of a command",
-    run: async (bench) => {
+export function execCases(test: ConformanceTest): void {
+  test(
+    "exec.gives-output-and-exit-code",
+    "gives stdout, stderr and the exit code of a command",
+    async (bench) => {
       const { id: container } = await bench.start({});
       const done = await exec(bench, container, ["sh", "-c", "echo out; echo err >&2; exit 9"]);
       expect(Buffer.from(done.stdout).toString()).to.equal("out\n");
       expect(Buffer.from(done.stderr).toString()).to.equal("err\n");
       expect(done.exit?.code).to.equal(9);
     },
-  },
-  {
-    name: "runs as a user, in a directory, with variables and with input",
-    run: async (bench) => {
+  );
+
+  test(
+    "exec.takes-user-directory-environment-and-input",
+    "runs as a user, in a directory, with variables and with input",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({});
       const done = await nap.containers.execContainerSync({
@@ -33,10 +37,12 @@ export const execCases: readonly Case[] = [
       });
       expect(Buffer.from(done.stdout).toString()).to.equal("app\n/data\nb=c\ninput");
     },
-  },
-  {
-    name: "keeps as much output as asked for and says that there was more",
-    run: async (bench) => {
+  );
+
+  test(
+    "exec.limits-output-and-says-so",
+    "keeps as much output as asked for and says that there was more",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({});
       const done = await nap.containers.execContainerSync({
@@ -49,10 +55,12 @@ export const execCases: readonly Case[] = [
       expect(done).to.include({ stdoutTruncated: true, stderrTruncated: false });
       expect(done.exit?.code).to.equal(0);
     },
-  },
-  {
-    name: "tells a command that does not exist from one that exits with 126 or 127",
-    run: async (bench) => {
+  );
+
+  test(
+    "exec.tells-a-missing-command-from-exit-126-and-127",
+    "tells a command that does not exist from one that exits with 126 or 127",
+    async (bench) => {
       const { id: container } = await bench.start({});
       const absent = await failure(exec(bench, container, ["no-such-command"]));
       expect(absent).to.include({ code: Code.FAILED_PRECONDITION, reason: "COMMAND_NOT_FOUND" });
@@ -73,10 +81,12 @@ export const execCases: readonly Case[] = [
         expect(done.exit?.code).to.equal(code);
       }
     },
-  },
-  {
-    name: "refuses a container that does not run",
-    run: async (bench) => {
+  );
+
+  test(
+    "exec.refuses-a-container-that-does-not-run",
+    "refuses a container that does not run",
+    async (bench) => {
       const { id: container } = await bench.create({});
       const error = await failure(exec(bench, container, ["true"]));
       expect(error).to.include({
@@ -84,8 +94,8 @@ export const execCases: readonly Case[] = [
         reason: "CONTAINER_NOT_RUNNING",
       });
     },
-  },
-];
+  );
+}
 
 function exec({ nap, engine }: Bench, container: string, command: string[]) {
   return nap.containers.execContainerSync({ engine, container, exec: { command } });

@@ -4,8 +4,9 @@ import { expect } from "chai";
 import { pack } from "tar-stream";
 import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 import { all } from "../support/client.js";
 import { imageSource } from "../support/source.js";
 
@@ -20,10 +21,11 @@ export function* importMessages(engine: string, open: object, archive: Buffer) {
   }
 }
 
-export const imageCases: readonly Case[] = [
-  {
-    name: "imports an archive with its configuration and runs it",
-    run: async (bench) => {
+export function imageCases(test: ConformanceTest): void {
+  test(
+    "image.imports-an-archive-with-its-configuration",
+    "imports an archive with its configuration and runs it",
+    async (bench) => {
       const { nap, engine } = bench;
       const reference = await imported(bench, ['CMD ["echo", "from the image"]', "ENV A=b"]);
       const { image } = await nap.images.getImage({ engine, image: reference });
@@ -35,19 +37,23 @@ export const imageCases: readonly Case[] = [
       const { stdout } = await bench.run(spec, "echo $A; cat /data/seed");
       expect(stdout).to.equal("b\nfrom the image\n");
     },
-  },
-  {
-    name: "refuses an archive that is none, and one that is empty",
-    run: async ({ nap, engine }) => {
+  );
+
+  test(
+    "image.refuses-to-import-no-archive",
+    "refuses an archive that is none, and one that is empty",
+    async ({ nap, engine }) => {
       for (const archive of [Buffer.alloc(2000, "not a tar"), Buffer.alloc(0)]) {
         const error = await failure(nap.images.importImage(importMessages(engine, {}, archive)));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "ARCHIVE_INVALID" });
       }
     },
-  },
-  {
-    name: "tags an image, finds it by either reference, and removes one after the other",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.tags-finds-and-removes-by-reference",
+    "tags an image, finds it by either reference, and removes one after the other",
+    async (bench) => {
       const { nap, engine } = bench;
       const image = await imported(bench, []);
       const reference = `${bench.name("nap-again")}:2`;
@@ -64,10 +70,12 @@ export const imageCases: readonly Case[] = [
       const gone = await failure(nap.images.getImage({ engine, image }));
       expect(gone).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
     },
-  },
-  {
-    name: "refuses to remove an image that containers use, and names them",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.refuses-to-remove-one-in-use",
+    "refuses to remove an image that containers use, and names them",
+    async (bench) => {
       const { nap, engine } = bench;
       const image = await imported(bench, []);
       const { name } = await bench.create({ source: imageSource(image) } as object);
@@ -75,10 +83,12 @@ export const imageCases: readonly Case[] = [
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
       expect(error.subjects).to.deep.equal([name]);
     },
-  },
-  {
-    name: "tells an image's history, and prunes what has no reference",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.tells-its-history-and-prunes",
+    "tells an image's history, and prunes what has no reference",
+    async (bench) => {
       const { nap, engine } = bench;
       const reference = await imported(bench, [`LABEL mark=${bench.name("mark")}`]);
       const { entries } = await nap.images.getImageHistory({ engine, image: reference });
@@ -90,10 +100,12 @@ export const imageCases: readonly Case[] = [
       const { deleted } = await nap.images.pruneImages({ engine, labels });
       expect(deleted).to.include(image?.id);
     },
-  },
-  {
-    name: "lists images by reference, in both views",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.lists-by-reference-in-both-views",
+    "lists images by reference, in both views",
+    async (bench) => {
       const { nap, engine } = bench;
       const reference = await imported(bench, ["LABEL nap=1"]);
       const filter = { references: [reference] };
@@ -104,10 +116,12 @@ export const imageCases: readonly Case[] = [
         expect(images[0]?.config !== undefined).to.equal(view === ListView.FULL);
       }
     },
-  },
-  {
-    name: "saves two images in one archive, and loads them again with their ids",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.saves-two-and-loads-them-again",
+    "saves two images in one archive, and loads them again with their ids",
+    async (bench) => {
       const { nap, engine } = bench;
       const images = [await imported(bench, ["ENV A=1"]), await imported(bench, ["ENV A=2"])];
       const idOf = async (image: string) =>
@@ -120,19 +134,23 @@ export const imageCases: readonly Case[] = [
       expect(loaded.images).to.have.members(images);
       expect(await Promise.all(images.map(idOf))).to.deep.equal(ids);
     },
-  },
-  {
-    name: "saves nothing where one of the images is not there",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.saves-nothing-where-one-is-missing",
+    "saves nothing where one of the images is not there",
+    async (bench) => {
       const { nap, engine } = bench;
       const images = [await imported(bench, []), "no-such:1"];
       const error = await failure(all(nap.images.saveImages({ engine, images })));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
     },
-  },
-  {
-    name: "refuses to load what is no archive, one without images, a part of one, and nothing",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.refuses-to-load-no-archive",
+    "refuses to load what is no archive, one without images, a part of one, and nothing",
+    async (bench) => {
       const { nap, engine, rootfs } = bench;
       const image = await imported(bench, []);
       const parts = await all(nap.images.saveImages({ engine, images: [image] }));
@@ -146,10 +164,12 @@ export const imageCases: readonly Case[] = [
       const gone = await failure(nap.images.getImage({ engine, image }));
       expect(gone.reason).to.equal("IMAGE_NOT_FOUND");
     },
-  },
-  {
-    name: "saves an image, and loads it again with its reference after it was removed",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.saves-and-loads-a-removed-one",
+    "saves an image, and loads it again with its reference after it was removed",
+    async (bench) => {
       const { nap, engine } = bench;
       const reference = await imported(bench, []);
       const before = await nap.images.getImage({ engine, image: reference });
@@ -164,10 +184,12 @@ export const imageCases: readonly Case[] = [
       expect(after.image?.id).to.equal(before.image?.id);
       expect(after.image?.config).to.deep.equal(before.image?.config);
     },
-  },
-  {
-    name: "builds an image from a Dockerfile and runs it",
-    run: async (bench) => {
+  );
+
+  test(
+    "image.builds-from-a-dockerfile",
+    "builds an image from a Dockerfile and runs it",
+    async (bench) => {
       const { nap, engine } = bench;
       const tag = `${bench.name("nap-build")}:1`;
       const context = pack();
@@ -185,8 +207,8 @@ export const imageCases: readonly Case[] = [
       const { stdout } = await bench.runImage(tag, {}, ["cat", "/copied", "/made"]);
       expect(stdout).to.equal("from the context\nmade\n");
     },
-  },
-];
+  );
+}
 
 /** The messages that load an archive. */
 function* loadMessages(engine: string, archive: Buffer) {

@@ -6,13 +6,15 @@ import { status as Code } from "@grpc/grpc-js";
 import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
 import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
 import { Interaction } from "../support/interaction.js";
-import type { Bench, Case, SpecInit } from "./bench.js";
+import type { Bench, SpecInit } from "./bench.js";
 import { eventually, failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
-export const interactiveCases: readonly Case[] = [
-  {
-    name: "streams started, output and exit of a command, its two outputs apart",
-    run: async (bench) => {
+export function interactiveCases(test: ConformanceTest): void {
+  test(
+    "interactive.exec-streams-started-output-and-exit",
+    "streams started, output and exit of a command, its two outputs apart",
+    async (bench) => {
       const target = await running(bench);
       const call = Interaction.script(target, "echo out; echo err >&2; exit 7");
       const first = await call.next();
@@ -23,10 +25,12 @@ export const interactiveCases: readonly Case[] = [
       expect(call.stderr).to.equal("err\n");
       expect(call.exit?.code).to.equal(7);
     },
-  },
-  {
-    name: "hands a command its input, and its end by close_stdin or by the end of the requests",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-takes-input-and-its-end",
+    "hands a command its input, and its end by close_stdin or by the end of the requests",
+    async (bench) => {
       const target = await running(bench);
       const script = "cat; echo; sleep 0.1; echo after";
       const closing = Interaction.script(target, script, { stdin: true }).write("one").closeStdin();
@@ -37,10 +41,12 @@ export const interactiveCases: readonly Case[] = [
       const none = Interaction.script(target, script).half();
       expect((await none.ended()).stdout).to.equal("\nafter\n");
     },
-  },
-  {
-    name: "brings 64 MiB through a command and back unchanged, both sides slow in turn",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-carries-64-mib-both-ways",
+    "brings 64 MiB through a command and back unchanged, both sides slow in turn",
+    async (bench) => {
       const { nap, engine, container } = await running(bench);
       const block = randomBytes(1024 * 1024);
       const [sent, received] = [createHash("sha256"), createHash("sha256")];
@@ -75,10 +81,12 @@ export const interactiveCases: readonly Case[] = [
       expect(received.digest("hex")).to.equal(sent.digest("hex"));
       expect(code).to.equal(0);
     },
-  },
-  {
-    name: "gives a command a terminal with its size, and other sizes later",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-has-a-terminal-with-a-size",
+    "gives a command a terminal with its size, and other sizes later",
+    async (bench) => {
       const target = await running(bench);
       const script = "while read -r line; do stty size; done";
       const open = { stdin: true, terminalSize: { columns: 91, rows: 31 } };
@@ -95,10 +103,12 @@ export const interactiveCases: readonly Case[] = [
       call.write("\x04");
       expect((await call.ended()).exit?.code).to.equal(0);
     },
-  },
-  {
-    name: "brings every key to a terminal at once, also those by which engines detach",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-brings-every-key-to-the-terminal",
+    "brings every key to a terminal at once, also those by which engines detach",
+    async (bench) => {
       const target = await running(bench);
       const script = "stty raw -echo; echo ready; head -c 1 | od -An -tx1; head -c 1 | od -An -tx1";
       const call = Interaction.script(target, script, { stdin: true }, true);
@@ -107,10 +117,12 @@ export const interactiveCases: readonly Case[] = [
       await call.write("\x11").until("11");
       expect((await call.ended()).exit?.code).to.equal(0);
     },
-  },
-  {
-    name: "refuses what a command cannot take, with the field's path",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-refuses-what-it-cannot-take",
+    "refuses what a command cannot take, with the field's path",
+    async (bench) => {
       const target = await running(bench);
       const cat = (open = {}) => Interaction.script(target, "cat", open);
       const size = { columns: 80, rows: 24 };
@@ -130,10 +142,12 @@ export const interactiveCases: readonly Case[] = [
         expect(error.fields).to.deep.equal([field]);
       }
     },
-  },
-  {
-    name: "refuses a command that cannot run with a status, and a real 126 or 127 with none",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-refuses-a-command-that-cannot-run",
+    "refuses a command that cannot run with a status, and a real 126 or 127 with none",
+    async (bench) => {
       const target = await running(bench);
       for (const [command, reason] of [
         ["no-such-command", "COMMAND_NOT_FOUND"],
@@ -154,10 +168,12 @@ export const interactiveCases: readonly Case[] = [
       const stopped = await failure(Interaction.script({ ...target, container }, "true").ended());
       expect(stopped.reason).to.equal("CONTAINER_NOT_RUNNING");
     },
-  },
-  {
-    name: "signals a command, and no other",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-signals-its-command-alone",
+    "signals a command, and no other",
+    async (bench) => {
       const target = await running(bench);
       const script = (name: string) =>
         `trap 'echo ${name} USR1' USR1; trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done`;
@@ -179,10 +195,12 @@ export const interactiveCases: readonly Case[] = [
       });
       expect((await failure(none.ended())).fields).to.deep.equal(["signal"]);
     },
-  },
-  {
-    name: "ends with the exit of a command while its client still sends",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-ends-while-its-client-still-sends",
+    "ends with the exit of a command while its client still sends",
+    async (bench) => {
       const target = await running(bench);
       const call = Interaction.script(target, "head -c 3; exit 5", { stdin: true });
       for (let n = 0; n < 64; n++) call.write("x".repeat(65_536));
@@ -190,10 +208,12 @@ export const interactiveCases: readonly Case[] = [
       expect(call.stdout).to.equal("xxx");
       expect(call.exit?.code).to.equal(5);
     },
-  },
-  {
-    name: "leaves a command running whose client detaches",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-goes-on-after-a-detach",
+    "leaves a command running whose client detaches",
+    async (bench) => {
       const target = await running(bench);
       const script = "echo up; while [ ! -e /go ]; do sleep 0.05; done; touch /done";
       const call = await Interaction.script(target, script).until("up");
@@ -202,10 +222,12 @@ export const interactiveCases: readonly Case[] = [
       await bench.exec(target.container, "touch /go");
       await eventually(async () => bench.exec(target.container, "ls /").then(has("done")));
     },
-  },
-  {
-    name: "kills a command whose client goes away, and what it started",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-is-killed-on-disconnect",
+    "kills a command whose client goes away, and what it started",
+    async (bench) => {
       const target = await running(bench);
       const onDisconnect = DisconnectAction.KILL;
       const script = "sleep 301 & setsid sleep 302 & (sleep 303 &); sleep 304 & echo up; wait";
@@ -217,10 +239,12 @@ export const interactiveCases: readonly Case[] = [
       await eventually(async () => !/sleep 30\d/.test(await processes()) || undefined);
       expect(await processes()).to.include("sleep 60");
     },
-  },
-  {
-    name: "kills a command whose waiting call is cancelled, if asked to",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.exec-sync-is-killed-on-cancel-if-asked",
+    "kills a command whose waiting call is cancelled, if asked to",
+    async (bench) => {
       const { nap, engine, container } = await running(bench);
       const client = new AbortController();
       const exec = { command: ["sh", "-c", "touch /up; sleep 305; touch /late"] };
@@ -238,10 +262,12 @@ export const interactiveCases: readonly Case[] = [
       await eventually(async () => !(await processes()).includes("sleep 305") || undefined);
       expect(await bench.exec(container, "ls /")).not.to.include("late");
     },
-  },
-  {
-    name: "loses no byte of a container that it was attached to before the start",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.attach-before-the-start-loses-no-byte",
+    "loses no byte of a container that it was attached to before the start",
+    async (bench) => {
       const script = "echo first; echo err >&2; exit 6";
       const target = await created(bench, {}, ["sh", "-c", script]);
       const call = await Interaction.attach(target, {}).begun();
@@ -251,10 +277,12 @@ export const interactiveCases: readonly Case[] = [
       expect(call.stderr).to.equal("err\n");
       expect(call.exit?.code).to.equal(6);
     },
-  },
-  {
-    name: "attaches the input of a container, and tells it the end",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.attach-hands-on-input-and-its-end",
+    "attaches the input of a container, and tells it the end",
+    async (bench) => {
       const target = await created(bench, { stdinOpen: true, stdinOnce: true }, ["cat"]);
       const call = await Interaction.attach(target, { stdin: true }).begun();
       await start(target);
@@ -263,10 +291,12 @@ export const interactiveCases: readonly Case[] = [
       expect((await call.ended()).stdout).to.equal("there\nand back\n");
       expect(call.exit?.code).to.equal(0);
     },
-  },
-  {
-    name: "leaves a container and its input open when a client detaches",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.attach-leaves-the-container-after-a-detach",
+    "leaves a container and its input open when a client detaches",
+    async (bench) => {
       const target = await created(bench, { stdinOpen: true }, ["cat"]);
       await start(target);
       const first = await Interaction.attach(target, { stdin: true }).begun();
@@ -281,10 +311,12 @@ export const interactiveCases: readonly Case[] = [
       second.send({ case: "signal", value: "SIGKILL" });
       expect((await second.ended()).exit?.code).to.equal(137);
     },
-  },
-  {
-    name: "replays what a container has written, once, and goes on with what it writes",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.attach-replays-once-and-goes-on",
+    "replays what a container has written, once, and goes on with what it writes",
+    async (bench) => {
       const script = "echo early; while read -r line; do echo got $line; done; exit 2";
       const target = await created(bench, { stdinOpen: true }, ["sh", "-c", script]);
       await start(target);
@@ -299,10 +331,12 @@ export const interactiveCases: readonly Case[] = [
       await again.write("y\n").until("got y\n");
       expect(again.stdout).to.equal("early\ngot x\nearly\ngot y\n");
     },
-  },
-  {
-    name: "gives a container's terminal the size asked for before its start, and others later",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.attach-sizes-the-terminal",
+    "gives a container's terminal the size asked for before its start, and others later",
+    async (bench) => {
       const script = "while read -r line; do stty size; done";
       const target = await created(bench, { stdinOpen: true, tty: true }, ["sh", "-c", script]);
       const terminalSize = { columns: 71, rows: 21 };
@@ -317,10 +351,12 @@ export const interactiveCases: readonly Case[] = [
       call.send({ case: "resize", value: { columns: 72, rows: 22 } }).write("b\n");
       await call.until("22 72");
     },
-  },
-  {
-    name: "kills a container whose client goes away, if asked to",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.attach-kills-on-disconnect-if-asked",
+    "kills a container whose client goes away, if asked to",
+    async (bench) => {
       const target = await running(bench);
       const onDisconnect = DisconnectAction.KILL;
       const call = await Interaction.attach(target, { onDisconnect }).begun();
@@ -332,10 +368,12 @@ export const interactiveCases: readonly Case[] = [
       });
       expect(exit?.code).to.equal(137);
     },
-  },
-  {
-    name: "refuses to attach the input of a container that has none",
-    run: async (bench) => {
+  );
+
+  test(
+    "interactive.attach-refuses-input-where-there-is-none",
+    "refuses to attach the input of a container that has none",
+    async (bench) => {
       const target = await running(bench);
       const error = await failure(Interaction.attach(target, { stdin: true }).ended());
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
@@ -345,8 +383,8 @@ export const interactiveCases: readonly Case[] = [
       const nameless = Interaction.attach({ ...target, container: "" }, {});
       expect((await failure(nameless.ended())).fields).to.deep.equal(["container"]);
     },
-  },
-];
+  );
+}
 
 type InteractionTarget = Parameters<typeof Interaction.attach>[0];
 

@@ -9,13 +9,15 @@ import type {
 import { LogEndReason } from "../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
 import { all } from "../support/client.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
-export const logCases: readonly Case[] = [
-  {
-    name: "gives each line with its stream, its time and its bytes",
-    run: async (bench) => {
+export function logCases(test: ConformanceTest): void {
+  test(
+    "log.gives-stream-time-and-bytes-of-each-line",
+    "gives each line with its stream, its time and its bytes",
+    async (bench) => {
       const { id } = await bench.run({}, "echo one; sleep 0.01; echo two >&2; printf three");
       const { entries, end } = await logs(bench, { container: id });
       expect(entries.map(text)).to.have.members(["one\n", "two\n", "three"]);
@@ -28,10 +30,12 @@ export const logCases: readonly Case[] = [
       }
       expect(end).to.equal(LogEndReason.COMPLETE);
     },
-  },
-  {
-    name: "selects by stream and by the last lines",
-    run: async (bench) => {
+  );
+
+  test(
+    "log.selects-by-stream-and-tail",
+    "selects by stream and by the last lines",
+    async (bench) => {
       const { id: container } = await bench.run(
         {},
         "for n in 1 2 3 4; do echo $n; done; echo e >&2",
@@ -43,10 +47,12 @@ export const logCases: readonly Case[] = [
       const last = (await logs(bench, { container, tailLines: 2 })).entries;
       expect(last).to.have.length(2);
     },
-  },
-  {
-    name: "selects by time to the nanosecond, both ends included",
-    run: async (bench) => {
+  );
+
+  test(
+    "log.selects-by-time-to-the-nanosecond",
+    "selects by time to the nanosecond, both ends included",
+    async (bench) => {
       const { id: container } = await bench.run(
         {},
         "for n in 1 2 3 4 5; do echo $n; sleep 0.02; done",
@@ -56,54 +62,60 @@ export const logCases: readonly Case[] = [
       const some = (await logs(bench, { container, since, until })).entries;
       expect(some.map(text)).to.deep.equal(["2\n", "3\n", "4\n"]);
     },
-  },
-  {
-    name: "follows until the container stops",
-    run: async (bench) => {
+  );
+
+  test(
+    "log.follows-until-the-container-stops",
+    "follows until the container stops",
+    async (bench) => {
       const script = "for n in 1 2 3; do echo $n; sleep 0.2; done";
       const { id: container } = await bench.start({}, ["sh", "-c", script]);
       const { entries, end } = await logs(bench, { container, follow: true });
       expect(entries.map(text)).to.deep.equal(["1\n", "2\n", "3\n"]);
       expect(end).to.equal(LogEndReason.STOPPED);
     },
-  },
-  {
-    name: "ends a stream that follows when its time has passed, though nothing is written",
-    run: async (bench) => {
+  );
+
+  test(
+    "log.ends-following-when-its-time-has-passed",
+    "ends a stream that follows when its time has passed, though nothing is written",
+    async (bench) => {
       const { id: container } = await bench.start({}, ["sh", "-c", "echo one; sleep 60"]);
       const until = { seconds: BigInt(Math.ceil(Date.now() / 1000) + 1) };
       const { entries, end } = await logs(bench, { container, follow: true, until });
       expect(entries.map(text)).to.deep.equal(["one\n"]);
       expect(end).to.equal(LogEndReason.COMPLETE);
     },
-  },
-  {
-    name: "loses no byte of long lines and of 20,000 lines",
-    run: async (bench) => {
+  );
+
+  test(
+    "log.loses-no-byte-of-long-and-many-lines",
+    "loses no byte of long lines and of 20,000 lines",
+    async (bench) => {
       const script = "head -c 40000 /dev/zero | tr '\\0' y; echo; seq 20000";
       const { id: container } = await bench.run({}, script);
       const { entries } = await logs(bench, { container });
       const numbers = Array.from({ length: 20_000 }, (_, n) => `${n + 1}\n`).join("");
       expect(entries.map(text).join("")).to.equal(`${"y".repeat(40_000)}\n${numbers}`);
     },
-  },
-  {
-    name: "gives the lines of a terminal",
-    run: async (bench) => {
-      const { id: container } = await bench.run({ tty: true }, "echo one; echo two");
-      const { entries } = await logs(bench, { container });
-      expect(entries.map(text)).to.deep.equal(["one\r\n", "two\r\n"]);
-    },
-  },
-  {
-    name: "refuses the logs of a container that keeps none",
-    run: async (bench) => {
+  );
+
+  test("log.gives-the-lines-of-a-terminal", "gives the lines of a terminal", async (bench) => {
+    const { id: container } = await bench.run({ tty: true }, "echo one; echo two");
+    const { entries } = await logs(bench, { container });
+    expect(entries.map(text)).to.deep.equal(["one\r\n", "two\r\n"]);
+  });
+
+  test(
+    "log.refuses-where-none-are-kept",
+    "refuses the logs of a container that keeps none",
+    async (bench) => {
       const { id: container } = await bench.run({ logConfig: { driver: "none" } }, "echo lost");
       const error = await failure(logs(bench, { container }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "LOGS_NOT_READABLE" });
     },
-  },
-];
+  );
+}
 
 type Selection = Omit<Parameters<Bench["nap"]["containers"]["streamContainerLogs"]>[0], "engine">;
 

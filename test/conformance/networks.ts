@@ -2,9 +2,8 @@
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import type { Case } from "./bench.js";
 import { failure } from "./bench.js";
-import { unobservable } from "./options/unobservable.js";
+import type { ConformanceTest } from "./case.js";
 import { imageSource } from "../support/source.js";
 
 /** Attaches a container to networks. */
@@ -22,14 +21,12 @@ const beyond = `
     "route add default via 10.213.13.1"; do
     nsenter -t "$1" -n ip $args
   done`;
-const ipv6 = "gives IPv6 addresses, over which containers reach each other";
-const noIpv6 = unobservable[ipv6];
 
-export const networkCases: readonly Case[] = [
-  {
-    name: "lets containers on one network reach each other by name and alias, and no others",
-    row: "network reach",
-    run: async (bench) => {
+export function networkCases(test: ConformanceTest): void {
+  test(
+    "network.joins-its-containers-and-no-others",
+    "lets containers on one network reach each other by name and alias, and no others",
+    async (bench) => {
       const [one, other] = [await bench.network(), await bench.network()];
       const alias = bench.name("alias");
       const on = (network: string, aliases: string[] = []) => ({
@@ -52,11 +49,13 @@ export const networkCases: readonly Case[] = [
         expect(exit?.code).not.to.equal(0);
       }
     },
-  },
-  {
-    name: "attaches a container to two networks from its start, at a fixed address",
-    row: "network connect",
-    run: async (bench) => {
+    { row: "network reach" },
+  );
+
+  test(
+    "network.two-from-the-start-at-a-fixed-address",
+    "attaches a container to two networks from its start, at a fixed address",
+    async (bench) => {
       const subnet = "10.213.7.0/24";
       const addressManagement = { pools: [{ subnet, gateway: "10.213.7.1" }] };
       const one = await bench.network({ addressManagement });
@@ -71,11 +70,13 @@ export const networkCases: readonly Case[] = [
       expect(await bench.exec(id, "ls /sys/class/net | grep -c eth")).to.equal("2");
       expect(endpoints.map(({ network: name }) => name)).to.have.members([one, two]);
     },
-  },
-  {
-    name: "refuses a second network under a name, and an overlapping subnet",
-    row: "network create",
-    run: async (bench) => {
+    { row: "network connect" },
+  );
+
+  test(
+    "network.refuses-a-taken-name-or-subnet",
+    "refuses a second network under a name, and an overlapping subnet",
+    async (bench) => {
       const { nap, engine } = bench;
       const spec = { addressManagement: { pools: [{ subnet: "10.213.9.0/24" }] } };
       const name = await bench.network(spec);
@@ -86,11 +87,13 @@ export const networkCases: readonly Case[] = [
       );
       expect(overlap).to.include({ code: Code.FAILED_PRECONDITION, reason: "SUBNET_IN_USE" });
     },
-  },
-  {
-    name: "refuses to remove a network in use and names its users, and one of the engine's own",
-    row: "network remove",
-    run: async (bench) => {
+    { row: "network create" },
+  );
+
+  test(
+    "network.refuses-to-remove-one-in-use-or-built-in",
+    "refuses to remove a network in use and names its users, and one of the engine's own",
+    async (bench) => {
       const { nap, engine } = bench;
       const network = await bench.network();
       const mode = { case: "attachments" as const, value: { items: [{ network }] } };
@@ -101,11 +104,13 @@ export const networkCases: readonly Case[] = [
       const own = await failure(nap.networks.removeNetwork({ engine, network: "bridge" }));
       expect(own).to.include({ code: Code.FAILED_PRECONDITION, reason: "NETWORK_PREDEFINED" });
     },
-  },
-  {
-    name: "lists networks by label, gets one with its containers, and removes it",
-    row: "network list and inspect",
-    run: async (bench) => {
+    { row: "network remove" },
+  );
+
+  test(
+    "network.lists-by-label-gets-and-removes",
+    "lists networks by label, gets one with its containers, and removes it",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const network = await bench.network({ labels: { mark }, internal: true });
@@ -122,11 +127,13 @@ export const networkCases: readonly Case[] = [
       const gone = await failure(nap.networks.getNetwork({ engine, network }));
       expect(gone).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
     },
-  },
-  {
-    name: "connects and disconnects a running container, with alias and address",
-    row: "network connect",
-    run: async (bench) => {
+    { row: "network list and inspect" },
+  );
+
+  test(
+    "network.connects-and-disconnects-a-running-container",
+    "connects and disconnects a running container, with alias and address",
+    async (bench) => {
       const { nap, engine } = bench;
       const addressManagement = { pools: [{ subnet: "10.213.8.0/24" }] };
       const network = await bench.network({ addressManagement });
@@ -148,11 +155,13 @@ export const networkCases: readonly Case[] = [
       const nowhere = await failure(leave({ engine, container, network: "nowhere" }));
       expect(nowhere).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
     },
-  },
-  {
-    name: "lists networks page by page, by id, driver and origin, and whole ones in the full view",
-    row: "network list and inspect",
-    run: async (bench) => {
+    { row: "network connect" },
+  );
+
+  test(
+    "network.lists-in-pages-and-in-the-full-view",
+    "lists networks page by page, by id, driver and origin, and whole ones in the full view",
+    async (bench) => {
       const { nap, engine } = bench;
       const labels = { mark: bench.name("mark") };
       const made = [await bench.network({ labels }), await bench.network({ labels })];
@@ -182,11 +191,13 @@ export const networkCases: readonly Case[] = [
       const at = whole.networks[0]?.endpoints.map(({ containerId }) => containerId);
       expect(at).to.deep.equal([id]);
     },
-  },
-  {
-    name: "prunes the networks that are selected and unused",
-    row: "network prune",
-    run: async (bench) => {
+    { row: "network list and inspect" },
+  );
+
+  test(
+    "network.prunes-what-is-selected-and-unused",
+    "prunes the networks that are selected and unused",
+    async (bench) => {
       const { nap, engine } = bench;
       const labels = { mark: bench.name("mark") };
       const [used, unused] = [await bench.network({ labels }), await bench.network({ labels })];
@@ -196,21 +207,25 @@ export const networkCases: readonly Case[] = [
       const { networks } = await nap.networks.pruneNetworks({ engine, labels: filter });
       expect(networks).to.deep.equal([unused]);
     },
-  },
-  {
-    name: "refuses a container on a network that is not there, when it is created",
-    row: "network connect",
-    run: async ({ nap, engine, image }) => {
+    { row: "network prune" },
+  );
+
+  test(
+    "network.refuses-a-container-on-a-missing-one",
+    "refuses a container on a network that is not there, when it is created",
+    async ({ nap, engine, image }) => {
       const mode = { case: "attachments" as const, value: { items: [{ network: "no-such" }] } };
       const spec = { source: imageSource(image), network: { mode } };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
     },
-  },
-  {
-    name: "internal: has no way to what is beyond the host",
-    row: "network create",
-    run: async (bench) => {
+    { row: "network connect" },
+  );
+
+  test(
+    "network.internal-leads-nowhere",
+    "internal: has no way to what is beyond the host",
+    async (bench) => {
       const open = await bench.network();
       const none = { mode: { case: "none" as const, value: {} } };
       const serve = ["nc", "-ll", "-p", "7020", "-e", "echo", "from beyond"];
@@ -229,11 +244,13 @@ export const networkCases: readonly Case[] = [
       expect(kept.exit?.code).not.to.equal(0);
       bench.seen = "reached from another network, and not from this one";
     },
-  },
-  {
-    name: "driver options: the interface has the MTU that was asked for",
-    row: "network create",
-    run: async (bench) => {
+    { row: "network create" },
+  );
+
+  test(
+    "network.takes-driver-options",
+    "driver options: the interface has the MTU that was asked for",
+    async (bench) => {
       const network = await bench.network({
         driverOptions: { "com.docker.network.driver.mtu": "1400" },
       });
@@ -241,11 +258,13 @@ export const networkCases: readonly Case[] = [
       expect(stdout).to.equal("1400\n");
       bench.seen = stdout;
     },
-  },
-  {
-    name: "gives addresses out of the range, but those that are taken, and the gateway asked for",
-    row: "network create",
-    run: async (bench) => {
+    { row: "network create" },
+  );
+
+  test(
+    "network.gives-addresses-of-the-range",
+    "gives addresses out of the range, but those that are taken, and the gateway asked for",
+    async (bench) => {
       const pool = {
         subnet: "10.213.10.0/24",
         ipRange: "10.213.10.128/30",
@@ -265,12 +284,13 @@ export const networkCases: readonly Case[] = [
       expect(addresses).to.have.members(free);
       bench.seen = addresses.join(", ");
     },
-  },
-  {
-    name: ipv6,
-    row: "network create",
-    ...(noIpv6 && { unobservable: noIpv6 }),
-    run: async (bench) => {
+    { row: "network create" },
+  );
+
+  test(
+    "network.gives-ipv6-addresses",
+    "gives IPv6 addresses, over which containers reach each other",
+    async (bench) => {
       const pools = [{ subnet: "10.213.11.0/24" }, { subnet: "fd00:213::/64" }];
       const network = await bench.network({ enableIpv6: true, addressManagement: { pools } });
       const ipv6Address = "fd00:213::77";
@@ -281,11 +301,13 @@ export const networkCases: readonly Case[] = [
       expect(stdout).to.include("1 packets received");
       bench.seen = `${ipv6Address} answers`;
     },
-  },
-  {
-    name: "attachable and labels come back, and a driver that is not there is refused",
-    row: "network create",
-    run: async (bench) => {
+    { row: "network create" },
+  );
+
+  test(
+    "network.keeps-labels-and-refuses-a-missing-driver",
+    "attachable and labels come back, and a driver that is not there is refused",
+    async (bench) => {
       const { nap, engine } = bench;
       const labels = { a: "b=c", empty: "" };
       const network = await bench.network({ attachable: true, labels });
@@ -297,11 +319,13 @@ export const networkCases: readonly Case[] = [
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_DRIVER_NOT_FOUND" });
       bench.seen = error.reason;
     },
-  },
-  {
-    name: "connects with links: the alias resolves to the other container",
-    row: "network connect",
-    run: async (bench) => {
+    { row: "network create" },
+  );
+
+  test(
+    "network.connects-with-links",
+    "connects with links: the alias resolves to the other container",
+    async (bench) => {
       const { nap, engine } = bench;
       const network = await bench.network();
       const other = await bench.start(on({ network }));
@@ -312,11 +336,13 @@ export const networkCases: readonly Case[] = [
       expect(found).to.include(other.endpoints[0]?.ipv4Address);
       bench.seen = `linked is ${other.endpoints[0]?.ipv4Address}`;
     },
-  },
-  {
-    name: "disconnects by force, and the interface is gone",
-    row: "network disconnect",
-    run: async (bench) => {
+    { row: "network connect" },
+  );
+
+  test(
+    "network.disconnects-by-force",
+    "disconnects by force, and the interface is gone",
+    async (bench) => {
       const { nap, engine } = bench;
       const network = await bench.network();
       const { id: container } = await bench.start(on({ network }));
@@ -328,5 +354,6 @@ export const networkCases: readonly Case[] = [
       expect(found.network?.endpoints).to.deep.equal([]);
       bench.seen = "only lo is left";
     },
-  },
-];
+    { row: "network disconnect" },
+  );
+}

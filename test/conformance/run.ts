@@ -4,14 +4,16 @@ import { status as Code } from "@grpc/grpc-js";
 import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
 import { DisconnectAction, OutputStream } from "../../gen/nap/v1/types_pb.js";
 import { all } from "../support/client.js";
-import type { Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { ended, eventually, failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 import { imageSource } from "../support/source.js";
 
-export const runCases: readonly Case[] = [
-  {
-    name: "streams created, started, output and exit, in this order",
-    run: async ({ nap, engine, image, ...bench }) => {
+export function runCases(test: ConformanceTest): void {
+  test(
+    "run.streams-events-in-order",
+    "streams created, started, output and exit, in this order",
+    async ({ nap, engine, image, ...bench }) => {
       void bench;
       const spec = {
         source: imageSource(image),
@@ -28,10 +30,12 @@ export const runCases: readonly Case[] = [
       expect(ended(seen)).to.deep.include({ stdout: "hello\n", stderr: "" });
       expect(ended(seen).exit).to.include({ code: 0 });
     },
-  },
-  {
-    name: "keeps stdout and stderr apart and reports the exit code",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.keeps-streams-apart",
+    "keeps stdout and stderr apart and reports the exit code",
+    async (bench) => {
       const { stdout, stderr, exit } = await bench.run({}, "echo out; echo err >&2; exit 3");
       expect({ stdout, stderr, code: exit?.code }).to.deep.equal({
         stdout: "out\n",
@@ -39,18 +43,22 @@ export const runCases: readonly Case[] = [
         code: 3,
       });
     },
-  },
-  {
-    name: "gives the output of a terminal as one stream",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.gives-terminal-output-as-one-stream",
+    "gives the output of a terminal as one stream",
+    async (bench) => {
       const { stdout, stderr } = await bench.run({ tty: true }, "echo out; echo err >&2; tty");
       expect(stdout).to.equal("out\r\nerr\r\n/dev/pts/0\r\n");
       expect(stderr).to.equal("");
     },
-  },
-  {
-    name: "loses nothing of 8 MiB of output, to a client that reads slowly",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.loses-no-output-to-a-slow-client",
+    "loses nothing of 8 MiB of output, to a client that reads slowly",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const script = "head -c 8388608 /dev/zero | tr '\\0' x; echo end";
       const spec = {
@@ -71,10 +79,12 @@ export const runCases: readonly Case[] = [
       expect(bytes).to.equal(8_388_608 + 4);
       expect(last.toString()).to.equal("xend\n");
     },
-  },
-  {
-    name: "refuses a command that does not exist, and leaves no container",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.refuses-a-missing-command",
+    "refuses a command that does not exist, and leaves no container",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const name = bench.name("absent");
       const spec = { source: imageSource(image), command: { arguments: ["no-such-command"] } };
@@ -83,10 +93,12 @@ export const runCases: readonly Case[] = [
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
       expect(gone.reason).to.equal("CONTAINER_NOT_FOUND");
     },
-  },
-  {
-    name: "refuses a file that cannot be executed, also with auto_remove",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.refuses-a-file-that-is-not-executable",
+    "refuses a file that cannot be executed, also with auto_remove",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const name = bench.name("plain");
       const command = { arguments: ["/etc/not-executable"] };
@@ -99,18 +111,22 @@ export const runCases: readonly Case[] = [
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
       expect(gone.reason).to.equal("CONTAINER_NOT_FOUND");
     },
-  },
-  {
-    name: "leaves the container running when the client goes away",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.leaves-the-container-running-on-disconnect",
+    "leaves the container running when the client goes away",
+    async (bench) => {
       const id = await runAndLeave(bench, DisconnectAction.UNSPECIFIED);
       await new Promise((resolve) => setTimeout(resolve, 500));
       expect((await bench.get(id)).state).to.equal(ContainerState.RUNNING);
     },
-  },
-  {
-    name: "kills the container when the client goes away, if asked to",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.kills-the-container-on-disconnect-if-asked",
+    "kills the container when the client goes away, if asked to",
+    async (bench) => {
       const id = await runAndLeave(bench, DisconnectAction.KILL);
       const { exit } = await eventually(async () => {
         const container = await bench.get(id);
@@ -118,10 +134,12 @@ export const runCases: readonly Case[] = [
       });
       expect(exit?.code).to.equal(137);
     },
-  },
-  {
-    name: "gives a repeated call with its request_id the same container and all its output",
-    run: async (bench) => {
+  );
+
+  test(
+    "run.replays-a-repeated-request",
+    "gives a repeated call with its request_id the same container and all its output",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
       const spec = {
@@ -135,10 +153,10 @@ export const runCases: readonly Case[] = [
       expect(second.stdout).to.equal("once\n");
       expect(second.exit?.code).to.equal(4);
     },
-  },
-];
+  );
+}
 
-async function runAndLeave(bench: Parameters<Case["run"]>[0], onDisconnect: DisconnectAction) {
+async function runAndLeave(bench: Bench, onDisconnect: DisconnectAction) {
   const { nap, engine, image } = bench;
   const client = new AbortController();
   const spec = {

@@ -6,8 +6,10 @@ import type {
   StreamContainerStatsResponse,
 } from "../../gen/nap/v1/container_service_pb.js";
 import { all } from "../support/client.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
+import { skippedTicksIn, statsIn } from "../support/batches.js";
 
 /** Reads ticks until one has a measurement of the container that fits. The test's time bounds it. */
 async function tickWith(
@@ -16,17 +18,18 @@ async function tickWith(
   fits: (stats: ContainerStats) => unknown,
 ): Promise<ContainerStats> {
   const filter = { ids: [container] };
-  for await (const { stats } of nap.containers.streamContainerStats({ engine, filter })) {
-    const [first] = stats;
+  for await (const message of nap.containers.streamContainerStats({ engine, filter })) {
+    const [first] = statsIn(message);
     if (first !== undefined && fits(first)) return first;
   }
   throw new Error("the stream ended");
 }
 
-export const statsCases: readonly Case[] = [
-  {
-    name: "tells of a busy loop limited to half a processor that it uses half of one, and waits",
-    run: async (bench) => {
+export function statsCases(test: ConformanceTest): void {
+  test(
+    "stats.measures-half-a-processor",
+    "tells of a busy loop limited to half a processor that it uses half of one, and waits",
+    async (bench) => {
       const resources = {
         cpuQuotaMicros: 50_000n,
         cpuPeriodMicros: 100_000n,
@@ -43,10 +46,12 @@ export const statsCases: readonly Case[] = [
       expect(stats.cpu?.onlineCpus).to.be.at.least(1);
       expect(Math.abs(Number(stats.sampleTime?.seconds) - Date.now() / 1000)).to.be.below(60);
     },
-  },
-  {
-    name: "measures memory, its limit, processes and network, and leaves the first tick's cores unset",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.measures-memory-processes-and-network",
+    "measures memory, its limit, processes and network, and leaves the first tick's cores unset",
+    async (bench) => {
       const memoryLimitBytes = 96n * 1024n * 1024n;
       const { id } = await bench.start({ resources: { memoryLimitBytes } });
       const { nap, engine } = bench;
@@ -54,9 +59,9 @@ export const statsCases: readonly Case[] = [
       const first = await all(
         nap.containers.streamContainerStats({ engine, filter, oneShot: true }),
       );
-      expect(first).to.have.length(1);
-      expect(first[0]?.skippedTicks).to.equal(0);
-      const before = first[0]?.stats[0];
+      expect(first.map(({ event }) => event.case)).to.deep.equal(["ready", "batch"]);
+      expect(skippedTicksIn(first[1]!)).to.equal(0);
+      const before = statsIn(first[1]!)[0];
       expect(before?.cpu?.cpuUsageCores).to.equal(undefined);
       expect(before?.memory?.limitBytes).to.equal(memoryLimitBytes);
       expect(before?.pidsCount).to.equal(1n);
@@ -80,10 +85,12 @@ export const statsCases: readonly Case[] = [
       expect(stats.networkInterfaces.map(({ name }) => name)).to.deep.equal(["eth0"]);
       expect(sent(stats)).to.be.above(sent(before!));
     },
-  },
-  {
-    name: "leaves a limit unset that is none, and the network of a container that has none",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.leaves-a-missing-limit-unset",
+    "leaves a limit unset that is none, and the network of a container that has none",
+    async (bench) => {
       const { id } = await bench.start({ network: { mode: { case: "none", value: {} } } });
       const stats = await tickWith(bench, id, () => true);
       expect(stats.memory?.usageBytes).not.to.equal(undefined);
@@ -91,10 +98,12 @@ export const statsCases: readonly Case[] = [
       expect(stats.pidsLimitCount).to.equal(undefined);
       expect(stats.networkInterfaces).to.deep.equal([]);
     },
-  },
-  {
-    name: "chooses by label anew at each tick, and leaves out what stops",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.selects-by-label-at-each-tick",
+    "chooses by label anew at each tick, and leaves out what stops",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const labels = { mark };
@@ -107,7 +116,9 @@ export const statsCases: readonly Case[] = [
       const ticksUntil = async (wanted: string[]): Promise<void> => {
         for (;;) {
           const { value } = (await stream.next()) as { value: StreamContainerStatsResponse };
-          const ids = value.stats.map(({ containerId }) => containerId).toSorted();
+          const ids = statsIn(value)
+            .map(({ containerId }) => containerId)
+            .toSorted();
           if (ids.join() === wanted.toSorted().join()) return;
         }
       };
@@ -119,10 +130,12 @@ export const statsCases: readonly Case[] = [
       abort.abort();
       expect((await failure(all(stream))).code).to.equal(Code.CANCELLED);
     },
-  },
-  {
-    name: "starts the cores anew after a restart",
-    run: async (bench) => {
+  );
+
+  test(
+    "stats.starts-anew-after-a-restart",
+    "starts the cores anew after a restart",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({}, ["sh", "-c", "while :; do :; done"]);
       const filter = { ids: [container] };
@@ -130,7 +143,7 @@ export const statsCases: readonly Case[] = [
       const cores = async (wanted: boolean): Promise<void> => {
         for (;;) {
           const { value } = (await stream.next()) as { value: StreamContainerStatsResponse };
-          const [stats] = value.stats;
+          const [stats] = statsIn(value);
           if (stats && (stats.cpu?.cpuUsageCores !== undefined) === wanted) return;
         }
       };
@@ -141,5 +154,5 @@ export const statsCases: readonly Case[] = [
       await cores(true);
       await stream.return(undefined);
     },
-  },
-];
+  );
+}

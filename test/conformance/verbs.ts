@@ -3,16 +3,17 @@ import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
-import type { Case } from "./bench.js";
 import { eventually, failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 import { imageSource } from "../support/source.js";
 
 const MiB = 1024n * 1024n;
 
-export const verbCases: readonly Case[] = [
-  {
-    name: "restart gives a new run with the same container",
-    run: async (bench) => {
+export function verbCases(test: ConformanceTest): void {
+  test(
+    "verb.restart-keeps-the-container",
+    "restart gives a new run with the same container",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container, pid, startTime } = await bench.start({});
       const timeout = { seconds: 0n };
@@ -22,10 +23,12 @@ export const verbCases: readonly Case[] = [
       expect(again.pid).not.to.equal(pid);
       expect(again.startTime).not.to.deep.equal(startTime);
     },
-  },
-  {
-    name: "pause freezes the processes and unpause lets them go on",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.pause-freezes-and-unpause-thaws",
+    "pause freezes the processes and unpause lets them go on",
+    async (bench) => {
       const { nap, engine } = bench;
       const script =
         "n=0; while :; do n=$((n+1)); echo $n >/tmp/m; mv /tmp/m /tmp/n; sleep 0.02; done";
@@ -53,10 +56,12 @@ export const verbCases: readonly Case[] = [
       const stopped = await failure(verbs.pauseContainer({ engine, container }));
       expect(stopped).to.include({ reason: "CONTAINER_NOT_RUNNING" });
     },
-  },
-  {
-    name: "rename frees the old name and takes the new one",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.rename-frees-the-old-name",
+    "rename frees the old name and takes the new one",
+    async (bench) => {
       const { nap, engine } = bench;
       const [one, two] = [await bench.create({}), await bench.create({})];
       const newName = bench.name("renamed");
@@ -69,10 +74,12 @@ export const verbCases: readonly Case[] = [
       const taken = await failure(rename({ engine, container: two.id, newName }));
       expect(taken).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
     },
-  },
-  {
-    name: "update changes limits while the container runs, and leaves what is unset",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.update-changes-limits-of-a-running-container",
+    "update changes limits while the container runs, and leaves what is unset",
+    async (bench) => {
       const { nap, engine } = bench;
       const resources = { memoryLimitBytes: 32n * MiB, cpuShares: 512n };
       const { id: container } = await bench.start({ resources });
@@ -104,10 +111,12 @@ export const verbCases: readonly Case[] = [
         restartPolicy: { mode: RestartMode.NO },
       });
     },
-  },
-  {
-    name: "update takes away what clear names, while the container runs, and leaves the rest",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.update-clears-what-is-named",
+    "update takes away what clear names, while the container runs, and leaves the rest",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({
         restartPolicy: { mode: RestartMode.UNLESS_STOPPED },
@@ -159,10 +168,12 @@ export const verbCases: readonly Case[] = [
       await nap.containers.restartContainer({ engine, container, timeout: {} });
       expect(await seen()).to.deep.equal([String(48n * MiB), both, "1024", "100000", "-1", "max"]);
     },
-  },
-  {
-    name: "update refuses to clear what does not exist and what it sets",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.update-refuses-wrong-clears",
+    "update refuses to clear what does not exist and what it sets",
+    async (bench) => {
       const { nap, engine } = bench;
       const resources = { cpuShares: 512n, memoryLimitBytes: 32n * MiB };
       const { id: container } = await bench.start({ resources });
@@ -174,10 +185,12 @@ export const verbCases: readonly Case[] = [
       expect(error.message).to.include("resources.cpu_shares");
       expect((await bench.get(container)).spec?.resources?.cpuShares).to.equal(512n);
     },
-  },
-  {
-    name: "prune removes what is stopped and selected, and nothing else",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.prune-removes-what-is-stopped-and-selected",
+    "prune removes what is stopped and selected, and nothing else",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const labels = { mark };
@@ -195,36 +208,36 @@ export const verbCases: readonly Case[] = [
       const none = await nap.containers.pruneContainers({ engine, createdBefore });
       expect(none.containerIds).to.deep.equal([]);
     },
-  },
-  {
-    name: "lists the processes of a container",
-    run: async (bench) => {
-      const { nap, engine } = bench;
-      const command = ["sh", "-c", "sleep 61 & exec sleep 62"];
-      const { id: container, pid } = await bench.start({ user: "app" }, command);
-      await bench.exec(
-        container,
-        "for n in 1 2 3 4 5; do pgrep -f 'sleep 61' && break; sleep 0.1; done",
-      );
-      const { processes } = await nap.containers.listContainerProcesses({ engine, container });
-      const found = processes.map(({ command: line, uid }) => [line, uid]);
-      expect(found).to.deep.include.members([
-        ["sleep 61", 1000],
-        ["sleep 62", 1000],
-      ]);
-      const first = processes.find(({ command: line }) => line === "sleep 62");
-      expect(first?.pid).to.equal(pid);
-      await nap.containers.killContainer({ engine, container });
-      const { id: created } = await bench.create({});
-      const error = await failure(
-        nap.containers.listContainerProcesses({ engine, container: created }),
-      );
-      expect(error).to.include({ reason: "CONTAINER_NOT_RUNNING" });
-    },
-  },
-  {
-    name: "lists the changes in a container's files, page by page",
-    run: async (bench) => {
+  );
+
+  test("verb.top-lists-processes", "lists the processes of a container", async (bench) => {
+    const { nap, engine } = bench;
+    const command = ["sh", "-c", "sleep 61 & exec sleep 62"];
+    const { id: container, pid } = await bench.start({ user: "app" }, command);
+    await bench.exec(
+      container,
+      "for n in 1 2 3 4 5; do pgrep -f 'sleep 61' && break; sleep 0.1; done",
+    );
+    const { processes } = await nap.containers.listContainerProcesses({ engine, container });
+    const found = processes.map(({ command: line, uid }) => [line, uid]);
+    expect(found).to.deep.include.members([
+      ["sleep 61", 1000],
+      ["sleep 62", 1000],
+    ]);
+    const first = processes.find(({ command: line }) => line === "sleep 62");
+    expect(first?.pid).to.equal(pid);
+    await nap.containers.killContainer({ engine, container });
+    const { id: created } = await bench.create({});
+    const error = await failure(
+      nap.containers.listContainerProcesses({ engine, container: created }),
+    );
+    expect(error).to.include({ reason: "CONTAINER_NOT_RUNNING" });
+  });
+
+  test(
+    "verb.diff-lists-changed-files-in-pages",
+    "lists the changes in a container's files, page by page",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.run(
         {},
@@ -246,10 +259,12 @@ export const verbCases: readonly Case[] = [
       expect(seen.get("/data/seed")).to.equal(FileChangeKind.DELETED);
       expect(seen.get("/etc/group")).to.equal(FileChangeKind.MODIFIED);
     },
-  },
-  {
-    name: "commit makes an image with the container's files and further configuration",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.commit-makes-an-image",
+    "commit makes an image with the container's files and further configuration",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.run({}, "echo committed >/file");
       const reference = `${bench.name("committed")}:1`;
@@ -274,10 +289,12 @@ export const verbCases: readonly Case[] = [
         expect(Buffer.from(event.value.entries[0]!.data).toString()).to.equal("committed\n");
       }
     },
-  },
-  {
-    name: "resizes a terminal, and refuses where there is none",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.resizes-a-terminal",
+    "resizes a terminal, and refuses where there is none",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({ tty: true });
       const size = { columns: 111, rows: 33 };
@@ -294,10 +311,12 @@ export const verbCases: readonly Case[] = [
       );
       expect(gone).to.include({ code: Code.NOT_FOUND, reason: "EXEC_NOT_FOUND" });
     },
-  },
-  {
-    name: "counts the disk that images, containers and volumes take",
-    run: async (bench) => {
+  );
+
+  test(
+    "verb.counts-disk-usage",
+    "counts the disk that images, containers and volumes take",
+    async (bench) => {
       const { nap, engine } = bench;
       await bench.run({}, "head -c 300000 /dev/zero >/big");
       const usage = await nap.engines.getDiskUsage({ engine });
@@ -307,5 +326,5 @@ export const verbCases: readonly Case[] = [
       expect(usage.images?.activeCount).to.be.at.least(1);
       expect(Number(usage.images?.sizeBytes)).to.be.at.least(1_000_000);
     },
-  },
-];
+  );
+}

@@ -1,14 +1,14 @@
 /** Volumes. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import type { Case } from "./bench.js";
 import { failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
-export const volumeCases: readonly Case[] = [
-  {
-    name: "keeps data beyond the container that wrote it, and shares it",
-    row: "volume mount",
-    run: async (bench) => {
+export function volumeCases(test: ConformanceTest): void {
+  test(
+    "volume.keeps-and-shares-data",
+    "keeps data beyond the container that wrote it, and shares it",
+    async (bench) => {
       const volume = await bench.volume();
       const mount = { target: "/v", source: { case: "volume" as const, value: { volume } } };
       const writer = await bench.run({ mounts: [mount] }, "echo kept >/v/file");
@@ -21,11 +21,13 @@ export const volumeCases: readonly Case[] = [
       expect(reader.stdout).to.equal("kept\n");
       expect(reader.stderr).to.include("Read-only file system");
     },
-  },
-  {
-    name: "gives the same volume for the same spec, and refuses another spec",
-    row: "volume create",
-    run: async (bench) => {
+    { row: "volume mount" },
+  );
+
+  test(
+    "volume.gives-the-same-for-the-same-spec",
+    "gives the same volume for the same spec, and refuses another spec",
+    async (bench) => {
       const { nap, engine } = bench;
       const name = await bench.volume({ labels: { a: "b" } });
       const spec = { labels: { a: "b" } };
@@ -35,11 +37,13 @@ export const volumeCases: readonly Case[] = [
       const error = await failure(nap.volumes.createVolume({ engine, name, spec: other }));
       expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
     },
-  },
-  {
-    name: "makes one volume of a create repeated with its request_id, and refuses another request",
-    row: "volume create",
-    run: async (bench) => {
+    { row: "volume create" },
+  );
+
+  test(
+    "volume.creates-one-for-a-repeated-request",
+    "makes one volume of a create repeated with its request_id, and refuses another request",
+    async (bench) => {
       const { nap, engine } = bench;
       const requestId = bench.name("request");
       const first = await nap.volumes.createVolume({ engine, requestId });
@@ -52,11 +56,41 @@ export const volumeCases: readonly Case[] = [
       const error = await failure(other);
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "REQUEST_ID_REUSED" });
     },
-  },
-  {
-    name: "refuses to remove a volume in use, and names its users",
-    row: "volume remove",
-    run: async (bench) => {
+    { row: "volume create" },
+  );
+
+  test(
+    "volume.makes-one-each-time-without-a-name",
+    "makes a new volume each time where no name is given, and tells its labels",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const names = new Set<string>();
+      for (const spec of [undefined, {}, { labels: { a: "b" } }, { driver: "" }]) {
+        const { volume, changed } = await nap.volumes.createVolume({
+          engine,
+          ...(spec && { spec }),
+        });
+        const name = volume?.name ?? "";
+        bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume: name }));
+        expect(changed).to.equal(true);
+        expect(volume?.spec?.labels).to.include(spec?.labels ?? {});
+        names.add(name);
+        // It is the same volume, whatever labels the engine added by itself.
+        const again = await nap.volumes.createVolume({ engine, name, ...(spec && { spec }) });
+        expect(again.changed).to.equal(false);
+      }
+      expect(names.size).to.equal(4);
+      expect(names).not.to.include("");
+      const { volumes } = await nap.volumes.listVolumes({ engine, pageSize: 1000 });
+      expect(volumes.map(({ name }) => name)).to.include.members([...names]);
+    },
+    { row: "volume create" },
+  );
+
+  test(
+    "volume.refuses-to-remove-one-in-use",
+    "refuses to remove a volume in use, and names its users",
+    async (bench) => {
       const { nap, engine } = bench;
       const volume = await bench.volume();
       const source = { case: "volume" as const, value: { volume } };
@@ -65,11 +99,13 @@ export const volumeCases: readonly Case[] = [
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
       expect(error.subjects).to.deep.equal([name]);
     },
-  },
-  {
-    name: "lists volumes page by page, by driver, and by whether they are used",
-    row: "volume inspect and list",
-    run: async (bench) => {
+    { row: "volume remove" },
+  );
+
+  test(
+    "volume.lists-in-pages-by-driver-and-use",
+    "lists volumes page by page, by driver, and by whether they are used",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const made = [];
@@ -92,11 +128,13 @@ export const volumeCases: readonly Case[] = [
       const none = { labels, drivers: ["other"] };
       expect((await nap.volumes.listVolumes({ engine, filter: none })).volumes).to.deep.equal([]);
     },
-  },
-  {
-    name: "prunes the volumes that are selected and unused",
-    row: "volume prune",
-    run: async (bench) => {
+    { row: "volume inspect and list" },
+  );
+
+  test(
+    "volume.prunes-what-is-selected-and-unused",
+    "prunes the volumes that are selected and unused",
+    async (bench) => {
       const { nap, engine } = bench;
       const labels = { mark: bench.name("mark") };
       const [used, unused] = [await bench.volume({ labels }), await bench.volume({ labels })];
@@ -106,11 +144,13 @@ export const volumeCases: readonly Case[] = [
       const { volumes } = await nap.volumes.pruneVolumes(request);
       expect(volumes).to.deep.equal([unused]);
     },
-  },
-  {
-    name: "lists volumes by label, gets and removes them",
-    row: "volume inspect and list",
-    run: async (bench) => {
+    { row: "volume prune" },
+  );
+
+  test(
+    "volume.lists-by-label-gets-and-removes",
+    "lists volumes by label, gets and removes them",
+    async (bench) => {
       const { nap, engine } = bench;
       const mark = bench.name("mark");
       const volume = await bench.volume({ labels: { mark } });
@@ -125,11 +165,13 @@ export const volumeCases: readonly Case[] = [
         expect(gone).to.include({ code: Code.NOT_FOUND, reason: "VOLUME_NOT_FOUND" });
       }
     },
-  },
-  {
-    name: "gives a volume the driver's options: a file system in memory with a size",
-    row: "volume create",
-    run: async (bench) => {
+    { row: "volume inspect and list" },
+  );
+
+  test(
+    "volume.takes-driver-options",
+    "gives a volume the driver's options: a file system in memory with a size",
+    async (bench) => {
       const driverOptions = { type: "tmpfs", device: "tmpfs", o: "size=1m" };
       const volume = await bench.volume({ driver: "local", driverOptions });
       const mounts = [{ target: "/v", source: { case: "volume" as const, value: { volume } } }];
@@ -137,11 +179,13 @@ export const volumeCases: readonly Case[] = [
       expect(stdout).to.equal("tmpfs 1024\n");
       bench.seen = stdout;
     },
-  },
-  {
-    name: "refuses another spec by its driver's options too, and keeps the volume as it was",
-    row: "volume create",
-    run: async (bench) => {
+    { row: "volume create" },
+  );
+
+  test(
+    "volume.refuses-other-driver-options",
+    "refuses another spec by its driver's options too, and keeps the volume as it was",
+    async (bench) => {
       const { nap, engine } = bench;
       const name = await bench.volume();
       const spec = { driverOptions: { type: "tmpfs", device: "tmpfs" } };
@@ -151,11 +195,13 @@ export const volumeCases: readonly Case[] = [
       expect(volume?.spec?.driverOptions).to.deep.equal({});
       bench.seen = error.reason;
     },
-  },
-  {
-    name: "refuses a driver that is not there",
-    row: "volume create",
-    run: async (bench) => {
+    { row: "volume create" },
+  );
+
+  test(
+    "volume.refuses-a-missing-driver",
+    "refuses a driver that is not there",
+    async (bench) => {
       const { nap, engine } = bench;
       const spec = { driver: "no-such" };
       const name = bench.name("volume");
@@ -163,11 +209,13 @@ export const volumeCases: readonly Case[] = [
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "VOLUME_DRIVER_NOT_FOUND" });
       bench.seen = error.reason;
     },
-  },
-  {
-    name: "refuses to remove a volume in use by force, too",
-    row: "volume remove",
-    run: async (bench) => {
+    { row: "volume create" },
+  );
+
+  test(
+    "volume.refuses-to-remove-one-in-use-by-force",
+    "refuses to remove a volume in use by force, too",
+    async (bench) => {
       const { nap, engine } = bench;
       const volume = await bench.volume();
       const source = { case: "volume" as const, value: { volume } };
@@ -180,11 +228,13 @@ export const volumeCases: readonly Case[] = [
       expect(error.subjects).to.have.members(users);
       bench.seen = `${error.reason}, 2 users`;
     },
-  },
-  {
-    name: "is shared by containers that run at the same time, each at its own path",
-    row: "volume share",
-    run: async (bench) => {
+    { row: "volume remove" },
+  );
+
+  test(
+    "volume.is-shared-at-paths-of-each",
+    "is shared by containers that run at the same time, each at its own path",
+    async (bench) => {
       const volume = await bench.volume();
       const source = { case: "volume" as const, value: { volume } };
       const one = await bench.start({ mounts: [{ target: "/one", source }] });
@@ -195,5 +245,6 @@ export const volumeCases: readonly Case[] = [
       expect(await bench.exec(one.id, "cat /one/file")).to.equal("from one\nfrom two");
       bench.seen = "both see what the other wrote";
     },
-  },
-];
+    { row: "volume share" },
+  );
+}

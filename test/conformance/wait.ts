@@ -4,15 +4,17 @@ import { status as Code } from "@grpc/grpc-js";
 import { WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus } from "../../gen/nap/v1/types_pb.js";
 import { all } from "../support/client.js";
-import type { Bench, Case } from "./bench.js";
+import type { Bench } from "./bench.js";
 import { eventually, failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
 
 const { NOT_RUNNING, NEXT_EXIT, REMOVED, HEALTHY } = WaitCondition;
 
-export const waitCases: readonly Case[] = [
-  {
-    name: "is fulfilled at once where the container does not run, also where it never did",
-    run: async (bench) => {
+export function waitCases(test: ConformanceTest): void {
+  test(
+    "wait.is-fulfilled-at-once-where-nothing-runs",
+    "is fulfilled at once where the container does not run, also where it never did",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id } = await bench.create({}, ["sh", "-c", "exit 4"]);
       expect((await exitOf(bench, id, NOT_RUNNING)).code).to.equal(0);
@@ -21,10 +23,12 @@ export const waitCases: readonly Case[] = [
       const late = await exitOf(bench, id, WaitCondition.UNSPECIFIED);
       expect(late).to.deep.equal((await bench.get(id)).exit);
     },
-  },
-  {
-    name: "waits for the next exit also of a container that has exited before",
-    run: async (bench) => {
+  );
+
+  test(
+    "wait.waits-for-the-next-exit",
+    "waits for the next exit also of a container that has exited before",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({}, ["sh", "-c", "exit 4"]);
       const { finishTime } = await exitOf(bench, container, NOT_RUNNING);
@@ -37,10 +41,12 @@ export const waitCases: readonly Case[] = [
       expect(exited.finishTime).not.to.deep.equal(finishTime);
       expect(exited).to.deep.equal((await bench.get(container)).exit);
     },
-  },
-  {
-    name: "tells the same exit to many waits at once",
-    run: async (bench) => {
+  );
+
+  test(
+    "wait.tells-many-waits-the-same-exit",
+    "tells the same exit to many waits at once",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.start({});
       const conditions = Array.from({ length: 20 }, (_, n) => (n % 2 ? NOT_RUNNING : NEXT_EXIT));
@@ -52,10 +58,12 @@ export const waitCases: readonly Case[] = [
       const exits = await Promise.all(waits.map(async (wait) => (await wait.next()).value));
       for (const exit of exits) expect(exit?.event.value).to.include({ code: 137 });
     },
-  },
-  {
-    name: "answers a wait that comes after the container was removed by itself",
-    run: async (bench) => {
+  );
+
+  test(
+    "wait.answers-after-an-auto-removal",
+    "answers a wait that comes after the container was removed by itself",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id, name } = await bench.create({ autoRemove: true }, ["sh", "-c", "exit 9"]);
       await nap.containers.startContainer({ engine, container: id });
@@ -74,10 +82,12 @@ export const waitCases: readonly Case[] = [
       const gone = await failure(all(nap.containers.waitContainer(request)));
       expect(gone.code).to.equal(Code.NOT_FOUND);
     },
-  },
-  {
-    name: "says whether the kernel killed for want of memory, also of a container that is gone",
-    run: async (bench) => {
+  );
+
+  test(
+    "wait.says-whether-memory-ran-out",
+    "says whether the kernel killed for want of memory, also of a container that is gone",
+    async (bench) => {
       const { nap, engine } = bench;
       const memoryLimitBytes = 16n * 1024n * 1024n;
       const swapLimit = { case: "swapLimitBytes" as const, value: 16n * 1024n * 1024n };
@@ -91,10 +101,12 @@ export const waitCases: readonly Case[] = [
       expect(exited.oomKilled).to.equal(true);
       expect((await exitOf(bench, container, REMOVED)).oomKilled).to.equal(true);
     },
-  },
-  {
-    name: "waits for the removal by somebody else, and ends the other waits with it",
-    run: async (bench) => {
+  );
+
+  test(
+    "wait.waits-for-a-removal",
+    "waits for the removal by somebody else, and ends the other waits with it",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container } = await bench.create({});
       const [removed, next] = [REMOVED, NEXT_EXIT].map((condition) =>
@@ -105,10 +117,12 @@ export const waitCases: readonly Case[] = [
       expect((await removed!.next()).value?.event.case).to.equal("exited");
       expect((await failure(next!.next())).reason).to.equal("CONTAINER_NOT_FOUND");
     },
-  },
-  {
-    name: "waits until the health check succeeds, and refuses where there is none",
-    run: async (bench) => {
+  );
+
+  test(
+    "wait.waits-for-health",
+    "waits until the health check succeeds, and refuses where there is none",
+    async (bench) => {
       const { nap, engine } = bench;
       const check = { case: "shellCommand" as const, value: "test -e /tmp/well" };
       const interval = { seconds: 0n, nanos: 100_000_000 };
@@ -120,14 +134,14 @@ export const waitCases: readonly Case[] = [
       await bench.exec(container, "touch /tmp/well");
       expect((await wait.next()).value?.event.case).to.equal("healthy");
       const again = await all(nap.containers.waitContainer({ engine, container, condition }));
-      expect(again.map(({ event }) => event.case)).to.deep.equal(["armed", "healthy"]);
+      expect(again.map(({ event }) => event.case)).to.deep.equal(["ready", "healthy"]);
       const without = await bench.create({});
       const request = { engine, container: without.id, condition };
       const error = await failure(all(nap.containers.waitContainer(request)));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "HEALTH_PROBE_MISSING" });
     },
-  },
-];
+  );
+}
 
 /** The exit that a wait ends with. */
 async function exitOf(
@@ -136,6 +150,6 @@ async function exitOf(
   condition: WaitCondition,
 ): Promise<ExitStatus> {
   const seen = await all(nap.containers.waitContainer({ engine, container, condition }));
-  expect(seen.map(({ event }) => event.case)).to.deep.equal(["armed", "exited"]);
+  expect(seen.map(({ event }) => event.case)).to.deep.equal(["ready", "exited"]);
   return seen[1]?.event.value as ExitStatus;
 }

@@ -4,18 +4,23 @@ import type { Container, WatchContainersResponse } from "../../gen/nap/v1/contai
 import { ContainerState, HealthStatus } from "../../gen/nap/v1/container_service_pb.js";
 import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { all } from "../support/client.js";
 import { listAll, Watcher } from "../support/watcher.js";
-import type { Bench, Case } from "./bench.js";
-import { eventually } from "./bench.js";
+import type { Bench } from "./bench.js";
+import { eventually, failure } from "./bench.js";
+import type { ConformanceTest } from "./case.js";
+import { eventsIn } from "../support/batches.js";
 
-export const watchCases: readonly Case[] = [
-  {
-    name: "sends what there is, synced, and then each change with the whole container",
-    run: async (bench) => {
+export function watchCases(test: ConformanceTest): void {
+  test(
+    "watch.sends-items-synced-and-changes",
+    "sends what there is, synced, and then each change with the whole container",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const old = await bench.create({ labels });
       const watch = nap.containers.watchContainers({ engine, filter });
+      expect((await next(watch)).case).to.equal("ready");
       expect(await next(watch)).to.deep.equal({
         case: "container",
         value: await bench.get(old.id),
@@ -32,21 +37,58 @@ export const watchCases: readonly Case[] = [
       await nap.containers.removeContainer({ engine, container: id });
       for (;;) {
         const event = await next(watch);
-        if (event.case !== "removedContainerId") continue;
-        expect(event.value).to.equal(id);
+        if (event.case !== "removed") continue;
+        expect(event.value).to.include({ engine, containerId: id, name: created.name });
         break;
       }
       await watch.return(undefined);
     },
-  },
-  {
-    name: "sends what the filter comes to select, and takes back what it no longer selects",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.goes-on-behind-its-cursor",
+    "goes on behind its cursor with what has changed since, and only that",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const { filter, labels } = marked(bench);
+      const [still, started, removed] = [
+        await bench.create({ labels }),
+        await bench.create({ labels }),
+        await bench.create({ labels }),
+      ];
+      let cursor = "";
+      for await (const message of nap.containers.watchContainers({ engine, filter })) {
+        ({ cursor } = message);
+        if (message.event.case === "synced") break;
+        expect(cursor).to.equal("");
+      }
+      await nap.containers.startContainer({ engine, container: started.id });
+      await nap.containers.removeContainer({ engine, container: removed.id });
+      const { id: made } = await bench.create({ labels });
+      const changes = new Map<string, string>();
+      for await (const { event } of nap.containers.watchContainers({ engine, filter, cursor })) {
+        if (event.case === "synced") break;
+        if (event.case === "container") changes.set(event.value.id, event.case);
+        if (event.case === "removed") changes.set(event.value.containerId, event.case);
+      }
+      const expected = { [started.id]: "container", [removed.id]: "removed", [made]: "container" };
+      expect(Object.fromEntries(changes)).to.deep.equal(expected);
+      expect(changes.has(still.id)).to.equal(false);
+      const expired = failure(all(nap.containers.watchContainers({ engine, cursor: "none" })));
+      expect((await expired).reason).to.equal("CURSOR_INVALID");
+    },
+  );
+
+  test(
+    "watch.follows-its-filter",
+    "sends what the filter comes to select, and takes back what it no longer selects",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const running = { ...filter, states: [ContainerState.RUNNING] };
       const { id: container } = await bench.create({ labels });
       const watch = nap.containers.watchContainers({ engine, filter: running });
+      expect((await next(watch)).case).to.equal("ready");
       expect((await next(watch)).case).to.equal("synced");
       await nap.containers.startContainer({ engine, container });
       await until(watch, container, ContainerState.RUNNING);
@@ -54,13 +96,15 @@ export const watchCases: readonly Case[] = [
       let event = await next(watch);
       // It may have been seen between its exit and the list.
       while (event.case === "container") event = await next(watch);
-      expect(event).to.deep.equal({ case: "removedContainerId", value: container });
+      expect(event.case === "removed" && event.value.containerId).to.equal(container);
       await watch.return(undefined);
     },
-  },
-  {
-    name: "judges a filter on what it sends: every exit is shown, and nothing that does not fit",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.judges-its-filter-on-what-it-sends",
+    "judges a filter on what it sends: every exit is shown, and nothing that does not fit",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const { RUNNING, EXITED } = ContainerState;
@@ -93,14 +137,16 @@ export const watchCases: readonly Case[] = [
       expect(unfit).to.deep.equal([]);
       for (const watcher of [running, ended, failed, ...late]) await watcher.stop();
     },
-  },
-  {
-    name: "lists no container as running once its exit was reported",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.lists-nothing-as-running-after-its-exit",
+    "lists no container as running once its exit was reported",
+    async (bench) => {
       const { nap, engine } = bench;
       const { labels } = marked(bench);
       const states = [ContainerState.RUNNING];
-      const events = nap.engines.streamEvents({ engine, filter: { actions: [EventAction.DIE] } });
+      const events = nap.engines.streamEvents({ engine, filter: { actions: [EventAction.EXIT] } });
       await events.next();
       const stale: string[] = [];
       const listed: Promise<void>[] = [];
@@ -114,16 +160,18 @@ export const watchCases: readonly Case[] = [
       while (listed.length < count) {
         const { value, done } = await events.next();
         if (done) throw new Error("the stream ended");
-        for (const { resourceId } of value.events) listed.push(expectEnded(resourceId));
+        for (const { resourceId } of eventsIn(value)) listed.push(expectEnded(resourceId));
       }
       await Promise.all([...runs, ...listed]);
       expect(stale).to.deep.equal([]);
       await events.return(undefined);
     },
-  },
-  {
-    name: "equals the engine's list at every quiet point under churn from three clients at once",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.equals-the-list-under-churn",
+    "equals the engine's list at every quiet point under churn from three clients at once",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const early = new Watcher(nap, { engine, filter });
@@ -152,13 +200,16 @@ export const watchCases: readonly Case[] = [
       }
       await early.stop();
     },
-  },
-  {
-    name: "shows that a health check changed its mind, and how often a container was restarted",
-    run: async (bench) => {
+  );
+
+  test(
+    "watch.shows-health-and-restarts",
+    "shows that a health check changed its mind, and how often a container was restarted",
+    async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const watch = nap.containers.watchContainers({ engine, filter });
+      expect((await next(watch)).case).to.equal("ready");
       expect((await next(watch)).case).to.equal("synced");
       const check = { case: "shellCommand" as const, value: "test -e /tmp/well" };
       const interval = { seconds: 0n, nanos: 100_000_000 };
@@ -178,8 +229,8 @@ export const watchCases: readonly Case[] = [
       expect(seen.restartCount).to.equal(1);
       await watch.return(undefined);
     },
-  },
-];
+  );
+}
 
 /** A label that selects what one case makes. */
 function marked(bench: Bench) {

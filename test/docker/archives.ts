@@ -44,7 +44,6 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     await nap.containers.writeContainerArchive(messages);
     await nap.containers.statContainerPath({ engine, container, path });
     expect(kept()).to.deep.equal([]);
-    await bench.tidy();
   });
 
   it("refuses an upload that is larger than the server takes", async () => {
@@ -65,7 +64,6 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     } finally {
       await nap.stop();
     }
-    await bench.tidy();
   });
 
   it("refuses paths in memory, where dockerd would find and write something else", async () => {
@@ -94,7 +92,6 @@ export function dockerArchiveCases(open: () => DockerBench): void {
       uploadMessages({ engine, container: other }, { path: "/mem/disk" }, archive),
     );
     expect(await bench.exec(other, "ls /mem/disk")).to.equal("new");
-    await bench.tidy();
   });
 
   it("holds dockerd back when nobody reads an archive, and closes its connection when that is cancelled", async () => {
@@ -117,6 +114,5 @@ export function dockerArchiveCases(open: () => DockerBench): void {
     await exporting.return(undefined);
     // The server's own look at dockerd may have one more by now.
     await eventually(() => (connectionsTo(dockerd, nap) <= during - 1 ? true : undefined));
-    await bench.tidy();
   });
 }

@@ -19,6 +19,7 @@ import { situationCases } from "../server/situations.js";
 import { streamCases } from "../server/streams.js";
 import { transportCases } from "./transports.js";
 import { errorCases } from "../server/violations.js";
+import { volumeCases } from "./volumes.js";
 
 /** What these cases work with. */
 export interface DockerBench {
@@ -47,5 +48,6 @@ export function dockerCases(open: () => DockerBench): void {
     dockerFaultCases(open);
     freezeCases(open);
   });
+  describe("volumes", () => volumeCases(open));
   describe("dropped fields", () => droppedFieldCases(open));
 }

@@ -131,7 +131,6 @@ export function droppedFieldCases(open: () => DockerBench): void {
       }
       expect(proxy.changed.length).to.equal(count + 2);
       expect(await ids()).to.deep.equal(before);
-      await bench.tidy();
     });
   }
 
@@ -170,7 +169,6 @@ export function droppedFieldCases(open: () => DockerBench): void {
     proxy.change = undefined;
     const updated = await nap.containers.updateContainer(request);
     expect(updated.container?.spec?.resources?.cpuShares).to.equal(512n);
-    await bench.tidy();
   });
 
   it("refuses a network without what was asked for, and leaves none", async () => {
@@ -189,5 +187,40 @@ export function droppedFieldCases(open: () => DockerBench): void {
     proxy.change = undefined;
     await nap.networks.createNetwork({ engine, name, spec });
     await nap.networks.removeNetwork({ engine, network: name });
+  });
+
+  it("makes a volume without a name on a dockerd that labels it, and finds it by its request_id", async () => {
+    const { bench } = open();
+    // Docker does so itself from 23.0 on.
+    const label = "com.docker.volume.anonymous";
+    proxy.change = {
+      path: /\/volumes\/create/,
+      edit: (body) => ((body["Labels"] as Json)[label] = ""),
+    };
+    const request = { engine, requestId: bench.name("request"), spec: { labels: { a: "b" } } };
+    const { volume } = await nap.volumes.createVolume(request);
+    const name = volume?.name ?? "";
+    bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume: name }));
+    expect(volume?.spec?.labels).to.deep.equal({ a: "b", [label]: "" });
+    const again = await nap.volumes.createVolume(request);
+    expect(again).to.deep.include({ volume, changed: false });
+    const got = await nap.volumes.getVolume({ engine, volume: name });
+    expect(got.volume?.spec?.labels).to.deep.equal({ a: "b", [label]: "" });
+    await bench.tidy();
+  });
+
+  it("refuses a volume without a name and a part of what was asked for, and leaves none", async () => {
+    const names = async (): Promise<string[]> => {
+      const { volumes } = await nap.volumes.listVolumes({ engine, pageSize: 1000 });
+      return volumes.map(({ name }) => name);
+    };
+    const before = await names();
+    const edit = (body: Json): boolean => delete (body["Labels"] as Json)["a"];
+    proxy.change = { path: /\/volumes\/create/, edit };
+    const spec = { labels: { a: "b", c: "d" } };
+    const error = await failure(nap.volumes.createVolume({ engine, spec }));
+    expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "ENGINE_DROPPED_FIELD" });
+    expect(error.fields).to.deep.equal(['spec.labels["a"]']);
+    expect(await names()).to.deep.equal(before);
   });
 }

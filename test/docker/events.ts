@@ -19,6 +19,8 @@ import { Forward } from "../support/forward.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import { listAll, Watcher } from "../support/watcher.js";
+import { eventsIn } from "../support/batches.js";
+import { compareTimes } from "../../src/core/lists/filters.js";
 
 const image = "nap-test:1";
 const engine = "far";
@@ -42,7 +44,7 @@ export function dockerEventCases(
       for (const n of [0, 1, 2, 3, 4]) await made[n]!.start();
       const told = new Told(nap, filter);
       const watcher = new Watcher(nap, { engine, filter });
-      await eventually(() => (told.armed && watcher.synced) || undefined);
+      await eventually(() => (told.ready && watcher.synced) || undefined);
       for (const container of made) told.add(container.id, await container.inspect());
       const next = nap.containers.waitContainer({
         engine,
@@ -89,6 +91,51 @@ export function dockerEventCases(
     });
   });
 
+  it("tells that events were lost, and the creation of every container that is there", async function () {
+    this.timeout(120_000);
+    const { dockerd, bench } = open();
+    const docker = new Docker({ socketPath: dockerd.socket });
+    const mark = bench.name("mark");
+    const filter = { labels: [{ key: "mark", value: mark }] };
+    const make = (name: string) =>
+      docker.createContainer({ Image: image, name, Cmd: ["true"], Labels: { mark } });
+    await withFar(dockerd, async (nap, forward) => {
+      const stop = new AbortController();
+      const seen: Event[] = [];
+      const events = nap.engines.streamEvents({ engine, filter }, { signal: stop.signal });
+      await events.next();
+      const reading = (async () => {
+        for await (const message of events) seen.push(...eventsIn(message));
+      })().catch((error: unknown) => error);
+      const early = await make(`${mark}-early`);
+      const created = (id: string): boolean =>
+        seen.some(({ action, resourceId }) => action === EventAction.CREATE && resourceId === id);
+      await eventually(() => created(early.id) || undefined);
+
+      await forward.down();
+      const made = await Promise.all(Array.from({ length: 24 }, (_, n) => make(`${mark}-${n}`)));
+      // More events than dockerd remembers, so that the first creations are forgotten.
+      for (let n = 0; n < 270; n++) await early.rename({ name: `${mark}-early-${n}` });
+      for (const container of made.slice(0, 4)) await container.start();
+      await forward.up();
+
+      await eventually(() => made.every(({ id }) => created(id)) || undefined);
+      const lost = seen.filter(({ details }) => details.case === "lost");
+      expect(lost).to.have.length(1);
+      const [first] = lost;
+      expect(first).to.include({ action: EventAction.EVENTS_LOST, synthetic: true });
+      const span = first?.details.case === "lost" ? first.details.value : undefined;
+      expect(compareTimes(span!.startTime!, span!.endTime!)).to.be.below(0);
+      for (const { id } of made.slice(0, 4)) {
+        const own = seen.filter(({ resourceId }) => resourceId === id).map(({ action }) => action);
+        expect(own.slice(0, 2)).to.deep.equal([EventAction.CREATE, EventAction.START]);
+      }
+      stop.abort();
+      await reading;
+      await Promise.all([early, ...made].map((container) => container.remove({ force: true })));
+    });
+  });
+
   it("holds one subscription however many clients there are, and none when it has stopped", async () => {
     const { dockerd, bench } = open();
     const { id: container } = await bench.create({});
@@ -113,7 +160,6 @@ export function dockerEventCases(
       expect(await nap.stop()).to.equal(0);
       await eventually(() => forward.count(/./) === 0 || undefined);
     });
-    await bench.tidy();
   });
 
   it("ends a client that does not read, with its last cursor, and its own memory stays bounded", async function () {
@@ -177,9 +223,9 @@ export function dockerEventCases(
     await rename(20);
     const seen: string[] = [];
     let cursor = "";
-    for await (const batch of stream) {
-      seen.push(...namesIn(batch.events));
-      ({ cursor } = batch);
+    for await (const message of stream) {
+      seen.push(...namesIn(eventsIn(message)));
+      ({ cursor } = message);
       if (seen.length >= 10) break;
     }
     await first.kill();
@@ -190,7 +236,7 @@ export function dockerEventCases(
       await new Promise((resolve) => setTimeout(resolve, 5));
       const request = { filter, cursor, until };
       const rest = await all(second.engines.streamEvents(request));
-      seen.push(...rest.flatMap(({ events }) => namesIn(events)));
+      seen.push(...rest.flatMap((message) => namesIn(eventsIn(message))));
       expect(seen).to.deep.equal(Array.from({ length: 40 }, (_, n) => `${one}-${n}`));
       cursor = rest.at(-1)?.cursor ?? "";
     } finally {
@@ -228,7 +274,7 @@ export function dockerEventCases(
       for (const container of [plain, again, passing]) await container.start();
       const told = new Told(nap, undefined);
       const watcher = new Watcher(nap, { engine });
-      await eventually(() => (told.armed && watcher.synced) || undefined);
+      await eventually(() => (told.ready && watcher.synced) || undefined);
       for (const container of [plain, again, passing, idle]) {
         told.add(container.id, await container.inspect());
       }
@@ -251,9 +297,9 @@ export function dockerEventCases(
       // The journal is nap's own: it still knows what lay behind the cursor.
       const until = timestampNow();
       const behind = await all(nap.engines.streamEvents({ engine, cursor, until }));
-      const found = behind.flatMap(({ events }) => events);
+      const found = behind.flatMap(eventsIn);
       const died = found.find(
-        ({ resourceId, action }) => resourceId === plain.id && action === EventAction.DIE,
+        ({ resourceId, action }) => resourceId === plain.id && action === EventAction.EXIT,
       );
       expect(died).not.to.equal(undefined);
       await told.stop();
@@ -289,7 +335,7 @@ class Told {
   readonly #abort = new AbortController();
   readonly #reading: Promise<void>;
   #failure: unknown;
-  armed = false;
+  ready = false;
   synthetic = 0;
   cursor = "";
 
@@ -321,17 +367,17 @@ class Told {
   }
 
   async #read(stream: AsyncGenerator<StreamEventsResponse>): Promise<void> {
-    for await (const { events, cursor } of stream) {
-      this.armed = true;
-      this.cursor = cursor;
-      for (const event of events) this.#note(event);
+    for await (const message of stream) {
+      this.ready = true;
+      this.cursor = message.cursor;
+      for (const event of eventsIn(message)) this.#note(event);
     }
   }
 
   #note({ resource, resourceId: id, resourceName, action, synthetic }: Event): void {
     if (synthetic) this.synthetic++;
     if (resource !== EventResource.CONTAINER) return;
-    if (action === EventAction.DESTROY) {
+    if (action === EventAction.REMOVE) {
       this.#states.delete(id);
       return;
     }
@@ -344,7 +390,7 @@ class Told {
 
 const stateAfter: Readonly<Partial<Record<EventAction, string>>> = {
   [EventAction.START]: "running",
-  [EventAction.DIE]: "exited",
+  [EventAction.EXIT]: "exited",
   [EventAction.PAUSE]: "paused",
   [EventAction.UNPAUSE]: "running",
 };

@@ -9,6 +9,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
 import { eventually } from "../conformance/bench.js";
+import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
 import { importMessages } from "../conformance/images.js";
 import { all, failure } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
@@ -262,5 +263,14 @@ export function dockerFaultCases(open: () => DockerBench): void {
     await docker.getContainer(ids[0]![0]!).remove();
     await docker.getVolume(requestId).remove();
     await docker.getNetwork(requestId).remove();
+  });
+
+  it("runs once for one request_id, whenever nap is killed between the calls", async function () {
+    this.timeout(120_000);
+    const { dockerd, bench } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "once-"));
+    const url = `unix://${dockerd.socket}`;
+    const config = { engines: { [bench.engine]: { driver: "docker", url } } };
+    await runsOnceWhereNapIsKilled(() => startNap(directory, config), bench);
   });
 }

@@ -75,7 +75,6 @@ function archiveCases(open: () => DockerBench): void {
       const found = await nap.images.getImage({ engine, image });
       expect(found.image?.id).to.equal(ids[index]);
     }
-    await bench.tidy();
   });
 
   it("loads an image that was saved by its id, and says its id", async () => {
@@ -87,7 +86,6 @@ function archiveCases(open: () => DockerBench): void {
     bench.cleanUp(() => nap.images.removeImage({ engine, image: id }));
     const { images } = await nap.images.loadImages(loadMessages(archive));
     expect(images).to.deep.equal([id]);
-    await bench.tidy();
   });
 
   it("saves nothing where one of the images is missing, and names that one", async () => {
@@ -125,7 +123,6 @@ function archiveCases(open: () => DockerBench): void {
     const after = during - streams.length + 1;
     await eventually(() => (connectionsTo(dockerd, own) <= after ? true : undefined));
     expect(await own.stop()).to.equal(0);
-    await bench.tidy();
   }).timeout(60_000);
 
   it("refuses to save one platform of an image, which this dockerd cannot", async () => {
@@ -154,7 +151,6 @@ function archiveCases(open: () => DockerBench): void {
     expect((await failure(nap.images.getImage({ engine, image: id }))).reason).to.equal(
       "IMAGE_NOT_FOUND",
     );
-    await bench.tidy();
   });
 
   it("loads nothing of an upload that breaks off", async () => {
@@ -181,7 +177,6 @@ function archiveCases(open: () => DockerBench): void {
     expect((await failure(nap.images.getImage({ engine, image: id }))).reason).to.equal(
       "IMAGE_NOT_FOUND",
     );
-    await bench.tidy();
   });
 }
 
@@ -211,7 +206,6 @@ function pushCases(open: () => DockerBench): void {
     bench.cleanUp(() => nap.images.removeImage({ engine, image: byDigest }));
     const found = await nap.images.getImage({ engine, image: byDigest });
     expect(found.image?.id).to.equal(id);
-    await bench.tidy();
   });
 
   it("wants credentials for a push where the registry does, and keeps them to itself", async () => {
@@ -230,7 +224,6 @@ function pushCases(open: () => DockerBench): void {
     }
     expect(await nap.stop()).to.equal(0);
     expect(nap.output().join("\n")).to.include("PushImage").and.not.to.include(wrong);
-    await bench.tidy();
   });
 
   it("says that the registry of a push does not answer, and refuses a digest", async () => {
@@ -241,7 +234,6 @@ function pushCases(open: () => DockerBench): void {
     expect(error).to.include({ code: Code.UNAVAILABLE, reason: "REGISTRY_UNREACHABLE" });
     const digest = { engine, image: `${bench.image}@sha256:${"0".repeat(64)}` };
     expect((await failure(all(nap.images.pushImage(digest)))).fields).to.deep.equal(["image"]);
-    await bench.tidy();
   });
 }
 
@@ -314,7 +306,6 @@ function buildCases(open: () => DockerBench): void {
     const fresh = await all(nap.images.buildImage(buildMessages(anew, context)));
     expect(outputOf(fresh)).not.to.include("Using cache");
     expect(resultOf(fresh).imageId).not.to.equal(imageId);
-    await bench.tidy();
   }).timeout(120_000);
 
   it("tells the exit code and the last output of the step that failed, and leaves nothing of it", async () => {
@@ -406,7 +397,6 @@ function buildCases(open: () => DockerBench): void {
     await all(nap.images.buildImage(buildMessages({ tags: [whole] }, context)));
     const gone = await failure(nap.images.getImage({ engine, image: tag }));
     expect(gone.reason).to.equal("IMAGE_NOT_FOUND");
-    await bench.tidy();
   }).timeout(60_000);
 
   it("builds on an image of a registry that wants credentials, and shows its pull", async () => {
@@ -427,6 +417,5 @@ function buildCases(open: () => DockerBench): void {
     const seen = await all(nap.images.buildImage(buildMessages(request, context)));
     expect(seen.map(({ event }) => event.case)).to.include("progress");
     expect(resultOf(seen).tags).to.deep.equal([tag]);
-    await bench.tidy();
   }).timeout(60_000);
 }

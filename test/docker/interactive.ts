@@ -34,7 +34,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
       if (Date.now() > end)
         throw new Error(`${left} processes, ${sockets() - before} sockets left`);
     }
-    await bench.tidy();
   });
 
   it("tells the process id of a command on the host", async () => {
@@ -50,7 +49,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
     expect(commandLine).to.equal("sleep\u0000311\u0000");
     call.cancel();
     await failure(call.ended());
-    await bench.tidy();
   });
 
   it("refuses to signal or kill a command on an engine on another host, which goes on", async () => {
@@ -83,7 +81,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
     } finally {
       await nap.stop();
       await proxy.close();
-      await bench.tidy();
     }
   });
 
@@ -100,7 +97,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
     await call.ended();
     expect(call.stdout).to.equal("x\n");
     expect(call.exit?.code).to.equal(4);
-    await bench.tidy();
   });
 
   it("refuses a resize of a command that is not there, not its own, or has no terminal", async () => {
@@ -120,7 +116,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
       expect((await failure(resize)).reason).to.equal(reason);
     }
     expect((await call.half().ended()).exit?.code).to.equal(0);
-    await bench.tidy();
   });
 
   it("answers other calls while a command waits for a client that does not read", async () => {
@@ -137,7 +132,6 @@ export function interactiveDockerCases(open: () => DockerBench): void {
     ).to.equal("exit");
     call.cancel();
     await failure(call.ended());
-    await bench.tidy();
   });
 }
 

@@ -79,7 +79,6 @@ export function registryCases(open: () => DockerBench): void {
     });
     bench.forget(created.container?.id ?? "");
     expect(created.container?.spec?.source.value).to.equal(image);
-    await bench.tidy();
   });
 
   it("refuses an image that the registry does not have", async () => {
@@ -126,7 +125,6 @@ export function registryCases(open: () => DockerBench): void {
     const pull = { engine, image: byDigest, registryCredentials };
     const pulled = (await all(nap.images.pullImage(pull))).at(-1)?.event;
     expect(pulled?.case === "result" && pulled.value.imageId).to.equal(last.value.imageId);
-    await bench.tidy();
   });
 
   it("says why it cannot push: no such image, no registry, a digest", async () => {
@@ -143,7 +141,6 @@ export function registryCases(open: () => DockerBench): void {
     const fixed = await failure(all(nap.images.pushImage({ engine, image: digest })));
     expect(fixed).to.include({ reason: "FIELD_INVALID" });
     expect(fixed.fields).to.deep.equal(["image"]);
-    await bench.tidy();
   });
 
   it("wants credentials for a registry that does, and pulls with them", async () => {
@@ -196,7 +193,7 @@ export function registryCases(open: () => DockerBench): void {
   }
 
   it("sends credentials to no registry but the one that they are for", async () => {
-    const { dockerd, nap, bench } = open();
+    const { dockerd, nap } = open();
     const engine = "docker";
     const value = { username: "nap", password: "secret" };
     const image = await push(dockerd, dockerd.authRegistry, value);
@@ -220,7 +217,6 @@ export function registryCases(open: () => DockerBench): void {
     const registryCredentials = { kind: login, serverAddress: dockerd.authRegistry };
     const seen = await all(nap.images.pullImage({ engine, image, registryCredentials }));
     expect(seen.at(-1)?.event.case).to.equal("result");
-    await bench.tidy();
   });
 
   it("tells a registry that denies an image from one whose certificate nobody knows", async () => {

@@ -153,7 +153,6 @@ export function transportCases(open: () => DockerBench): void {
         bench.forget(`${name}-${last}`);
       }
     }
-    await bench.tidy();
   });
 
   it("reaches a dockerd over TCP, says when it is away, and finds it again", async () => {

@@ -16,10 +16,21 @@ export interface Findings {
   readonly improper: readonly string[];
   /** What the engine failed with in a way that nap has no name for, by method, an example of each. */
   readonly unnamed: ReadonlyMap<string, string>;
+  /** The requests that were answered the latest, the latest first. Streams that were left are none. */
+  readonly slowest: readonly Timed[];
+}
+
+/** A request and the time until its answer. */
+export interface Timed {
+  readonly method: string;
+  readonly bytes: number;
+  readonly millis: number;
 }
 
 /** A stream that goes on is left after this time. */
 const streamMillis = 300;
+/** As many of the slowest requests are told. */
+const slowestShown = 10;
 /** As many calls are under way at once. */
 const width = 32;
 
@@ -41,6 +52,7 @@ export async function campaign(
   const codes: Record<string, number> = {};
   const improper: string[] = [];
   const unnamed = new Map<string, string>();
+  const slowest: Timed[] = [];
   let sent = 0;
   const worker = async (): Promise<void> => {
     while (sent < requests) {
@@ -49,7 +61,14 @@ export async function campaign(
       const messages = Array.from({ length: messagesOf(method, random) }, () =>
         randomRequest(method.input, random),
       );
+      const start = performance.now();
       const error = await send(channel, method, messages);
+      const millis = performance.now() - start;
+      if (error?.code !== Code.CANCELLED) {
+        const bytes = messages.reduce((sum, each) => sum + each.length, 0);
+        slowest.push({ method: method.name, bytes, millis });
+        slowest.sort((a, b) => b.millis - a.millis).splice(slowestShown);
+      }
       const code = Code[error?.code ?? Code.OK] ?? "?";
       codes[code] = (codes[code] ?? 0) + 1;
       if (code === "INTERNAL") unnamed.set(method.name, error?.details ?? "");
@@ -66,7 +85,7 @@ export async function campaign(
   } finally {
     channel.close();
   }
-  return { requests: sent, codes, improper, unnamed };
+  return { requests: sent, codes, improper, unnamed, slowest };
 }
 
 function messagesOf({ methodKind }: DescMethod, random: Random): number {

@@ -25,7 +25,8 @@ try {
   await campaign(nap.address, seed + 1, Math.min(requests, 5000));
   const base = residentBytes(nap.pid);
   const start = performance.now();
-  const { codes, improper, unnamed, requests: sent } = await campaign(nap.address, seed, requests);
+  const found = await campaign(nap.address, seed, requests);
+  const { codes, improper, unnamed, slowest, requests: sent } = found;
   const seconds = (performance.now() - start) / 1000;
   // The last streams end, and what they held is free.
   let growth = residentBytes(nap.pid) - base;
@@ -39,6 +40,10 @@ try {
   console.log(
     `memory: ${(base / 1e6).toFixed(0)} MB before, ${(growth / 1e6).toFixed(0)} MB more after`,
   );
+  console.log("the slowest requests:");
+  for (const { method, bytes, millis } of slowest) {
+    console.log(`  ${method}, ${bytes} bytes: ${millis.toFixed(0)} ms`);
+  }
   for (const [method, said] of unnamed) console.log(`the engine failed: ${method}: ${said}`);
   for (const line of improper) console.log(`improper: ${line}`);
   const code = await nap.stop();

@@ -1,14 +1,26 @@
 /** What is true of runC alone. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
+import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { pack } from "tar-stream";
-import { status as Code } from "@grpc/grpc-js";
 import { ContainerState, PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
-import { Bench as NewBench, eventually } from "../conformance/bench.js";
+import { Bench as NewBench, ended, eventually } from "../conformance/bench.js";
+import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
+import { counting } from "../conformance/run-once.js";
 import { importMessages } from "../conformance/images.js";
 import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
@@ -48,7 +60,6 @@ export function runcCases(open: () => RuncBench): void {
       const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
       expect(error.fields, what).to.deep.equal(["spec.user"]);
     }
-    await bench.tidy();
   });
 
   it("pulls no image, and says that it has to be imported", async () => {
@@ -87,7 +98,6 @@ export function runcCases(open: () => RuncBench): void {
     expect(
       (await bench.run({ source: imageSource(reference) } as object, "cat /data/seed")).stdout,
     ).to.equal(stdout);
-    await bench.tidy();
   });
 
   it("removes every container that is to be removed, however quickly it ends", async () => {
@@ -131,7 +141,6 @@ export function runcCases(open: () => RuncBench): void {
     const timeout = { seconds: 5_000_000n };
     await nap.containers.stopContainer({ engine: "runc", container, timeout });
     expect((await bench.get(container)).exit?.code).to.equal(5);
-    await bench.tidy();
   });
 
   it("mounts a bind root, reports it, and refuses one that leads elsewhere by now", async () => {
@@ -232,6 +241,65 @@ export function runcCases(open: () => RuncBench): void {
       }
     } finally {
       await after.stop();
+    }
+  });
+
+  it("runs once for one request_id, whenever nap is killed between the calls", async () => {
+    const { dockerd, bench } = open();
+    const directory = mkdtempSync(join(dockerd.directory, "once-"));
+    const root = join(directory, "root");
+    mkdirSync(root);
+    const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
+    const start = () => startNap(directory, config, dockerd.initPid);
+    const nap = await start();
+    await nap.images.importImage(importMessages("runc", { reference: bench.image }, bench.rootfs));
+    await nap.stop();
+    await runsOnceWhereNapIsKilled(start, bench);
+  });
+
+  it("starts by a repeated call a container whose start nap had begun when it was killed", async () => {
+    const { dockerd, bench } = open();
+    const { engine, image, rootfs, hostDirectory } = bench;
+    const directory = mkdtempSync(join(dockerd.directory, "begun-"));
+    const root = join(directory, "root");
+    mkdirSync(root);
+    // A runc that never starts what it has made.
+    const [programs, reached] = [join(directory, "programs"), join(directory, "reached")];
+    mkdirSync(programs);
+    const real = execFileSync("sh", ["-c", "command -v runc"]).toString().trim();
+    const script = `case " $* " in *" start "*) touch ${reached}; sleep 2; exit 1;; esac`;
+    writeFileSync(join(programs, "runc"), `#!/bin/sh\n${script}\nexec ${real} "$@"\n`);
+    chmodSync(join(programs, "runc"), 0o755);
+    const config = { engines: { runc: { driver: "runc", root, cgroup_parent: dockerd.cgroup } } };
+    const path = process.env["PATH"];
+    process.env["PATH"] = `${programs}:${path}`;
+    const first = await startNap(directory, config, dockerd.initPid);
+    process.env["PATH"] = path;
+    await first.images.importImage(importMessages(engine, { reference: image }, rootfs));
+    const name = bench.name("begun");
+    const { mounts, script: counted } = counting(bench, name, "");
+    const spec = {
+      source: imageSource(image),
+      command: { arguments: ["sh", "-c", counted] },
+      mounts,
+    };
+    const request = { engine, spec, requestId: name };
+    const cut = all(first.containers.runContainer(request));
+    cut.catch(() => undefined);
+    await eventually(() => existsSync(reached) || undefined);
+    await first.kill();
+    const second = await startNap(directory, config, dockerd.initPid);
+    try {
+      const calls = [1, 2, 3].map(async () => all(second.containers.runContainer(request)));
+      const answers = (await Promise.all(calls)).map(ended);
+      for (const { stdout, exit } of answers) {
+        expect(stdout).to.match(/^run [0-9a-f-]{36}\n$/);
+        expect(readFileSync(join(hostDirectory, name), "utf8")).to.equal(stdout);
+        expect(exit?.code).to.equal(3);
+      }
+      await second.containers.removeContainer({ engine, container: answers[0]?.id });
+    } finally {
+      await second.stop();
     }
   });
 }

@@ -199,7 +199,6 @@ export function accessCases(open: () => DockerBench): void {
     const ordinary = { source: imageSource(bench.image), command: { arguments: ["true"] } };
     const made = await alice.containers.createContainer({ engine: "docker", spec: ordinary });
     bench.forget(made.container?.id ?? "");
-    await bench.tidy();
   });
 
   it("bounds the calls that an identity has under way, and the connections of a listener", async () => {
@@ -261,7 +260,6 @@ export function accessCases(open: () => DockerBench): void {
     expect(seen.done).to.equal(false);
     client.abort();
     await failure(all(events));
-    await bench.tidy();
   });
 }
 

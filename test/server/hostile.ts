@@ -5,11 +5,17 @@ import type { ClientHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import type { ServiceError } from "@grpc/grpc-js";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
+import {
+  ContainerFilterSchema,
+  ListContainersRequestSchema,
+} from "../../gen/nap/v1/container_service_pb.js";
 import { eventually } from "../conformance/bench.js";
 import { campaign, residentBytes } from "../fuzz/campaign.js";
-import { failure } from "../support/client.js";
+import { failure, openChannel, RpcError } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
@@ -110,6 +116,46 @@ export function hostileCases(open: () => DockerBench): void {
     prefix.writeUInt32BE(groups.length, 1);
     expect(await post(Buffer.concat([prefix, groups]))).to.equal("INVALID_ARGUMENT");
     await stillServes();
+  });
+
+  it("refuses 4 MiB of bad values, told in a few, while it serves others and holds its memory", async () => {
+    const base = residentBytes(nap.pid);
+    const raw = (bytes: Buffer): Buffer => bytes;
+    const { number: filter } = ListContainersRequestSchema.field.filter;
+    const { number: states } = ContainerFilterSchema.field.states;
+    const packed = new BinaryWriter()
+      .tag(states, WireType.LengthDelimited)
+      .bytes(Buffer.alloc(4 * 1024 * 1024 - 100, 99));
+    const bytes = new BinaryWriter()
+      .tag(filter, WireType.LengthDelimited)
+      .bytes(packed.finish())
+      .finish();
+    const channels = Array.from({ length: 6 }, () => openChannel(nap.address));
+    try {
+      const refusals = channels.map(
+        (channel) =>
+          new Promise<RpcError>((resolve, reject) => {
+            const path = "/nap.v1.ContainerService/ListContainers";
+            const stream = channel.makeBidiStreamRequest(path, raw, raw);
+            stream.on("error", (error: ServiceError) => resolve(new RpcError(error)));
+            stream.on("end", () => reject(new Error("it was not refused")));
+            stream.on("data", () => undefined);
+            stream.write(Buffer.from(bytes));
+            stream.end();
+          }),
+      );
+      // Each fails where the server does nothing else for so long.
+      for (let n = 0; n < 50; n++) await nap.engines.listEngines({}, { timeoutMillis: 5000 });
+      for (const refusal of refusals) {
+        const { code, reason, fields } = await refusal;
+        expect(code).to.equal(Code.INVALID_ARGUMENT);
+        expect(reason).to.equal("FIELD_INVALID");
+        expect(fields).to.deep.equal(["filter.states"]);
+      }
+    } finally {
+      for (const channel of channels) channel.close();
+    }
+    await eventually(() => residentBytes(nap.pid) - base < 150 * 1024 * 1024 || undefined);
   });
 
   it("refuses a flood of headers", async () => {

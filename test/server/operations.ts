@@ -130,7 +130,6 @@ export function operationCases(open: () => DockerBench): void {
     await watched;
     expect(serving[0]).to.equal(Serving.NOT_SERVING);
     channel.close();
-    await bench.tidy();
   });
 
   it("checks a configuration and tries its engines, without serving", async () => {

@@ -15,6 +15,7 @@ import { all, failure, openChannel } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { clientsOf, startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
+import { eventsIn, statsIn } from "../support/batches.js";
 import { imageSource } from "../support/source.js";
 
 const engine = "docker";
@@ -242,6 +243,8 @@ export function ownershipCases(open: () => DockerBench): void {
     const { id } = await alice.start({ mounts: [volumeMount(volume)], ...attached(name) });
     // The operator may join what is whose he likes; she does not see his containers for that.
     const guest = await admin.start({ mounts: [volumeMount(volume)], ...attached(name) });
+    // What alice has made is in use as long as the guest is there.
+    alice.cleanUp(() => admin.tidy());
     for (const view of [ListView.BASIC, ListView.FULL]) {
       const { containers } = await alice.nap.containers.listContainers({ engine, view });
       expect(containers.map((each) => [each.id, each.owner])).to.deep.equal([[id, "alice"]]);
@@ -271,7 +274,6 @@ export function ownershipCases(open: () => DockerBench): void {
       expect(error).to.include({ reason: "RESOURCE_IN_USE" });
       expect(told(error, "\n\n")).not.to.include(guest.name).and.not.to.include(guest.id);
     }
-    await admin.tidy();
   });
 
   it("tells nothing of another in its streams, while that one works", async () => {
@@ -279,12 +281,12 @@ export function ownershipCases(open: () => DockerBench): void {
     const { signal } = stop;
     const seen = { events: [] as Event[], watched: [] as string[], stats: [] as string[] };
     const until = (stream: Promise<void>): Promise<unknown> => failure(stream);
-    let armed = 0;
+    let ready = 0;
     const events = until(
       (async () => {
-        for await (const batch of alice.nap.engines.streamEvents({ engine }, { signal })) {
-          armed++;
-          seen.events.push(...batch.events);
+        for await (const message of alice.nap.engines.streamEvents({ engine }, { signal })) {
+          if (message.event.case === "ready") ready++;
+          seen.events.push(...eventsIn(message));
         }
       })(),
     );
@@ -295,22 +297,22 @@ export function ownershipCases(open: () => DockerBench): void {
           { signal },
         )) {
           if (event.case === "container") seen.watched.push(event.value.id);
-          if (event.case === "removedContainerId") seen.watched.push(event.value);
-          if (event.case === "synced") armed++;
+          if (event.case === "removed") seen.watched.push(event.value.containerId);
+          if (event.case === "synced") ready++;
         }
       })(),
     );
     const measuring = until(
       (async () => {
         const request = { engine, interval: { seconds: 1n } };
-        for await (const { stats } of alice.nap.containers.streamContainerStats(request, {
+        for await (const message of alice.nap.containers.streamContainerStats(request, {
           signal,
         })) {
-          seen.stats.push(...stats.map(({ containerId }) => containerId));
+          seen.stats.push(...statsIn(message).map(({ containerId }) => containerId));
         }
       })(),
     );
-    await eventually(() => (armed >= 2 ? true : undefined));
+    await eventually(() => (ready >= 2 ? true : undefined));
     const work = async (who: Bench): Promise<string[]> => {
       const { volumes, networks } = who.nap;
       const [volume, network] = [who.name("v"), who.name("n")];

@@ -1,9 +1,12 @@
 /** Streams of Docker: cancelled ones end, and unread ones hold the engine back. */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
-import { eventually } from "../conformance/bench.js";
+import { ended, eventually } from "../conformance/bench.js";
+import { counting } from "../conformance/run-once.js";
+import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 import { connectionsTo } from "../support/connections.js";
@@ -31,7 +34,31 @@ export function streamCases(open: () => DockerBench): void {
     for (const client of clients) client.abort();
     await eventually(() => (sockets() <= before ? true : undefined));
     await Promise.allSettled(streams);
-    await bench.tidy();
+  });
+
+  it("runs once for concurrent calls with one request_id whose log cannot be read", async () => {
+    const { nap, bench } = open();
+    const name = bench.name("unlogged");
+    const { mounts, script } = counting(bench, name, "");
+    const command = { arguments: ["sh", "-c", script] };
+    const spec = {
+      source: imageSource(bench.image),
+      command,
+      mounts,
+      logConfig: { driver: "none" },
+    };
+    const request = { engine: "docker", name, spec, requestId: name };
+    bench.forget(name);
+    const calls = Array.from({ length: 5 }, async () => all(nap.containers.runContainer(request)));
+    const outcomes = await Promise.allSettled(calls);
+    const runs = readFileSync(join(bench.hostDirectory, name), "utf8");
+    expect(runs).to.match(/^run [0-9a-f-]{36}\n$/);
+    const answered = outcomes.filter(({ status }) => status === "fulfilled");
+    expect(answered.length).to.equal(1);
+    for (const outcome of outcomes) {
+      if (outcome.status === "fulfilled") expect(ended(outcome.value).stdout).to.equal(runs);
+      else expect((outcome.reason as RpcError).reason).to.equal("LOGS_NOT_READABLE");
+    }
   });
 
   it("ends a wait at the client's deadline", async () => {
@@ -40,7 +67,6 @@ export function streamCases(open: () => DockerBench): void {
     const request = { engine: "docker", container };
     const error = await failure(all(nap.containers.waitContainer(request, { timeoutMillis: 300 })));
     expect(error.code).to.equal(Code.DEADLINE_EXCEEDED);
-    await bench.tidy();
   });
 
   it("holds dockerd back when the client does not read, and the server's memory stays", async () => {

@@ -5,7 +5,11 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
 import type { UpdateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
-import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
+import {
+  ContainerSpecSchema,
+  NamespaceMode,
+  RestartMode,
+} from "../../gen/nap/v1/container_spec_pb.js";
 import { failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 import { imageSource } from "../support/source.js";
@@ -20,8 +24,8 @@ export function errorCases(open: () => DockerBench): void {
         name: "a b",
         spec: {
           source: imageSource(bench.image),
-          annotations: { a: "b" },
           lxcConfig: [{ key: "lxc.a" }],
+          namespaces: { user: NamespaceMode.PRIVATE },
           resources: { memoryLimitBytes: -1n },
         },
       }),
@@ -31,8 +35,8 @@ export function errorCases(open: () => DockerBench): void {
     expect(found).to.deep.equal([
       ["name", "FIELD_INVALID"],
       ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
-      ["spec.annotations", "FIELD_UNSUPPORTED_BY_ENGINE"],
       ["spec.lxc_config", "FIELD_UNSUPPORTED_BY_ENGINE"],
+      ["spec.namespaces.user", "FIELD_UNSUPPORTED_BY_ENGINE"],
     ]);
   });
 
@@ -43,7 +47,9 @@ export function errorCases(open: () => DockerBench): void {
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
     expect(error.badRequest?.fieldViolations).to.have.length(16);
-    expect(error.badRequest?.fieldViolations.at(-1)?.description).to.include("2984 more");
+    expect(error.badRequest?.fieldViolations.at(-1)?.description).to.include(
+      "(and more violations)",
+    );
     expect(error.message.length).to.be.below(1200);
   });
 
@@ -97,7 +103,6 @@ export function errorCases(open: () => DockerBench): void {
       expect(error).to.include({ reason: "FIELD_UNSUPPORTED_BY_ENGINE" });
       expect(error.fields).to.deep.equal([field]);
     }
-    await bench.tidy();
   });
 
   it("refuses the host's network as an attachment, by its name and by its id", async () => {
@@ -125,7 +130,6 @@ export function errorCases(open: () => DockerBench): void {
     }
     const error = await failure(bench.get(shared));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "AMBIGUOUS_ID" });
-    await bench.tidy();
   });
 
   for (const [claim, spec, field] of [

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Runs a private dockerd and a registry in namespaces of their own for as long as stdin stays open.
 #
-# Usage: dockerd.sh DIR. DIR is absolute, on a file system that overlay2 takes, and holds daemon.json
-# and registry.yml; its last part names the control group. When stdin ends, or when this script is
-# killed, everything in the namespaces is killed; then the control groups and DIR are removed.
+# Usage: dockerd.sh DIR [ROOT NODE]. DIR is absolute, on a file system that overlay2 takes, and holds
+# daemon.json and registry.yml; its last part names the control group. When stdin ends, or when this
+# script is killed, everything in the namespaces is killed; then the control groups and DIR are
+# removed. With ROOT the programs in the namespaces are those of that root, and NODE.
 D=$1 G=${1##*/}
 exec 3<&0 9>"$D/lock"
 # Whoever holds this lock is alive; the sweep removes directories whose lock is free.
@@ -13,7 +14,17 @@ flock -n 9 || exit 1
 setpriv --pdeathsig KILL \
   unshare --fork --kill-child --pid --mount-proc --net --mount --ipc --uts --propagation private \
   sh -c '
-    D=$1 G=$2
+    D=$1 G=$2 ROOT=$3 NODE=$4
+    if [ -n "$ROOT" ]; then
+      mount --bind /usr/local "$ROOT/usr/local" || exit 1
+      case $NODE in
+        /usr/local/*) ;;
+        /usr/*)
+          mkdir -p "$ROOT${NODE%/*}" && : >>"$ROOT$NODE" && mount --bind "$NODE" "$ROOT$NODE" || exit 1
+          ;;
+      esac
+      mount --rbind "$ROOT/usr" /usr || exit 1
+    fi
     for m in /run /opt /etc/docker; do mount -t tmpfs -o mode=755 tmpfs "$m" || exit 1; done
     ip link set lo up || exit 1
     docker-registry serve "$D/registry.yml" >"$D/registry.log" 2>&1 &
@@ -37,7 +48,7 @@ setpriv --pdeathsig KILL \
       while [ -e "$D/hold" ]; do sleep 0.05; done
       rm "$D/held"
     done
-  ' init "$D" "$G" </dev/null 3<&- 2>"$D/unshare.log" &
+  ' init "$D" "$G" "${2-}" "${3-}" </dev/null 3<&- 2>"$D/unshare.log" &
 U=$!
 echo $U >"$D/unshare.pid"
 trap : TERM INT HUP

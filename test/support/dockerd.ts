@@ -1,5 +1,5 @@
 /** A private dockerd for tests, with registries beside it, in namespaces of its own. */
-import { spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -60,7 +60,9 @@ export async function startDockerd(): Promise<TestDockerd> {
   const runtime = `#!/bin/sh\necho "$*" >>${directory}/runtime.log\nexec runc "$@"\n`;
   writeFileSync(join(directory, "runtime"), runtime, { mode: 0o755 });
   writeRegistryFiles(directory);
-  const child = spawn("sh", [join(support, "dockerd.sh"), directory], {
+  const root = suiteRoot();
+  const other = root === undefined ? [] : [root, process.execPath];
+  const child = spawn("sh", [join(support, "dockerd.sh"), directory, ...other], {
     stdio: ["pipe", "ignore", "inherit"],
     detached: true,
   });
@@ -103,6 +105,17 @@ export async function startDockerd(): Promise<TestDockerd> {
     },
     stop,
   };
+}
+
+/**
+ * The root of the Debian suite whose engines are to be tested: the one that the environment variable
+ * NAP_TEST_SUITE names. Undefined: those of this machine.
+ */
+function suiteRoot(): string | undefined {
+  const suite = process.env["NAP_TEST_SUITE"] ?? "";
+  if (suite === "") return undefined;
+  const script = join(import.meta.dirname, "suite-root.sh");
+  return execFileSync("sh", [script, suite], { encoding: "utf8" }).trim();
 }
 
 /** The child of a process that runs a program of this name. */

@@ -62,7 +62,10 @@ export async function startNap(
   const server =
     namespacesOf === undefined
       ? spawn(process.execPath, serve)
-      : spawn("nsenter", ["-t", String(namespacesOf), "-a", process.execPath, ...serve]);
+      : // Detached, so that the Ctrl-C of a terminal does not end nsenter before nap is stopped.
+        spawn("nsenter", ["-t", String(namespacesOf), "-a", process.execPath, ...serve], {
+          detached: true,
+        });
   const output: string[] = [];
   const addresses = await listening(server, output);
   const [address = ""] = addresses;
@@ -94,6 +97,29 @@ export async function startNap(
       return code ?? -1;
     },
   };
+}
+
+/** A nap that somebody else has started and ends. `close` leaves it. */
+export function attachNap(
+  addresses: readonly string[],
+  pid: number,
+): { nap: TestNap; close: () => void } {
+  const [address = ""] = addresses;
+  const channel = openChannel(address);
+  const needsOwn = (what: string): never => {
+    throw new Error(`${what} needs a bench of its own`);
+  };
+  const nap: TestNap = {
+    address,
+    addresses,
+    pid,
+    ...clientsOf(channel),
+    output: () => needsOwn("reading nap's output"),
+    openFiles: () => openFiles(pid),
+    kill: async () => needsOwn("killing nap"),
+    stop: async () => needsOwn("stopping nap"),
+  };
+  return { nap, close: () => channel.close() };
 }
 
 /**

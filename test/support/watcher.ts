@@ -26,7 +26,7 @@ export class Watcher {
           this.containers.set(event.value.id, event.value);
           onContainer(event.value);
         }
-        if (event.case === "removedContainerId") this.containers.delete(event.value);
+        if (event.case === "removed") this.containers.delete(event.value.containerId);
         if (event.case === "synced") this.#synced = true;
       }
     })().catch((error: unknown) => {

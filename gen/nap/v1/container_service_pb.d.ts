@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { ContainerSpec, MountPropagation, Resources, RestartPolicy } from "./container_spec_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { DisconnectAction, ExitStatus, ExposedPort, HealthCheckResult, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, TerminalSize, TransferProgressBatch } from "./types_pb.js";
+import type { DisconnectAction, ExitStatus, ExposedPort, HealthCheckResult, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, StreamReady, TerminalSize, TransferProgressBatch } from "./types_pb.js";
 
 /**
  * Describes the file nap/v1/container_service.proto.
@@ -1269,8 +1269,8 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   spec?: ContainerSpec | undefined;
 
   /**
-   * A key that makes the call repeatable, as in CreateContainerRequest: a repeated call streams the
-   * container that the first one made.
+   * A key that makes the call repeatable, as in CreateContainerRequest: repeated calls stream the
+   * container that the first one made, see RunContainer.
    *
    * @generated from field: string request_id = 4;
    */
@@ -1292,7 +1292,8 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   registryCredentials?: RegistryCredentials | undefined;
 
   /**
-   * What becomes of the container when the call is cancelled. Default: DISCONNECT_ACTION_DETACH.
+   * What becomes of the container when the call is cancelled. Of several calls with one request_id it is
+   * the last one that counts. Default: DISCONNECT_ACTION_DETACH.
    *
    * @generated from field: nap.v1.DisconnectAction on_disconnect = 7;
    */
@@ -1448,7 +1449,7 @@ export declare type WaitContainerRequest = Message<"nap.v1.WaitContainerRequest"
 export declare const WaitContainerRequestSchema: GenMessage<WaitContainerRequest>;
 
 /**
- * WaitContainerResponse is armed, then the outcome.
+ * WaitContainerResponse is ready, then the outcome.
  *
  * @generated from message nap.v1.WaitContainerResponse
  */
@@ -1460,12 +1461,13 @@ export declare type WaitContainerResponse = Message<"nap.v1.WaitContainerRespons
    */
   event: {
     /**
-     * The condition is being watched from now on. The first message, always.
+     * The condition is being watched from now on: it is safe to start the container. The first
+     * message, always.
      *
-     * @generated from field: nap.v1.WaitArmed armed = 1;
+     * @generated from field: nap.v1.StreamReady ready = 1;
      */
-    value: WaitArmed;
-    case: "armed";
+    value: StreamReady;
+    case: "ready";
   } | {
     /**
      * The condition is fulfilled; how the last run ended. The last message.
@@ -1490,26 +1492,6 @@ export declare type WaitContainerResponse = Message<"nap.v1.WaitContainerRespons
  * Use `create(WaitContainerResponseSchema)` to create a new message.
  */
 export declare const WaitContainerResponseSchema: GenMessage<WaitContainerResponse>;
-
-/**
- * WaitArmed says that a condition is being watched.
- *
- * @generated from message nap.v1.WaitArmed
- */
-export declare type WaitArmed = Message<"nap.v1.WaitArmed"> & {
-  /**
-   * The full id of the container that is watched.
-   *
-   * @generated from field: string container_id = 1;
-   */
-  containerId: string;
-};
-
-/**
- * Describes the message nap.v1.WaitArmed.
- * Use `create(WaitArmedSchema)` to create a new message.
- */
-export declare const WaitArmedSchema: GenMessage<WaitArmed>;
 
 /**
  * WaitHealthy says that a container is healthy.
@@ -1544,6 +1526,15 @@ export declare type WatchContainersRequest = Message<"nap.v1.WatchContainersRequ
    * @generated from field: nap.v1.ContainerFilter filter = 2;
    */
   filter?: ContainerFilter | undefined;
+
+  /**
+   * The cursor of the last message received that had one: only what has changed since is sent, and
+   * synced behind that. The filter must be the same as then. A cursor that is too old fails with
+   * OUT_OF_RANGE, CURSOR_EXPIRED: watch anew without one.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor: string;
 };
 
 /**
@@ -1553,8 +1544,8 @@ export declare type WatchContainersRequest = Message<"nap.v1.WatchContainersRequ
 export declare const WatchContainersRequestSchema: GenMessage<WatchContainersRequest>;
 
 /**
- * WatchContainersResponse is one container or one change. Applied in order, these messages give the
- * engine's list.
+ * WatchContainersResponse is one container or one change: ready, the containers that there are, synced,
+ * then each change. Applied in order, these messages give the engine's list.
  *
  * @generated from message nap.v1.WatchContainersResponse
  */
@@ -1582,13 +1573,30 @@ export declare type WatchContainersResponse = Message<"nap.v1.WatchContainersRes
     case: "synced";
   } | {
     /**
-     * The id of a container that is gone, or that the filter no longer selects.
+     * A container that is gone, or that the filter no longer selects. With a cursor in the request it
+     * may be one that the client has not been sent.
      *
-     * @generated from field: string removed_container_id = 3;
+     * @generated from field: nap.v1.ContainerRemoved removed = 3;
      */
-    value: string;
-    case: "removedContainerId";
+    value: ContainerRemoved;
+    case: "removed";
+  } | {
+    /**
+     * Changes are being watched from now on. The first message, always.
+     *
+     * @generated from field: nap.v1.StreamReady ready = 4;
+     */
+    value: StreamReady;
+    case: "ready";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * Where the stream is behind this message, to go on from. Empty: not all containers have been sent
+   * yet, or further ones that changed together with this one are still to come.
+   *
+   * @generated from field: string cursor = 5;
+   */
+  cursor: string;
 };
 
 /**
@@ -1596,6 +1604,40 @@ export declare type WatchContainersResponse = Message<"nap.v1.WatchContainersRes
  * Use `create(WatchContainersResponseSchema)` to create a new message.
  */
 export declare const WatchContainersResponseSchema: GenMessage<WatchContainersResponse>;
+
+/**
+ * ContainerRemoved names a container that a watcher no longer has.
+ *
+ * @generated from message nap.v1.ContainerRemoved
+ */
+export declare type ContainerRemoved = Message<"nap.v1.ContainerRemoved"> & {
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * The container's id.
+   *
+   * @generated from field: string container_id = 2;
+   */
+  containerId: string;
+
+  /**
+   * The container's name when it was sent last. Empty: it has not been sent in this stream.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message nap.v1.ContainerRemoved.
+ * Use `create(ContainerRemovedSchema)` to create a new message.
+ */
+export declare const ContainerRemovedSchema: GenMessage<ContainerRemoved>;
 
 /**
  * WatchSynced says that a watcher knows all containers.
@@ -1711,10 +1753,10 @@ export declare type StreamContainerLogsResponse = Message<"nap.v1.StreamContaine
     /**
      * The container was started again; what follows is of the new run.
      *
-     * @generated from field: nap.v1.LogRunStarted run_started = 2;
+     * @generated from field: nap.v1.LogRunStart run_start = 2;
      */
-    value: LogRunStarted;
-    case: "runStarted";
+    value: LogRunStart;
+    case: "runStart";
   } | {
     /**
      * Lines are missing here.
@@ -1731,6 +1773,14 @@ export declare type StreamContainerLogsResponse = Message<"nap.v1.StreamContaine
      */
     value: LogEnd;
     case: "end";
+  } | {
+    /**
+     * The log is being read from now on. The first message, always.
+     *
+     * @generated from field: nap.v1.StreamReady ready = 6;
+     */
+    value: StreamReady;
+    case: "ready";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1760,6 +1810,20 @@ export declare type LogBatch = Message<"nap.v1.LogBatch"> & {
    * @generated from field: repeated nap.v1.LogEntry entries = 1;
    */
   entries: LogEntry[];
+
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 2;
+   */
+  engine: string;
+
+  /**
+   * The full id of the container that wrote them.
+   *
+   * @generated from field: string container_id = 3;
+   */
+  containerId: string;
 };
 
 /**
@@ -1811,13 +1875,13 @@ export declare type LogEntry = Message<"nap.v1.LogEntry"> & {
 export declare const LogEntrySchema: GenMessage<LogEntry>;
 
 /**
- * LogRunStarted says that a container was started again.
+ * LogRunStart says that a container was started again.
  *
- * @generated from message nap.v1.LogRunStarted
+ * @generated from message nap.v1.LogRunStart
  */
-export declare type LogRunStarted = Message<"nap.v1.LogRunStarted"> & {
+export declare type LogRunStart = Message<"nap.v1.LogRunStart"> & {
   /**
-   * When.
+   * When it was started.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
@@ -1825,10 +1889,10 @@ export declare type LogRunStarted = Message<"nap.v1.LogRunStarted"> & {
 };
 
 /**
- * Describes the message nap.v1.LogRunStarted.
- * Use `create(LogRunStartedSchema)` to create a new message.
+ * Describes the message nap.v1.LogRunStart.
+ * Use `create(LogRunStartSchema)` to create a new message.
  */
-export declare const LogRunStartedSchema: GenMessage<LogRunStarted>;
+export declare const LogRunStartSchema: GenMessage<LogRunStart>;
 
 /**
  * LogGap says that lines are missing.
@@ -1856,6 +1920,20 @@ export declare type LogGap = Message<"nap.v1.LogGap"> & {
    * @generated from field: nap.v1.LogGapReason reason = 3;
    */
   reason: LogGapReason;
+
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 4;
+   */
+  engine: string;
+
+  /**
+   * The full id of the container whose lines are missing.
+   *
+   * @generated from field: string container_id = 5;
+   */
+  containerId: string;
 };
 
 /**
@@ -1927,11 +2005,47 @@ export declare type StreamContainerStatsRequest = Message<"nap.v1.StreamContaine
 export declare const StreamContainerStatsRequestSchema: GenMessage<StreamContainerStatsRequest>;
 
 /**
- * StreamContainerStatsResponse is one tick.
+ * StreamContainerStatsResponse is ready, then one batch for each tick.
  *
  * @generated from message nap.v1.StreamContainerStatsResponse
  */
 export declare type StreamContainerStatsResponse = Message<"nap.v1.StreamContainerStatsResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from oneof nap.v1.StreamContainerStatsResponse.event
+   */
+  event: {
+    /**
+     * Containers are being measured from now on. The first message, always.
+     *
+     * @generated from field: nap.v1.StreamReady ready = 1;
+     */
+    value: StreamReady;
+    case: "ready";
+  } | {
+    /**
+     * The measurements of one tick.
+     *
+     * @generated from field: nap.v1.ContainerStatsBatch batch = 2;
+     */
+    value: ContainerStatsBatch;
+    case: "batch";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message nap.v1.StreamContainerStatsResponse.
+ * Use `create(StreamContainerStatsResponseSchema)` to create a new message.
+ */
+export declare const StreamContainerStatsResponseSchema: GenMessage<StreamContainerStatsResponse>;
+
+/**
+ * ContainerStatsBatch is the measurements of one tick.
+ *
+ * @generated from message nap.v1.ContainerStatsBatch
+ */
+export declare type ContainerStatsBatch = Message<"nap.v1.ContainerStatsBatch"> & {
   /**
    * A measurement of each selected container that runs.
    *
@@ -1940,7 +2054,7 @@ export declare type StreamContainerStatsResponse = Message<"nap.v1.StreamContain
   stats: ContainerStats[];
 
   /**
-   * As many ticks were left out before this one since the client read too slowly.
+   * The number of ticks left out before this one, since the client read too slowly.
    *
    * @generated from field: uint32 skipped_ticks = 2;
    */
@@ -1948,10 +2062,10 @@ export declare type StreamContainerStatsResponse = Message<"nap.v1.StreamContain
 };
 
 /**
- * Describes the message nap.v1.StreamContainerStatsResponse.
- * Use `create(StreamContainerStatsResponseSchema)` to create a new message.
+ * Describes the message nap.v1.ContainerStatsBatch.
+ * Use `create(ContainerStatsBatchSchema)` to create a new message.
  */
-export declare const StreamContainerStatsResponseSchema: GenMessage<StreamContainerStatsResponse>;
+export declare const ContainerStatsBatchSchema: GenMessage<ContainerStatsBatch>;
 
 /**
  * ContainerStats is one measurement. What is unset was not measured.
@@ -4035,8 +4149,21 @@ export declare const ContainerService: GenService<{
    * started, output as often as there is some, exit. Nothing that the container writes is lost, and
    * the exit always comes, also with auto_remove.
    *
+   * Calls with the same request_id stream the same container, which is started once for all of them,
+   * however many there are and whenever they come, also after a restart of the server. Each gets the
+   * output from the beginning: the call that starts the container as it is written, the others from the
+   * log, so with a log driver that cannot be read they fail with FAILED_PRECONDITION (LOGS_NOT_READABLE).
+   * A container with auto_remove loses its log when it ends. For these calls the server keeps the run for
+   * ten minutes after its end, the last 10000 of them, with 1 MiB of output each and 32 MiB together. A
+   * call that needs output which is no longer kept fails with NOT_FOUND (CONTAINER_NOT_FOUND) and runs
+   * nothing; one that comes after the ten minutes, or behind a restart of the server when the container is
+   * gone, runs a new container. Behind such a restart the output of one that still runs comes from its log
+   * alone, and the engine may remove that before the last lines of it were read.
+   *
    * Fails as CreateContainer and StartContainer do; a container that does not start is removed
-   * again. Cancelling the call does to the container what on_disconnect says.
+   * again, and all calls that wait for its start fail alike. Where the engine does not answer, it is
+   * left for the next call with the request_id, which finds out whether it was started. Cancelling the
+   * call does to the container what on_disconnect says.
    *
    * @generated from rpc nap.v1.ContainerService.RunContainer
    */

@@ -6,8 +6,9 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { ExitStatus, LabelFilter, Platform } from "./types_pb.js";
+import type { ExitStatus, LabelFilter, Platform, StreamReady } from "./types_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { HealthStatus } from "./container_service_pb.js";
 
 /**
  * Describes the file nap/v1/engine_service.proto.
@@ -606,23 +607,38 @@ export declare type EventFilter = Message<"nap.v1.EventFilter"> & {
 export declare const EventFilterSchema: GenMessage<EventFilter>;
 
 /**
- * StreamEventsResponse is events that came together, and where the stream is behind them.
+ * StreamEventsResponse is ready, then events that came together; and where the stream is behind them.
  *
  * @generated from message nap.v1.StreamEventsResponse
  */
 export declare type StreamEventsResponse = Message<"nap.v1.StreamEventsResponse"> & {
   /**
-   * The events in the order in which the engine reported them. Empty: there is only a newer cursor, as
-   * in the first message.
+   * What it is.
    *
-   * @generated from field: repeated nap.v1.Event events = 1;
+   * @generated from oneof nap.v1.StreamEventsResponse.event
    */
-  events: Event[];
+  event: {
+    /**
+     * Events are being followed from now on. The first message, always.
+     *
+     * @generated from field: nap.v1.StreamReady ready = 1;
+     */
+    value: StreamReady;
+    case: "ready";
+  } | {
+    /**
+     * Events that came together.
+     *
+     * @generated from field: nap.v1.EventBatch batch = 2;
+     */
+    value: EventBatch;
+    case: "batch";
+  } | { case: undefined; value?: undefined };
 
   /**
-   * Where the stream is behind these events. Empty: the engine cannot resume events.
+   * Where the stream is behind this message. Empty: the engine cannot resume events.
    *
-   * @generated from field: string cursor = 2;
+   * @generated from field: string cursor = 3;
    */
   cursor: string;
 };
@@ -632,6 +648,27 @@ export declare type StreamEventsResponse = Message<"nap.v1.StreamEventsResponse"
  * Use `create(StreamEventsResponseSchema)` to create a new message.
  */
 export declare const StreamEventsResponseSchema: GenMessage<StreamEventsResponse>;
+
+/**
+ * EventBatch is events that came together.
+ *
+ * @generated from message nap.v1.EventBatch
+ */
+export declare type EventBatch = Message<"nap.v1.EventBatch"> & {
+  /**
+   * The events in the order in which the engine reported them. Empty: there is only a newer cursor,
+   * since many events came that the filter does not select.
+   *
+   * @generated from field: repeated nap.v1.Event events = 1;
+   */
+  events: Event[];
+};
+
+/**
+ * Describes the message nap.v1.EventBatch.
+ * Use `create(EventBatchSchema)` to create a new message.
+ */
+export declare const EventBatchSchema: GenMessage<EventBatch>;
 
 /**
  * Event is something that happened on an engine.
@@ -689,12 +726,68 @@ export declare type Event = Message<"nap.v1.Event"> & {
   attributes: { [key: string]: string };
 
   /**
-   * How the container exited, with EVENT_ACTION_DIE. Unset: it is another action, or a synthetic event
-   * of an exit that nobody saw.
+   * What is known of the action beyond its name. Unset: nothing is, or it is a synthetic event of
+   * something that could not be observed, such as an exit.
    *
-   * @generated from field: nap.v1.ExitStatus exit = 8;
+   * @generated from oneof nap.v1.Event.details
    */
-  exit?: ExitStatus | undefined;
+  details: {
+    /**
+     * How the container exited, with EVENT_ACTION_EXIT.
+     *
+     * @generated from field: nap.v1.ExitStatus exit = 8;
+     */
+    value: ExitStatus;
+    case: "exit";
+  } | {
+    /**
+     * How the container's health changed, with EVENT_ACTION_HEALTH_STATUS.
+     *
+     * @generated from field: nap.v1.HealthChanged health = 12;
+     */
+    value: HealthChanged;
+    case: "health";
+  } | {
+    /**
+     * How the container was called before, with EVENT_ACTION_RENAME.
+     *
+     * @generated from field: nap.v1.Renamed renamed = 13;
+     */
+    value: Renamed;
+    case: "renamed";
+  } | {
+    /**
+     * Which container it is about, with EVENT_ACTION_CONNECT, DISCONNECT, MOUNT and UNMOUNT.
+     *
+     * @generated from field: nap.v1.Member member = 14;
+     */
+    value: Member;
+    case: "member";
+  } | {
+    /**
+     * Which signal was sent, with EVENT_ACTION_KILL.
+     *
+     * @generated from field: nap.v1.Signalled signalled = 15;
+     */
+    value: Signalled;
+    case: "signalled";
+  } | {
+    /**
+     * Which command it is about, with EVENT_ACTION_EXEC_CREATE, EXEC_START and EXEC_EXIT.
+     *
+     * @generated from field: nap.v1.ExecReference exec = 16;
+     */
+    value: ExecReference;
+    case: "exec";
+  } | {
+    /**
+     * When events were lost, with EVENT_ACTION_EVENTS_LOST.
+     *
+     * @generated from field: nap.v1.EventsLost lost = 17;
+     */
+    value: EventsLost;
+    case: "lost";
+  } | { case: undefined; value?: undefined };
 
   /**
    * The engine did not report it: the server found by a list that it must have happened.
@@ -710,6 +803,13 @@ export declare type Event = Message<"nap.v1.Event"> & {
    * @generated from field: string owner = 10;
    */
   owner: string;
+
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 11;
+   */
+  engine: string;
 };
 
 /**
@@ -717,6 +817,142 @@ export declare type Event = Message<"nap.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export declare const EventSchema: GenMessage<Event>;
+
+/**
+ * HealthChanged is the outcome of a container's health check that differs from the one before.
+ *
+ * @generated from message nap.v1.HealthChanged
+ */
+export declare type HealthChanged = Message<"nap.v1.HealthChanged"> & {
+  /**
+   * The health status since the event.
+   *
+   * @generated from field: nap.v1.HealthStatus status = 1;
+   */
+  status: HealthStatus;
+};
+
+/**
+ * Describes the message nap.v1.HealthChanged.
+ * Use `create(HealthChangedSchema)` to create a new message.
+ */
+export declare const HealthChangedSchema: GenMessage<HealthChanged>;
+
+/**
+ * Renamed is what a container was called before.
+ *
+ * @generated from message nap.v1.Renamed
+ */
+export declare type Renamed = Message<"nap.v1.Renamed"> & {
+  /**
+   * The name before the event.
+   *
+   * @generated from field: string old_name = 1;
+   */
+  oldName: string;
+};
+
+/**
+ * Describes the message nap.v1.Renamed.
+ * Use `create(RenamedSchema)` to create a new message.
+ */
+export declare const RenamedSchema: GenMessage<Renamed>;
+
+/**
+ * Member is the container that was attached to a network or detached from it, or that a volume was
+ * mounted into or unmounted from.
+ *
+ * @generated from message nap.v1.Member
+ */
+export declare type Member = Message<"nap.v1.Member"> & {
+  /**
+   * The container's full id.
+   *
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+};
+
+/**
+ * Describes the message nap.v1.Member.
+ * Use `create(MemberSchema)` to create a new message.
+ */
+export declare const MemberSchema: GenMessage<Member>;
+
+/**
+ * Signalled is the signal that a container was sent.
+ *
+ * @generated from message nap.v1.Signalled
+ */
+export declare type Signalled = Message<"nap.v1.Signalled"> & {
+  /**
+   * The signal's number or name, as the engine reports it, for example "15".
+   *
+   * @generated from field: string signal = 1;
+   */
+  signal: string;
+};
+
+/**
+ * Describes the message nap.v1.Signalled.
+ * Use `create(SignalledSchema)` to create a new message.
+ */
+export declare const SignalledSchema: GenMessage<Signalled>;
+
+/**
+ * ExecReference is a command that was run in a container.
+ *
+ * @generated from message nap.v1.ExecReference
+ */
+export declare type ExecReference = Message<"nap.v1.ExecReference"> & {
+  /**
+   * The command's id. Empty: the engine does not tell it.
+   *
+   * @generated from field: string exec_id = 1;
+   */
+  execId: string;
+
+  /**
+   * How the command ended, with EVENT_ACTION_EXEC_EXIT.
+   *
+   * @generated from field: nap.v1.ExitStatus exit = 2;
+   */
+  exit?: ExitStatus | undefined;
+};
+
+/**
+ * Describes the message nap.v1.ExecReference.
+ * Use `create(ExecReferenceSchema)` to create a new message.
+ */
+export declare const ExecReferenceSchema: GenMessage<ExecReference>;
+
+/**
+ * EventsLost is a span of which the engine no longer had all events when the server could reach it
+ * again. What must have happened is told by synthetic events behind it, as far as lists show it.
+ *
+ * @generated from message nap.v1.EventsLost
+ */
+export declare type EventsLost = Message<"nap.v1.EventsLost"> & {
+  /**
+   * The time of the last event before the span.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The end of the span.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message nap.v1.EventsLost.
+ * Use `create(EventsLostSchema)` to create a new message.
+ */
+export declare const EventsLostSchema: GenMessage<EventsLost>;
 
 /**
  * EngineState says whether an engine answers.
@@ -835,12 +1071,12 @@ export enum EventAction {
   /**
    * The container exited.
    *
-   * @generated from enum value: EVENT_ACTION_DIE = 3;
+   * @generated from enum value: EVENT_ACTION_EXIT = 3;
    */
-  DIE = 3,
+  EXIT = 3,
 
   /**
-   * The container was stopped at somebody's wish.
+   * The container was stopped on request.
    *
    * @generated from enum value: EVENT_ACTION_STOP = 4;
    */
@@ -854,7 +1090,7 @@ export enum EventAction {
   KILL = 5,
 
   /**
-   * The container was restarted at somebody's wish.
+   * The container was restarted on request.
    *
    * @generated from enum value: EVENT_ACTION_RESTART = 6;
    */
@@ -891,9 +1127,9 @@ export enum EventAction {
   /**
    * It was removed.
    *
-   * @generated from enum value: EVENT_ACTION_DESTROY = 11;
+   * @generated from enum value: EVENT_ACTION_REMOVE = 11;
    */
-  DESTROY = 11,
+  REMOVE = 11,
 
   /**
    * The kernel killed a process of the container for want of memory.
@@ -903,7 +1139,7 @@ export enum EventAction {
   OOM = 12,
 
   /**
-   * The container's health status changed; attributes have the new one.
+   * The container's health status changed.
    *
    * @generated from enum value: EVENT_ACTION_HEALTH_STATUS = 13;
    */
@@ -940,9 +1176,9 @@ export enum EventAction {
   /**
    * A command ended in the container.
    *
-   * @generated from enum value: EVENT_ACTION_EXEC_DIE = 18;
+   * @generated from enum value: EVENT_ACTION_EXEC_EXIT = 18;
    */
-  EXEC_DIE = 18,
+  EXEC_EXIT = 18,
 
   /**
    * The container's terminal got a new size.
@@ -954,9 +1190,9 @@ export enum EventAction {
   /**
    * The container's processes were listed.
    *
-   * @generated from enum value: EVENT_ACTION_TOP = 20;
+   * @generated from enum value: EVENT_ACTION_LIST_PROCESSES = 20;
    */
-  TOP = 20,
+  LIST_PROCESSES = 20,
 
   /**
    * The container was made an image of.
@@ -1064,7 +1300,7 @@ export enum EventAction {
   DISCONNECT = 35,
 
   /**
-   * Resources that nobody used were removed.
+   * Unused resources were removed.
    *
    * @generated from enum value: EVENT_ACTION_PRUNE = 36;
    */
@@ -1076,6 +1312,13 @@ export enum EventAction {
    * @generated from enum value: EVENT_ACTION_RELOAD = 37;
    */
   RELOAD = 37,
+
+  /**
+   * Events of the engine were lost: it was out of reach for longer than it remembers events.
+   *
+   * @generated from enum value: EVENT_ACTION_EVENTS_LOST = 38;
+   */
+  EVENTS_LOST = 38,
 }
 
 /**

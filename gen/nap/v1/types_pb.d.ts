@@ -719,6 +719,34 @@ export declare type PathStat = Message<"nap.v1.PathStat"> & {
 export declare const PathStatSchema: GenMessage<PathStat>;
 
 /**
+ * StreamReady is the first message of a stream that follows something: from now on nothing that
+ * happens is missed. It comes at once, also where nothing happens for long.
+ *
+ * @generated from message nap.v1.StreamReady
+ */
+export declare type StreamReady = Message<"nap.v1.StreamReady"> & {
+  /**
+   * The engine's name.
+   *
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * The full id of the container that the stream is about. Empty: it is about several.
+   *
+   * @generated from field: string container_id = 2;
+   */
+  containerId: string;
+};
+
+/**
+ * Describes the message nap.v1.StreamReady.
+ * Use `create(StreamReadySchema)` to create a new message.
+ */
+export declare const StreamReadySchema: GenMessage<StreamReady>;
+
+/**
  * ListView says how much of each resource a list gives.
  *
  * @generated from enum nap.v1.ListView

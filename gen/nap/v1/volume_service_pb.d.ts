@@ -36,7 +36,8 @@ export declare type Volume = Message<"nap.v1.Volume"> & {
   name: string;
 
   /**
-   * What it was created with.
+   * What it was created with, and the labels that the engine added: Docker from 23.0 on gives
+   * "com.docker.volume.anonymous" to a volume that it made up the name of.
    *
    * @generated from field: nap.v1.VolumeSpec spec = 3;
    */

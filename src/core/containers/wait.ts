@@ -27,7 +27,7 @@ import { compareTimes } from "../lists/filters.js";
 /** A container by id, unique prefix or name. Fails with CONTAINER_NOT_FOUND and AMBIGUOUS_ID. */
 export type FindContainer = (key: string, signal: AbortSignal) => Promise<Container>;
 
-type Outcome = Exclude<WaitContainerResponse["event"], { case: undefined | "armed" }>;
+type Outcome = Exclude<WaitContainerResponse["event"], { case: undefined | "ready" }>;
 
 /**
  * Waits for a condition. Fails with CONTAINER_NOT_FOUND, HEALTH_PROBE_MISSING, and EXIT_UNKNOWN where
@@ -44,13 +44,13 @@ export async function* waitContainer(
   const container = await unless("CONTAINER_NOT_FOUND", find(key, signal));
   if (container === undefined) {
     const { id, exit } = await pastExit(source, key, condition, signal);
-    yield armed(id);
+    yield ready(source.engine, id);
     yield response({ case: "exited", value: exit });
     return;
   }
   const watch = { source, find, container, position, signal };
   if (condition === WaitCondition.HEALTHY) requireProbe(container);
-  yield armed(container.id);
+  yield ready(source.engine, container.id);
   yield response(await outcomes[condition](watch));
 }
 
@@ -85,15 +85,16 @@ async function untilNextExit(watch: Watch): Promise<Outcome> {
   const { exit, startTime } = container;
   // Events of earlier runs may come after the container was looked at.
   let since = runs(container) ? (startTime ?? container.createTime) : undefined;
-  for await (const { action, time, exit: end } of eventsOf(watch)) {
+  for await (const { action, time, details } of eventsOf(watch)) {
+    const end = details.case === "exit" ? details.value : undefined;
     if (action === EventAction.START) {
       if (since === undefined && isAfter(time, exit?.finishTime)) since = time;
-    } else if (action === EventAction.DIE && since !== undefined && !isAfter(since, time)) {
+    } else if (action === EventAction.EXIT && since !== undefined && !isAfter(since, time)) {
       const now = await unless("CONTAINER_NOT_FOUND", find(container.id, signal));
       // The engine's own account of it is the more exact one, unless it is of another run already.
       const known = now?.exit;
       return exited(known !== undefined && known.code === end?.code ? known : end);
-    } else if (action === EventAction.DESTROY) {
+    } else if (action === EventAction.REMOVE) {
       throw gone(container);
     }
   }
@@ -102,10 +103,10 @@ async function untilNextExit(watch: Watch): Promise<Outcome> {
 
 async function untilRemoved(watch: Watch): Promise<Outcome> {
   let lost = false;
-  for await (const { action, exit } of eventsOf(watch)) {
+  for await (const { action, details } of eventsOf(watch)) {
     if (action === EventAction.START) lost = false;
-    if (action === EventAction.DIE) lost = exit === undefined;
-    if (action === EventAction.DESTROY) return exited(lastExit(watch, lost));
+    if (action === EventAction.EXIT) lost = details.case !== "exit";
+    if (action === EventAction.REMOVE) return exited(lastExit(watch, lost));
   }
   throw watch.signal.reason;
 }
@@ -114,7 +115,7 @@ async function untilHealthy(watch: Watch): Promise<Outcome> {
   const { container, find, signal } = watch;
   if (isHealthy(container)) return { case: "healthy", value: healthy };
   for await (const { action } of eventsOf(watch)) {
-    if (action === EventAction.DESTROY) throw gone(container);
+    if (action === EventAction.REMOVE) throw gone(container);
     if (action !== EventAction.HEALTH_STATUS) continue;
     if (isHealthy(await find(container.id, signal))) return { case: "healthy", value: healthy };
   }
@@ -192,8 +193,8 @@ function isAfter(time: Timestamp | undefined, other: Timestamp | undefined): boo
   return time !== undefined && (other === undefined || compareTimes(time, other) > 0);
 }
 
-function armed(containerId: string): WaitContainerResponse {
-  const event = { case: "armed", value: { containerId } } as const;
+function ready(engine: string, containerId: string): WaitContainerResponse {
+  const event = { case: "ready", value: { engine, containerId } } as const;
   return create(WaitContainerResponseSchema, { event });
 }
 

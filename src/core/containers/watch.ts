@@ -11,9 +11,15 @@ import type {
   WatchContainersRequest,
   WatchContainersResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
-import { WatchContainersResponseSchema } from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerRemovedSchema,
+  WatchContainersResponseSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
 import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
+import { StreamReadySchema } from "../../../gen/nap/v1/types_pb.js";
+import { NapError } from "../../contract/errors.js";
+import { decodeCursor, encodeCursor } from "../events/cursor.js";
 import type { EventSource } from "../events/stream.js";
 import type { Journal } from "../events/journal.js";
 import { mapInParallel } from "../../lib/parallel.js";
@@ -42,53 +48,92 @@ const idleActions: ReadonlySet<EventAction> = new Set([
   EventAction.DETACH,
   EventAction.EXEC_CREATE,
   EventAction.EXEC_START,
-  EventAction.EXEC_DIE,
+  EventAction.EXEC_EXIT,
   EventAction.RESIZE,
-  EventAction.TOP,
+  EventAction.LIST_PROCESSES,
   EventAction.COMMIT,
   EventAction.ARCHIVE_READ,
   EventAction.ARCHIVE_WRITE,
   EventAction.EXPORT,
 ]);
 
-/** Streams the selected containers, synced, and each change. Fails with SLOW_CONSUMER. */
+/**
+ * Streams the selected containers, synced, and each change; with a cursor only what has changed since.
+ * Fails with CURSOR_INVALID, CURSOR_EXPIRED, and SLOW_CONSUMER with the last cursor.
+ */
 export async function* watchContainers(
-  { journal }: EventSource,
+  { engine, journal }: EventSource,
   containers: WatchedContainers,
-  { filter }: WatchContainersRequest,
+  { filter, cursor: given }: WatchContainersRequest,
   signal: AbortSignal,
 ): AsyncGenerator<WatchContainersResponse> {
-  /** The ids of the containers that the client has. */
-  const sent = new Set<string>();
-  const left = engineOnlyFilter(filter);
-  let position = journal.end;
-  yield* changes(await containers.select(filter, undefined, signal));
-  yield response({ case: "synced", value: { $typeName: "nap.v1.WatchSynced" } });
-  for (;;) {
+  /** The names of the containers that the client has, by id. */
+  const sent = new Map<string, string>();
+  /** With a cursor the client may have containers that were sent in an earlier stream. */
+  const resumed = given !== "";
+  const engineOnly = engineOnlyFilter(filter);
+  const synced = { case: "synced", value: { $typeName: "nap.v1.WatchSynced" } } as const;
+  const beginning = resumed ? decodeCursor(journal, engine, given) : undefined;
+  let position = beginning?.position ?? journal.end;
+  let cursor = given;
+  yield response({ case: "ready", value: create(StreamReadySchema, { engine }) }, cursor);
+  if (beginning === undefined) {
+    const ids = await containers.select(filter, undefined, signal);
+    for await (const event of changes(ids, new Set(ids))) yield response(event, "");
+  } else {
     const changed = new Set<string>();
-    position = await collect(journal, position, changed, signal);
-    const ids = [...changed];
-    if (ids.length === 0) continue;
-    const selected = left === undefined ? ids : await containers.select(left, ids, signal);
-    yield* changes(ids, new Set(selected));
+    const { end } = journal;
+    while (position < end) {
+      const chunk = journal.after(position);
+      ({ position } = chunk);
+      collectChanged(chunk.events.filter(beginning.unread), changed);
+    }
+    yield* changesOf([...changed]);
+  }
+  cursor = encodeCursor(journal, engine, position);
+  yield response(synced, cursor);
+  try {
+    for (;;) {
+      const changed = new Set<string>();
+      position = await collect(journal, position, changed, signal);
+      if (changed.size > 0) yield* changesOf([...changed]);
+    }
+  } catch (error) {
+    if (!(error instanceof NapError) || error.kind !== "SLOW_CONSUMER") throw error;
+    throw new NapError("SLOW_CONSUMER", error.message, { cursor }, error);
+  }
+
+  /** The changes of containers that events have named; the last one has the cursor behind them all. */
+  async function* changesOf(ids: readonly string[]): AsyncGenerator<WatchContainersResponse> {
+    const selected = engineOnly && (await containers.select(engineOnly, ids, signal));
+    let before: WatchEvent | undefined;
+    for await (const event of changes(ids, new Set(selected ?? ids))) {
+      if (before !== undefined) yield response(before, cursor);
+      before = event;
+    }
+    cursor = encodeCursor(journal, engine, position);
+    if (before !== undefined) yield response(before, cursor);
   }
 
   async function* changes(
     ids: readonly string[],
-    selected: ReadonlySet<string> = new Set(ids),
-  ): AsyncGenerator<WatchContainersResponse> {
+    selected: ReadonlySet<string>,
+  ): AsyncGenerator<WatchEvent> {
     for (let at = 0; at < ids.length; at += batchSize) {
       const batch = ids.slice(at, at + batchSize);
       const loaded = await mapInParallel(batch, async (id) =>
         selected.has(id) ? containers.load(id, signal) : undefined,
       );
-      for (const [index, id] of batch.entries()) {
+      for (const [index, containerId] of batch.entries()) {
         const value = loaded[index];
+        const name = sent.get(containerId);
         if (value !== undefined && containerMatchesByItself(value, filter)) {
-          sent.add(id);
-          yield response({ case: "container", value });
-        } else if (sent.delete(id)) {
-          yield response({ case: "removedContainerId", value: id });
+          sent.set(containerId, value.name);
+          yield { case: "container", value };
+        } else if (name !== undefined || resumed) {
+          sent.delete(containerId);
+          const removed = { engine, containerId, ...(name !== undefined && { name }) };
+          yield { case: "removed", value: create(ContainerRemovedSchema, removed) };
         }
       }
     }
@@ -104,21 +149,28 @@ async function collect(
 ): Promise<number> {
   let { events, position } = await journal.next(from, signal);
   for (;;) {
-    for (const event of events) {
-      const id = changedContainer(event);
-      if (id !== undefined) changed.add(id);
-    }
+    collectChanged(events, changed);
     if (position === journal.end || changed.size >= mostChanged) return position;
     ({ events, position } = journal.after(position));
   }
 }
 
-function changedContainer({ resource, action, resourceId, attributes }: Event): string | undefined {
-  if (resource === EventResource.CONTAINER) return idleActions.has(action) ? undefined : resourceId;
-  const attached = action === EventAction.CONNECT || action === EventAction.DISCONNECT;
-  return resource === EventResource.NETWORK && attached ? attributes["container"] : undefined;
+function collectChanged(events: readonly Event[], changed: Set<string>): void {
+  for (const event of events) {
+    const id = changedContainer(event);
+    if (id !== undefined) changed.add(id);
+  }
 }
 
-function response(event: WatchContainersResponse["event"]): WatchContainersResponse {
-  return create(WatchContainersResponseSchema, { event });
+function changedContainer({ resource, action, resourceId, details }: Event): string | undefined {
+  if (resource === EventResource.CONTAINER) return idleActions.has(action) ? undefined : resourceId;
+  const attached = action === EventAction.CONNECT || action === EventAction.DISCONNECT;
+  if (resource !== EventResource.NETWORK || !attached) return undefined;
+  return details.case === "member" ? details.value.containerId : undefined;
+}
+
+type WatchEvent = NonNullable<WatchContainersResponse["event"]>;
+
+function response(event: WatchEvent, cursor: string): WatchContainersResponse {
+  return create(WatchContainersResponseSchema, { event, cursor });
 }

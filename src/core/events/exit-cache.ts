@@ -35,17 +35,17 @@ export class Exits {
   /** Takes notice of an event; that of an exit is given back with what came before it. */
   note(event: Event): Event {
     if (event.resource !== EventResource.CONTAINER) return event;
-    const { action, resourceId: id, resourceName: name, exit } = event;
+    const { action, resourceId: id, resourceName: name, details } = event;
     if (action === EventAction.OOM) this.#starved.add(id);
-    if (action === EventAction.START || action === EventAction.DESTROY) this.#starved.delete(id);
-    if (action !== EventAction.DIE) return event;
+    if (action === EventAction.START || action === EventAction.REMOVE) this.#starved.delete(id);
+    if (action !== EventAction.EXIT) return event;
     // What is not known now must not be taken for what was known of an earlier run.
     this.#exits.delete(id);
-    if (exit === undefined) return event;
-    const known = clone(ExitStatusSchema, exit);
+    if (details.case !== "exit") return event;
+    const known = clone(ExitStatusSchema, details.value);
     known.oomKilled ||= this.#starved.has(id);
     this.#remember({ id, name, exit: known });
-    return { ...event, exit: known };
+    return { ...event, details: { case: "exit", value: known } };
   }
 
   /** The exit of a container by id, name (the latest) or unique prefix. Fails with AMBIGUOUS_ID. */

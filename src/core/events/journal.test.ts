@@ -14,6 +14,7 @@ import type { EventSource } from "./stream.js";
 import { streamEvents } from "./stream.js";
 import { Exits } from "./exit-cache.js";
 import { identityOf, Journal } from "./journal.js";
+import { eventsIn, exitIn } from "../../../test/support/batches.js";
 
 const bounds = { events: 64, bytes: 1024 * 1024 };
 /** As many of its own events the engine of these tests remembers; fewer than its journal. */
@@ -106,7 +107,7 @@ class Reader {
       expect(message.details.cursor).to.equal(this.#cursor);
       return false;
     }
-    this.#had.push(...message.events);
+    this.#had.push(...eventsIn(message));
     expect(ids(this.#had)).to.deep.equal(ids(this.#owed));
     this.#cursor = message.cursor;
     this.#cursorOf = this.#journal;
@@ -120,7 +121,7 @@ class Reader {
     this.#stream = streamOf(this.#journal, { cursor: this.#cursor });
     const first = await nextOf(this.#stream);
     if (!(first instanceof NapError)) {
-      expect(first.events).to.deep.equal([]);
+      expect(first.event.case).to.equal("ready");
       expect(first.cursor).to.equal(this.#cursor);
       if (this.#cursorOf !== this.#journal) this.#position = this.#journal.first;
       return true;
@@ -200,13 +201,13 @@ describe("core: journals of events", () => {
     const events = [eventAt(1, "first")];
     for (let n = 0; n < 50; n++) events.push(eventAt(2, `c${n}`));
     for (const event of events) before.append(event);
-    const { events: had, cursor } = await messageOf(stream);
-    expect(had).to.have.length(51);
+    const { event, cursor } = await messageOf(stream);
+    expect(eventsIn({ event })).to.have.length(51);
     const after = new Journal(bounds);
     for (const event of [...events, eventAt(2, "last")]) after.append(event);
     const resumed = streamOf(after, { cursor });
     await messageOf(resumed);
-    expect(ids((await messageOf(resumed)).events)).to.deep.equal(["last"]);
+    expect(ids(eventsIn(await messageOf(resumed)))).to.deep.equal(["last"]);
   });
 
   it("a cursor is too old where an event of its own time may be forgotten", async () => {
@@ -256,7 +257,7 @@ describe("core: journals of events", () => {
     for (let second = 1; second <= 6; second++) journal.append(eventAt(second, `c${second}`));
     const span = { since: { seconds: 2n }, until: { seconds: 4n } };
     const seen: string[] = [];
-    for await (const { events } of streamOf(journal, span)) seen.push(...ids(events));
+    for await (const message of streamOf(journal, span)) seen.push(...ids(eventsIn(message)));
     expect(seen).to.deep.equal(["c2", "c3", "c4"]);
   });
 
@@ -267,8 +268,8 @@ describe("core: journals of events", () => {
     const stream = streamEvents(sourceOf(journal), request, call);
     const { cursor: first } = await messageOf(stream);
     for (let n = 0; n < 5000; n++) journal.append(eventAt(1, `c${n}`));
-    const { events, cursor } = await messageOf(stream);
-    expect(events).to.deep.equal([]);
+    const { event, cursor } = await messageOf(stream);
+    expect(eventsIn({ event })).to.deep.equal([]);
     expect(cursor).not.to.equal(first);
     await stream.return(undefined);
   });
@@ -343,9 +344,9 @@ describe("core: exits", () => {
   const minute = 60_000;
 
   function died(id: string, code?: number): Event {
-    const exit = code === undefined ? {} : { exit: { code } };
+    const exit = code === undefined ? {} : { details: { case: "exit" as const, value: { code } } };
     const { CONTAINER: resource } = EventResource;
-    const action = EventAction.DIE;
+    const action = EventAction.EXIT;
     return create(EventSchema, {
       resource,
       action,
@@ -413,9 +414,9 @@ describe("core: exits", () => {
   it("an exit tells of a want of memory in the same run, and not in one before", () => {
     const exits = new Exits(() => 0);
     exits.note(acted("a", EventAction.OOM));
-    expect(exits.note(died("a", 137)).exit?.oomKilled).to.equal(true);
+    expect(exitIn(exits.note(died("a", 137)))?.oomKilled).to.equal(true);
     expect(exits.find("a")?.exit.oomKilled).to.equal(true);
     exits.note(acted("a", EventAction.START));
-    expect(exits.note(died("a", 0)).exit?.oomKilled).to.equal(false);
+    expect(exitIn(exits.note(died("a", 0)))?.oomKilled).to.equal(false);
   });
 });

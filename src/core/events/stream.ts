@@ -6,7 +6,10 @@ import type {
   StreamEventsRequest,
   StreamEventsResponse,
 } from "../../../gen/nap/v1/engine_service_pb.js";
-import { StreamEventsResponseSchema } from "../../../gen/nap/v1/engine_service_pb.js";
+import {
+  EventBatchSchema,
+  StreamEventsResponseSchema,
+} from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Call } from "../engine.js";
 import { fieldError, NapError } from "../../contract/errors.js";
 import type { Beginning } from "./cursor.js";
@@ -33,8 +36,7 @@ export interface EventSource {
 const cursorEvery = 2048;
 
 /**
- * Streams events. The first message comes at once: the stream is armed, and it carries the cursor to
- * begin from. Fails with CURSOR_INVALID, CURSOR_EXPIRED, and SLOW_CONSUMER with the last cursor.
+ * Streams events. The first message, ready, comes at once and carries the cursor to begin from. Fails with CURSOR_INVALID, CURSOR_EXPIRED, and SLOW_CONSUMER with the last cursor.
  */
 export async function* streamEvents(
   source: EventSource,
@@ -51,7 +53,7 @@ export async function* streamEvents(
   let position = start;
   // Behind a restart of the server only the cursor that was given says what has been read.
   let cursor = request.cursor || encodeCursor(journal, engine, position);
-  yield create(StreamEventsResponseSchema, { cursor });
+  yield create(StreamEventsResponseSchema, { event: { case: "ready", value: { engine } }, cursor });
   let told = position;
   const stopped = new AbortController();
   const over = new AbortController();
@@ -73,7 +75,8 @@ export async function* streamEvents(
       if (events.length === 0 && position - told < cursorEvery) continue;
       cursor = encodeCursor(journal, engine, position);
       told = position;
-      yield create(StreamEventsResponseSchema, { events, cursor });
+      const event = { case: "batch", value: create(EventBatchSchema, { events }) } as const;
+      yield create(StreamEventsResponseSchema, { event, cursor });
     }
   } catch (error) {
     if (!(error instanceof NapError) || error.kind !== "SLOW_CONSUMER") throw error;

@@ -4,11 +4,12 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Container, ContainerFilter } from "../../../gen/nap/v1/container_service_pb.js";
 import { ContainerFilterSchema } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Event, EventFilter } from "../../../gen/nap/v1/engine_service_pb.js";
-import { EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Image, ImageFilter } from "../../../gen/nap/v1/image_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
 import { imageOf } from "../../contract/container-source.js";
 import { ownerLabel } from "../../contract/reserved-labels.js";
+import { wildcardFits } from "../../lib/wildcard.js";
 
 /** Below 0 where `a` is earlier than `b`, 0 where they are the same time. */
 export function compareTimes(a: Timestamp, b: Timestamp): number {
@@ -84,6 +85,8 @@ export function engineOnlyFilter(filter: ContainerFilter | undefined): Container
 export function eventMatches(event: Event, filter: EventFilter | undefined): boolean {
   if (filter === undefined) return true;
   const { resource, action, attributes, resourceId, resourceName } = event;
+  // Among the events that were lost may be selected ones.
+  if (action === EventAction.EVENTS_LOST) return true;
   const named =
     (kind: EventResource) =>
     (wanted: string): boolean =>
@@ -111,7 +114,7 @@ export function imageMatches(image: Image, filter: ImageFilter | undefined): boo
 
 /** A pattern without a tag fits every tag; "*" stands for any part of a name or tag. */
 function referenceFits(reference: string, pattern: string): boolean {
-  const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-  const text = parts.join("[^/:]*");
-  return new RegExp(`^${text}(:[^/:]+)?$`).test(reference);
+  if (wildcardFits(pattern, reference, "/:")) return true;
+  const tag = /:[^/:]+$/.exec(reference);
+  return tag !== null && wildcardFits(pattern, reference.slice(0, tag.index), "/:");
 }

@@ -9,9 +9,10 @@
 import { lstat, mkdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { BindRootPath } from "../../../gen/nap/v1/container_spec_pb.js";
+import { identityNamePattern } from "../../auth/identity.js";
 
 /** A directory of the host that requests may name. */
-interface BindRoot {
+export interface BindRoot {
   /** An absolute path. A part of it that is `{identity}` stands for who calls. */
   readonly path: string;
   /** No container can put a symbolic link below it that leads astray: the operator vouches for it. */
@@ -22,7 +23,7 @@ interface BindRoot {
 export type BindRoots = ReadonlyMap<string, BindRoot>;
 
 /** The part of a root's path that stands for the identity. */
-const identityPart = "{identity}";
+export const identityPart = "{identity}";
 
 /** A rooted path, from a request or remembered. */
 export type RootedName = Pick<BindRootPath, "root" | "path">;
@@ -72,7 +73,7 @@ export async function hostPathOf(
   const root = roots.get(name.root);
   if (fault !== undefined) return fault;
   if (root === undefined) throw new RangeError(`the bind root ${name.root} was not checked`);
-  if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(identity)) {
+  if (!identityNamePattern.test(identity)) {
     throw new RangeError(`"${identity}" is no identity`);
   }
   const [base, own] = splitRoot(root.path);

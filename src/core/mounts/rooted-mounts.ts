@@ -11,6 +11,7 @@ import { hostPathOf, rootedFault } from "./bind-roots.js";
 import type { FieldViolation } from "../../contract/errors.js";
 import { fieldError, NapError } from "../../contract/errors.js";
 import { ownPrefix } from "../../contract/reserved-labels.js";
+import { identityNamePattern } from "../../auth/identity.js";
 
 /**
  * The label. nap writes it on every container, empty where there are no such mounts, since a container
@@ -20,7 +21,7 @@ const bindRootsLabel = `${ownPrefix}bind-roots`;
 
 const labelSchema = z.strictObject({
   /** Who made the container: whoever starts it, it is his directories that are meant. */
-  identity: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/),
+  identity: z.string().regex(identityNamePattern),
   mounts: z.array(
     z.strictObject({
       target: z.string(),

@@ -1,5 +1,6 @@
 /** Keeps from the streams of an engine what is not the identity's own. */
 import type {
+  ContainerStats,
   WatchContainersResponse,
   StreamContainerStatsResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
@@ -32,9 +33,12 @@ export async function* ownMeasured(
 ): AsyncGenerator<StreamContainerStatsResponse> {
   const own = new OwnContainers(objects);
   for await (const sample of samples) {
-    const keep: typeof sample.stats = [];
-    for (const each of sample.stats) if (await own.has(each.containerId)) keep.push(each);
-    sample.stats = keep;
+    if (sample.event.case === "batch") {
+      const batch = sample.event.value;
+      const kept: ContainerStats[] = [];
+      for (const each of batch.stats) if (await own.has(each.containerId)) kept.push(each);
+      batch.stats = kept;
+    }
     yield sample;
   }
 }
@@ -52,10 +56,15 @@ export async function* ownEvents(
   let skipped = 0;
   for await (const answer of answers) {
     await filter.begin();
-    const { length } = answer.events;
+    if (answer.event.case !== "batch") {
+      yield answer;
+      continue;
+    }
+    const batch = answer.event.value;
+    const { length } = batch.events;
     const events: Event[] = [];
-    for (const event of answer.events) if (await filter.passes(event)) events.push(event);
-    answer.events = events;
+    for (const event of batch.events) if (await filter.passes(event)) events.push(event);
+    batch.events = events;
     skipped = events.length > 0 ? 0 : skipped + length;
     // An answer without events is the engine's own way to say where the stream is.
     if (events.length === 0 && length > 0 && skipped < cursorEvery) continue;
@@ -114,11 +123,13 @@ class EventFilter {
       this.#containers.add(id);
       return true;
     }
+    // That events were lost concerns everybody, and names nobody's objects.
+    if (event.action === EventAction.EVENTS_LOST) return true;
     if (resource !== EventResource.VOLUME && resource !== EventResource.NETWORK) return false;
     const made = this.#made.get(key(resource, id)) ?? (await this.#lookUp(resource, id));
     if (made === undefined) return false;
     if (event.time !== undefined && nanosSince1970(event.time) < made) return false;
-    if (event.action === EventAction.DESTROY) this.#made.delete(key(resource, id));
+    if (event.action === EventAction.REMOVE) this.#made.delete(key(resource, id));
     const { container } = attributes;
     return container === undefined || this.#containers.has(container);
   }

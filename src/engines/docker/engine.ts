@@ -1,6 +1,7 @@
 /** Docker as an engine. */
 import type { BindRoots } from "../../core/mounts/bind-roots.js";
 import type { Engine } from "../../core/engine.js";
+import { SharedRuns } from "../../core/containers/shared-runs.js";
 import type { SpoolConfig } from "../../core/uploads/spool.js";
 import type { DockerTarget } from "./connection.js";
 import { DockerConnection } from "./connection.js";
@@ -36,13 +37,14 @@ export function createDockerEngine(
 ): Engine {
   const docker = new DockerConnection(target, bindRoots);
   const feed = new EventFeed(docker);
+  const runs = new SharedRuns();
   return {
     name: target.name,
     driver: "docker",
     containers: {
       ...containerMethods(docker),
       ...lifecycleMethods(docker),
-      ...containerStreams(docker),
+      ...containerStreams(docker, runs),
       ...containerWaits(docker, feed),
       ...logMethods(docker, feed),
       ...containerFileMethods(docker),
@@ -70,6 +72,9 @@ export function createDockerEngine(
     },
     journalEvents: () => feed.journal.end - feed.journal.first,
     // Every other call has a connection of its own, which ends with the call.
-    close: () => feed.close(),
+    close: async () => {
+      runs.close();
+      await feed.close();
+    },
   };
 }

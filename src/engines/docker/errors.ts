@@ -3,7 +3,7 @@
  *
  * The operation and the status code decide, then a look at the object; the daemon's words decide
  * only where it gives nothing else. All such words stand in the tables here, as dockerd 20.10.24
- * says them.
+ * and, where it says otherwise, 26.1.5 says them.
  */
 import type { ErrorKind } from "../../contract/errors.js";
 import { fieldError, NapError } from "../../contract/errors.js";
@@ -23,7 +23,7 @@ export interface Operation {
 
 /** Words that mean the same whatever the operation. */
 const anywhere: readonly [words: RegExp, kind: ErrorKind][] = [
-  [/^Multiple IDs found with provided prefix|is ambiguous/, "AMBIGUOUS_ID"],
+  [/^[mM]ultiple IDs found with provided prefix|is ambiguous/, "AMBIGUOUS_ID"],
   [/port is already allocated|address already in use/, "HOST_PORT_IN_USE"],
   [
     /exec: .*: (executable file not found|stat .*: (no such file|not a directory))/,
@@ -75,7 +75,7 @@ const fields: readonly [words: RegExp, field: string][] = [
   [/[sS]torage.?opt/, "spec.storage_options"],
   [/could not select device driver/, "spec.device_requests"],
   [/mount config|mount point|invalid mode|volume name/, "spec.mounts"],
-  [/Unknown runtime/, "spec.runtime"],
+  [/Unknown runtime|unknown or invalid runtime name/, "spec.runtime"],
   [/working directory/, "spec.working_dir"],
   [/Healthcheck/, "spec.health_check"],
   [/AutoRemove/, "spec.auto_remove"],

@@ -9,7 +9,7 @@ import {
   RecursiveReadOnly,
   RestartMode,
 } from "../../../gen/nap/v1/container_spec_pb.js";
-import { NapError } from "../../contract/errors.js";
+import { NapError, toldViolations, violationsText } from "../../contract/errors.js";
 import type { Difference, Rewrites } from "../../contract/not-applied.js";
 import { lostFields } from "../../contract/not-applied.js";
 
@@ -72,6 +72,7 @@ export function refuseDropped({ resource, warnings, root, parts }: Made): void {
       // A warning says why, and may name the field as a whole.
       const told = [...found.keys()].some((other) => field.startsWith(other));
       if (!told) found.set(field, "Docker took it and does not report it back");
+      if (found.size > toldViolations) break;
     }
   }
   if (found.size === 0) return;
@@ -79,8 +80,7 @@ export function refuseDropped({ resource, warnings, root, parts }: Made): void {
   const violations = [...found].map(
     ([field, description]) => ({ field, description, kind }) as const,
   );
-  const message = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
-  throw new NapError(kind, message, { resource, violations });
+  throw new NapError(kind, violationsText(violations), { resource, violations });
 }
 
 /** Fields whose zero is not what dockerd has where they are unset. */
@@ -104,6 +104,7 @@ const emptyIsUnset = new Set([
   "nap.v1.ContainerSpec.user",
   "nap.v1.ContainerSpec.working_dir",
   "nap.v1.LogConfig.driver",
+  "nap.v1.VolumeSpec.driver",
 ]);
 
 /** Messages that say something also where no field of them is set. */

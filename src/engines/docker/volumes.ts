@@ -1,5 +1,6 @@
 /** Volumes on Docker. */
 import { create } from "@bufbuild/protobuf";
+import { VolumeSpecSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import type {
   CreateVolumeRequest,
   Volume,
@@ -28,6 +29,7 @@ import { hasStatus, meaning } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { VolumeJson } from "../docker-http/json.js";
 import { prune } from "./prune.js";
+import { refuseDropped } from "./read-back.js";
 import { usersOf } from "./users.js";
 
 const named = { kinds: { 404: "VOLUME_NOT_FOUND" } } as const;
@@ -54,13 +56,20 @@ export function volumeMethods(docker: DockerConnection) {
         const call = docker.api.json<VolumeJson>({ method: "POST", path: "/volumes/create", body });
         const kinds = { 404: "VOLUME_DRIVER_NOT_FOUND" } as const;
         const made = (await meaning(call, name || "a volume", { kinds, field: "spec" })).body;
-        // Somebody else may have made it since it was looked for; dockerd then gives theirs.
-        if (!sameSpec(made, spec)) throw otherSpec(name);
-        if (signal.aborted && request.requestId === "" && ownerOf(made.Labels) === identity.name) {
-          await docker.api.json({ method: "DELETE", path: `/volumes/${pathPart(made.Name)}` });
-          throw signal.reason;
-        }
         const volume = volumeFromDocker(docker.name, made);
+        // Somebody else may have made it since it was looked for; dockerd then gives theirs.
+        if (name !== "" && !sameSpec(made, spec)) throw otherSpec(name);
+        try {
+          // What has no name of its own is new, and nobody else's.
+          const part = { path: "spec", desc: VolumeSpecSchema, wanted: spec, got: volume.spec };
+          if (name === "")
+            refuseDropped({ resource: made.Name, warnings: [], root: "spec", parts: [part] });
+          const owned = ownerOf(made.Labels) === identity.name;
+          if (owned && request.requestId === "") signal.throwIfAborted();
+        } catch (error) {
+          await docker.api.json({ method: "DELETE", path: `/volumes/${pathPart(made.Name)}` });
+          throw error;
+        }
         return create(CreateVolumeResponseSchema, { volume, changed: true });
       }),
 

@@ -137,7 +137,7 @@ export class RuncHost implements EventSource {
     const key = `${time?.seconds}.${time?.nanos}`;
     if (this.#reported.get(now.id) === key) return;
     this.#reported.set(now.id, key);
-    this.report(EventAction.DIE, "die", now);
+    this.report(EventAction.EXIT, "die", now);
   }
 
   /** Reports what was done to a container. */
@@ -153,10 +153,11 @@ export class RuncHost implements EventSource {
       resourceName: name,
       attributes,
       owner,
-      ...(action === EventAction.DIE && exit && { exit }),
+      engine: this.name,
+      ...(action === EventAction.EXIT && exit && { details: { case: "exit", value: exit } }),
     });
     this.journal.append(this.exits.note(event));
-    if (action === EventAction.DESTROY) this.#reported.delete(id);
+    if (action === EventAction.REMOVE) this.#reported.delete(id);
   }
 
   close(): void {

@@ -2,6 +2,7 @@
 import type { BindRoots } from "../../core/mounts/bind-roots.js";
 import type { Connection, Engine } from "../../core/engine.js";
 import { NapError } from "../../contract/errors.js";
+import { SharedRuns } from "../../core/containers/shared-runs.js";
 import { demand } from "./runtime/command.js";
 import { containerStreams } from "./containers/run.js";
 import { containerWaits } from "./containers/waits.js";
@@ -21,6 +22,7 @@ import { systemMethods } from "./system.js";
  */
 export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engine {
   const host = new RuncHost(target, bindRoots);
+  const runs = new SharedRuns();
   let opening: Promise<Connection> | undefined;
   return {
     name: target.name,
@@ -28,7 +30,7 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
     containers: {
       ...containerMethods(host),
       ...lifecycleMethods(host),
-      ...containerStreams(host),
+      ...containerStreams(host, runs),
       ...containerWaits(host),
       ...execMethods(host),
     },
@@ -45,7 +47,10 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
     },
     journalEvents: () => host.journal.end - host.journal.first,
     // Containers go on without nap; their shims keep what they say.
-    close: async () => host.close(),
+    close: async () => {
+      runs.close();
+      host.close();
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 /** What becomes of a container: its ends and new starts, its health, and where its output goes. */
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { ContainerState, HealthStatus } from "../../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../../gen/nap/v1/container_spec_pb.js";
@@ -9,7 +9,7 @@ import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import { all } from "../../support/client.js";
 import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
-import type { OptionCase } from "./option.js";
+import type { OptionTest, Seen } from "./option.js";
 import { imported } from "./option.js";
 import { imageSource } from "../../support/source.js";
 
@@ -38,35 +38,27 @@ async function exitAfterStop(bench: Bench, spec: SpecInit, script: string): Prom
 }
 
 /** A policy by which a container that exits with a code is started again and again. */
-function restarts(form: string, mode: RestartMode, code: number): OptionCase {
-  return {
-    option: "restart_policy",
-    form,
-    see: async (bench) => {
-      const { nap, engine } = bench;
-      const { id } = await bench.start({ restartPolicy: { mode } }, ["sh", "-c", `exit ${code}`]);
-      const { restartCount } = await until(bench, id, (now) => now.restartCount >= 2);
-      await nap.containers.stopContainer({ engine, container: id });
-      const stopped = await bench.get(id);
-      expect(stopped.state).to.equal(ContainerState.EXITED);
-      return `started ${restartCount} times again`;
-    },
+function restarts(mode: RestartMode, code: number): Seen {
+  return async (bench) => {
+    const { nap, engine } = bench;
+    const { id } = await bench.start({ restartPolicy: { mode } }, ["sh", "-c", `exit ${code}`]);
+    const { restartCount } = await until(bench, id, (now) => now.restartCount >= 2);
+    await nap.containers.stopContainer({ engine, container: id });
+    const stopped = await bench.get(id);
+    expect(stopped.state).to.equal(ContainerState.EXITED);
+    return `started ${restartCount} times again`;
   };
 }
 
 /** A policy by which a container that has exited stays so. */
-function stays(form: string, mode: RestartMode, code: number): OptionCase {
-  return {
-    option: "restart_policy",
-    form,
-    see: async (bench) => {
-      const restartPolicy = { mode };
-      const { id } = await bench.start({ restartPolicy }, ["sh", "-c", `exit ${code}`]);
-      const { exit } = await until(bench, id, (now) => now.state === ContainerState.EXITED);
-      expect(exit?.code).to.equal(code);
-      expect((await bench.get(id)).restartCount).to.equal(0);
-      return `exit ${code}`;
-    },
+function stays(mode: RestartMode, code: number): Seen {
+  return async (bench) => {
+    const restartPolicy = { mode };
+    const { id } = await bench.start({ restartPolicy }, ["sh", "-c", `exit ${code}`]);
+    const { exit } = await until(bench, id, (now) => now.state === ContainerState.EXITED);
+    expect(exit?.code).to.equal(code);
+    expect((await bench.get(id)).restartCount).to.equal(0);
+    return `exit ${code}`;
   };
 }
 
@@ -91,24 +83,21 @@ async function keptLines(bench: Bench, driver: string, options: Record<string, s
   );
 }
 
-function rotates(driver: string): OptionCase {
-  return {
-    option: "log_config",
-    form: `${driver}, rotated`,
-    see: async (bench) => {
-      const lines = await keptLines(bench, driver, { "max-size": "64k", "max-file": "2" });
-      expect(lines.at(-1)).to.equal("20000");
-      expect(lines).not.to.include("1");
-      return `keeps ${lines.length} lines of 20000`;
-    },
+function rotates(driver: string): Seen {
+  return async (bench) => {
+    const lines = await keptLines(bench, driver, { "max-size": "64k", "max-file": "2" });
+    expect(lines.at(-1)).to.equal("20000");
+    expect(lines).not.to.include("1");
+    return `keeps ${lines.length} lines of 20000`;
   };
 }
 
-export const lifecycleOptions: readonly OptionCase[] = [
-  {
-    option: "restart_policy",
-    form: "on-failure with a maximum count",
-    see: async (bench) => {
+export function lifecycleOptions(option: OptionTest): void {
+  option(
+    "option.restart-policy.on-failure-with-a-maximum",
+    "restart_policy",
+    "on-failure with a maximum count",
+    async (bench) => {
       const restartPolicy = { mode: RestartMode.ON_FAILURE, maximumRetryCount: 2 };
       const { id } = await bench.start({ restartPolicy }, ["sh", "-c", "echo run; exit 1"]);
       const container = await until(
@@ -121,76 +110,110 @@ export const lifecycleOptions: readonly OptionCase[] = [
       expect(container.spec?.restartPolicy).to.include(restartPolicy);
       return "started 2 times again";
     },
-  },
-  restarts("on-failure, after a failure", RestartMode.ON_FAILURE, 1),
-  stays("on-failure, after a success", RestartMode.ON_FAILURE, 0),
-  restarts("always, also after a success", RestartMode.ALWAYS, 0),
-  restarts("unless-stopped", RestartMode.UNLESS_STOPPED, 0),
-  stays("no", RestartMode.NO, 1),
-  {
-    option: "stop_signal",
-    form: "by name: a stop asks by it",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.restart-policy.on-failure-restarts-after-failure",
+    "restart_policy",
+    "on-failure, after a failure",
+    restarts(RestartMode.ON_FAILURE, 1),
+  );
+
+  option(
+    "option.restart-policy.on-failure-stays-after-success",
+    "restart_policy",
+    "on-failure, after a success",
+    stays(RestartMode.ON_FAILURE, 0),
+  );
+
+  option(
+    "option.restart-policy.always",
+    "restart_policy",
+    "always, also after a success",
+    restarts(RestartMode.ALWAYS, 0),
+  );
+
+  option(
+    "option.restart-policy.unless-stopped",
+    "restart_policy",
+    "unless-stopped",
+    restarts(RestartMode.UNLESS_STOPPED, 0),
+  );
+
+  option("option.restart-policy.no", "restart_policy", "no", stays(RestartMode.NO, 1));
+
+  option(
+    "option.stop-signal.by-name",
+    "stop_signal",
+    "by name: a stop asks by it",
+    async (bench) => {
       const spec = { stopSignal: "SIGUSR1", stopTimeout: { seconds: 20n } };
       const script = "trap 'exit 42' USR1; echo ready; while :; do sleep 0.05; done";
       const exit = await exitAfterStop(bench, spec, script);
       expect(exit).to.equal("exit 42");
       return exit;
     },
-  },
-  {
-    option: "stop_signal",
-    form: "by number",
-    see: async (bench) => {
-      const spec = { stopSignal: "12", stopTimeout: { seconds: 20n } };
-      const script = "trap 'exit 43' USR2; echo ready; while :; do sleep 0.05; done";
-      const exit = await exitAfterStop(bench, spec, script);
-      expect(exit).to.equal("exit 43");
-      return exit;
-    },
-  },
-  {
-    option: "stop_timeout",
-    form: "longer than what the process needs",
-    see: async (bench) => {
+  );
+
+  option("option.stop-signal.by-number", "stop_signal", "by number", async (bench) => {
+    const spec = { stopSignal: "12", stopTimeout: { seconds: 20n } };
+    const script = "trap 'exit 43' USR2; echo ready; while :; do sleep 0.05; done";
+    const exit = await exitAfterStop(bench, spec, script);
+    expect(exit).to.equal("exit 43");
+    return exit;
+  });
+
+  option(
+    "option.stop-timeout.long-enough",
+    "stop_timeout",
+    "longer than what the process needs",
+    async (bench) => {
       const script = "trap 'sleep 1; exit 44' TERM; echo ready; while :; do sleep 0.05; done";
       const exit = await exitAfterStop(bench, { stopTimeout: { seconds: 25n } }, script);
       expect(exit).to.equal("exit 44");
       return exit;
     },
-  },
-  {
-    option: "stop_timeout",
-    form: "shorter than what the process needs: it is killed",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.stop-timeout.too-short-kills",
+    "stop_timeout",
+    "shorter than what the process needs: it is killed",
+    async (bench) => {
       // Docker waits ten seconds by itself, in which this one would end.
       const script = "trap 'sleep 8; exit 45' TERM; echo ready; while :; do sleep 0.05; done";
       const exit = await exitAfterStop(bench, { stopTimeout: { seconds: 1n } }, script);
       expect(exit).to.equal("exit 137");
       return exit;
     },
-  },
-  {
-    option: "healthcheck",
-    form: "a command that succeeds",
-    see: (bench) => {
+  );
+
+  option(
+    "option.healthcheck.a-command-that-succeeds",
+    "healthcheck",
+    "a command that succeeds",
+    (bench) => {
       const check = { case: "command" as const, value: { arguments: ["true"] } };
       return health(bench, { healthCheck: { check, ...often } }, HealthStatus.HEALTHY);
     },
-  },
-  {
-    option: "healthcheck",
-    form: "a shell's command line that fails",
-    see: (bench) => {
+  );
+
+  option(
+    "option.healthcheck.a-shell-line-that-fails",
+    "healthcheck",
+    "a shell's command line that fails",
+    (bench) => {
       const check = { case: "shellCommand" as const, value: "test -e /x || exit 1" };
       const healthCheck = { check, ...often, retries: 2 };
       return health(bench, { healthCheck }, HealthStatus.UNHEALTHY);
     },
-  },
-  {
-    option: "healthcheck",
-    form: "the last five results, in GetContainer and the full view alone",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.healthcheck.results",
+    "healthcheck",
+    "the last five results, in GetContainer and the full view alone",
+    async (bench) => {
       const { nap, engine } = bench;
       const script = "echo checked; test -e /many && head -c 5000 /dev/zero | tr '\\0' x; exit 3";
       const check = { case: "shellCommand" as const, value: script };
@@ -228,11 +251,13 @@ export const lifecycleOptions: readonly OptionCase[] = [
       }
       return "five of exit code 3, and cut at 4096 bytes";
     },
-  },
-  {
-    option: "healthcheck",
-    form: "a check that takes too long",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.healthcheck.timeout",
+    "healthcheck",
+    "a check that takes too long",
+    async (bench) => {
       const check = { case: "command" as const, value: { arguments: ["sleep", "9"] } };
       const healthCheck = { check, ...often, timeout: { nanos: 200_000_000 }, retries: 1 };
       const { id } = await bench.start({ healthCheck });
@@ -240,11 +265,13 @@ export const lifecycleOptions: readonly OptionCase[] = [
       expect(now.healthCheckResults[0]?.exitCode).to.equal(-1);
       return now.healthCheckResults[0]?.output ?? "";
     },
-  },
-  {
-    option: "healthcheck",
-    form: "healthy again after it was not",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.healthcheck.recovers",
+    "healthcheck",
+    "healthy again after it was not",
+    async (bench) => {
       const check = { case: "shellCommand" as const, value: "test -e /x" };
       const healthCheck = { check, ...often, retries: 1 };
       const { id } = await bench.start({ healthCheck });
@@ -253,11 +280,13 @@ export const lifecycleOptions: readonly OptionCase[] = [
       await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
       return "UNHEALTHY, then HEALTHY";
     },
-  },
-  {
-    option: "healthcheck",
-    form: "disabled, where the image has one",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.healthcheck.disabled",
+    "healthcheck",
+    "disabled, where the image has one",
+    async (bench) => {
       const image = await imported(bench, ["HEALTHCHECK --interval=50ms CMD true"]);
       const { id } = await bench.start({ source: imageSource(image) } as object);
       await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
@@ -269,44 +298,49 @@ export const lifecycleOptions: readonly OptionCase[] = [
       expect(without.health).to.equal(HealthStatus.UNSPECIFIED);
       return "HEALTHY with the image's, none without";
     },
-  },
-  {
-    option: "healthcheck",
-    form: "the time between checks while it starts",
-    see: (bench) => {
+  );
+
+  option(
+    "option.healthcheck.start-interval",
+    "healthcheck",
+    "the time between checks while it starts",
+    (bench) => {
       const check = { case: "command" as const, value: { arguments: ["true"] } };
       const startPeriod = { seconds: 60n };
       const startInterval = { nanos: 50_000_000 };
       const healthCheck = { check, interval: { seconds: 60n }, startPeriod, startInterval };
       return health(bench, { healthCheck }, HealthStatus.HEALTHY);
     },
-  },
-  rotates("json-file"),
-  rotates("local"),
-  {
-    option: "log_config",
-    form: "json-file, whole",
-    see: async (bench) => {
-      const lines = await keptLines(bench, "json-file", {});
-      expect(lines).to.have.length(20_000);
-      return `keeps ${lines.length} lines`;
-    },
-  },
-  {
-    option: "log_config",
-    form: "none: reading is refused",
-    see: async (bench) => {
-      const { nap, engine } = bench;
-      const { id: container } = await bench.run({ logConfig: { driver: "none" } }, "echo x");
-      const error = await failure(all(nap.containers.streamContainerLogs({ engine, container })));
-      expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "LOGS_NOT_READABLE" });
-      return error.reason;
-    },
-  },
-  {
-    option: "auto_remove",
-    form: "the container and its anonymous volume go when it exits",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.log-config.json-file-rotated",
+    "log_config",
+    "json-file, rotated",
+    rotates("json-file"),
+  );
+
+  option("option.log-config.local-rotated", "log_config", "local, rotated", rotates("local"));
+
+  option("option.log-config.json-file-whole", "log_config", "json-file, whole", async (bench) => {
+    const lines = await keptLines(bench, "json-file", {});
+    expect(lines).to.have.length(20_000);
+    return `keeps ${lines.length} lines`;
+  });
+
+  option("option.log-config.none", "log_config", "none: reading is refused", async (bench) => {
+    const { nap, engine } = bench;
+    const { id: container } = await bench.run({ logConfig: { driver: "none" } }, "echo x");
+    const error = await failure(all(nap.containers.streamContainerLogs({ engine, container })));
+    expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "LOGS_NOT_READABLE" });
+    return error.reason;
+  });
+
+  option(
+    "option.auto-remove.removes-at-the-exit",
+    "auto_remove",
+    "the container and its anonymous volume go when it exits",
+    async (bench) => {
       const { nap, engine } = bench;
       const source = { case: "volume" as const, value: {} };
       const { id, mounts } = await bench.start(
@@ -326,5 +360,5 @@ export const lifecycleOptions: readonly OptionCase[] = [
       expect(error.reason).to.equal("VOLUME_NOT_FOUND");
       return "both are gone";
     },
-  },
-];
+  );
+}

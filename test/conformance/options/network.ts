@@ -4,7 +4,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { PortProtocol } from "../../../gen/nap/v1/types_pb.js";
 import type { Bench, SpecInit } from "../bench.js";
 import { failure } from "../bench.js";
-import type { OptionCase } from "./option.js";
+import type { OptionTest, Seen } from "./option.js";
 import { imageSource } from "../../support/source.js";
 
 type Network = NonNullable<SpecInit["network"]>;
@@ -96,34 +96,30 @@ const both = (
 
 /** A form of port_bindings: every port answers over TCP and UDP, and there are as many as were asked for. */
 function binding(
-  form: string,
   portBindings: ReturnType<typeof both>,
   expected: readonly (readonly [address: string, port?: number])[],
-): OptionCase {
-  return {
-    option: "port_bindings",
-    form,
-    see: async (bench) => {
-      const { id, spec } = await bench.start({ network: { portBindings } }, server(7000));
-      expect(spec?.network?.portBindings).to.have.length(portBindings.length);
-      for (const protocol of [TCP, UDP]) {
-        const bound = await hostPorts(bench, id, protocol);
-        expect(bound.map(({ hostAddress }) => hostAddress)).to.have.members(
-          expected.map(([address]) => address),
-        );
-        const asked = expected.flatMap(([, port]) => (port === undefined ? [] : [port]));
-        expect(bound.map(({ hostPort }) => hostPort)).to.include.members(asked);
-      }
-      return roundTrips(bench, id);
-    },
+): Seen {
+  return async (bench) => {
+    const { id, spec } = await bench.start({ network: { portBindings } }, server(7000));
+    expect(spec?.network?.portBindings).to.have.length(portBindings.length);
+    for (const protocol of [TCP, UDP]) {
+      const bound = await hostPorts(bench, id, protocol);
+      expect(bound.map(({ hostAddress }) => hostAddress)).to.have.members(
+        expected.map(([address]) => address),
+      );
+      const asked = expected.flatMap(([, port]) => (port === undefined ? [] : [port]));
+      expect(bound.map(({ hostPort }) => hostPort)).to.include.members(asked);
+    }
+    return roundTrips(bench, id);
   };
 }
 
-export const networkOptions: readonly OptionCase[] = [
-  {
-    option: "ports",
-    form: "a list of TCP and UDP ports, told to who links to it",
-    see: async (bench) => {
+export function networkOptions(option: OptionTest): void {
+  option(
+    "option.ports.are-exposed-to-links",
+    "ports",
+    "a list of TCP and UDP ports, told to who links to it",
+    async (bench) => {
       const exposedPorts = [
         { containerPort: 1111 },
         { containerPort: 1111, protocol: UDP },
@@ -143,47 +139,83 @@ export const networkOptions: readonly OptionCase[] = [
       ]);
       return "1111/tcp, 1111/udp, 2222/tcp";
     },
-  },
-  binding("one host port", both({ hostPort: 18_001 }), [["0.0.0.0", 18_001]]),
-  binding("a random host port", both({}), [["0.0.0.0"]]),
-  binding("an address and a port", both({ hostAddress: "127.0.0.1", hostPort: 18_003 }), [
-    ["127.0.0.1", 18_003],
-  ]),
-  binding("an address alone", both({ hostAddress: "127.0.0.2" }), [["127.0.0.2"]]),
-  binding(
+  );
+
+  option(
+    "option.port-bindings.one-host-port",
+    "port_bindings",
+    "one host port",
+    binding(both({ hostPort: 18_001 }), [["0.0.0.0", 18_001]]),
+  );
+
+  option(
+    "option.port-bindings.random-host-port",
+    "port_bindings",
+    "a random host port",
+    binding(both({}), [["0.0.0.0"]]),
+  );
+
+  option(
+    "option.port-bindings.address-and-port",
+    "port_bindings",
+    "an address and a port",
+    binding(both({ hostAddress: "127.0.0.1", hostPort: 18_003 }), [["127.0.0.1", 18_003]]),
+  );
+
+  option(
+    "option.port-bindings.address-alone",
+    "port_bindings",
+    "an address alone",
+    binding(both({ hostAddress: "127.0.0.2" }), [["127.0.0.2"]]),
+  );
+
+  option(
+    "option.port-bindings.several-addresses",
+    "port_bindings",
     "one container port on several addresses",
-    both(
-      { hostAddress: "127.0.0.2", hostPort: 18_005 },
-      { hostAddress: "127.0.0.3", hostPort: 18_005 },
+    binding(
+      both(
+        { hostAddress: "127.0.0.2", hostPort: 18_005 },
+        { hostAddress: "127.0.0.3", hostPort: 18_005 },
+      ),
+      [
+        ["127.0.0.2", 18_005],
+        ["127.0.0.3", 18_005],
+      ],
     ),
-    [
-      ["127.0.0.2", 18_005],
-      ["127.0.0.3", 18_005],
-    ],
-  ),
-  binding(
+  );
+
+  option(
+    "option.port-bindings.several-host-ports",
+    "port_bindings",
     "one container port on several host ports",
-    both({ hostPort: 18_006 }, { hostPort: 18_007 }),
-    [
+    binding(both({ hostPort: 18_006 }, { hostPort: 18_007 }), [
       ["0.0.0.0", 18_006],
       ["0.0.0.0", 18_007],
-    ],
-  ),
-  binding(
+    ]),
+  );
+
+  option(
+    "option.port-bindings.all-forms-at-once",
+    "port_bindings",
     "all forms at once",
-    both(
-      { hostPort: 18_011 },
-      { hostPort: 18_012 },
-      { hostAddress: "127.0.0.1", hostPort: 18_013 },
-      { hostAddress: "127.0.0.1" },
-      {},
+    binding(
+      both(
+        { hostPort: 18_011 },
+        { hostPort: 18_012 },
+        { hostAddress: "127.0.0.1", hostPort: 18_013 },
+        { hostAddress: "127.0.0.1" },
+        {},
+      ),
+      [["0.0.0.0", 18_011], ["0.0.0.0", 18_012], ["127.0.0.1", 18_013], ["127.0.0.1"], ["0.0.0.0"]],
     ),
-    [["0.0.0.0", 18_011], ["0.0.0.0", 18_012], ["127.0.0.1", 18_013], ["127.0.0.1"], ["0.0.0.0"]],
-  ),
-  {
-    option: "port_bindings",
-    form: "TCP and UDP on different host ports",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.port-bindings.tcp-and-udp-apart",
+    "port_bindings",
+    "TCP and UDP on different host ports",
+    async (bench) => {
       const portBindings = [
         { containerPort: 7000, hostPort: 18_021 },
         { containerPort: 7000, protocol: UDP, hostPort: 18_022 },
@@ -193,11 +225,13 @@ export const networkOptions: readonly OptionCase[] = [
       expect(ports.map(({ hostPort }) => hostPort)).to.deep.equal([18_021, 18_022]);
       return roundTrips(bench, id);
     },
-  },
-  {
-    option: "port_bindings",
-    form: "an address keeps the others free",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.port-bindings.an-address-leaves-others-free",
+    "port_bindings",
+    "an address keeps the others free",
+    async (bench) => {
       for (const hostAddress of ["127.0.0.2", "127.0.0.3"]) {
         const portBindings = both({ hostAddress, hostPort: 18_023 });
         const { id } = await bench.start({ network: { portBindings } }, server(7000));
@@ -205,11 +239,13 @@ export const networkOptions: readonly OptionCase[] = [
       }
       return "two containers have one port on two addresses";
     },
-  },
-  {
-    option: "port_bindings",
-    form: "the first free one of a range",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.port-bindings.first-free-of-a-range",
+    "port_bindings",
+    "the first free one of a range",
+    async (bench) => {
       const taken: number[] = [];
       const told: string[] = [];
       for (let n = 0; n < 2; n++) {
@@ -224,11 +260,13 @@ export const networkOptions: readonly OptionCase[] = [
       expect(taken).to.have.members([18_031, 18_032]);
       return told.join(", ");
     },
-  },
-  {
-    option: "port_bindings",
-    form: "one that is taken is refused at the start",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.port-bindings.a-taken-one-is-refused",
+    "port_bindings",
+    "one that is taken is refused at the start",
+    async (bench) => {
       const { nap, engine } = bench;
       const network = { portBindings: [{ containerPort: 7000, hostPort: 18_010 }] };
       await bench.start({ network });
@@ -237,11 +275,13 @@ export const networkOptions: readonly OptionCase[] = [
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "HOST_PORT_IN_USE" });
       return error.reason;
     },
-  },
-  {
-    option: "port_bindings",
-    form: "refused where the container has the host's network, and nothing is left",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.port-bindings.refused-with-the-host-network",
+    "port_bindings",
+    "refused where the container has the host's network, and nothing is left",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const mode = { case: "host" as const, value: {} };
       const network = { mode, portBindings: [{ containerPort: 7000 }] };
@@ -253,11 +293,13 @@ export const networkOptions: readonly OptionCase[] = [
       expect(gone.reason).to.equal("CONTAINER_NOT_FOUND");
       return error.reason;
     },
-  },
-  {
-    option: "port_bindings",
-    form: "refused where nothing could be published, and an end without a beginning",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.port-bindings.refused-where-none-is-published",
+    "port_bindings",
+    "refused where nothing could be published, and an end without a beginning",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const none = { case: "none" as const, value: {} };
       for (const [network, field] of [
@@ -279,11 +321,13 @@ export const networkOptions: readonly OptionCase[] = [
       }
       return "FIELD_INVALID";
     },
-  },
-  {
-    option: "publish_all_ports",
-    form: "every exposed port answers",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.publish-all-ports.every-one-answers",
+    "publish_all_ports",
+    "every exposed port answers",
+    async (bench) => {
       const exposedPorts = [7000, 7001].flatMap((containerPort) =>
         [TCP, UDP].map((protocol) => ({ containerPort, protocol })),
       );
@@ -291,40 +335,35 @@ export const networkOptions: readonly OptionCase[] = [
       const { id } = await bench.start({ network }, server(7000, 7001));
       return `${await roundTrips(bench, id, 7000)}, ${await roundTrips(bench, id, 7001)}`;
     },
-  },
-  {
-    option: "dns",
-    form: "addresses of servers",
+  );
+
+  option("option.dns.servers", "dns", "addresses of servers", {
     spec: { network: { dnsServers: ["10.9.8.7", "10.9.8.6"] } },
     script: "grep ^nameserver /etc/resolv.conf",
     shows: "nameserver 10.9.8.7\nnameserver 10.9.8.6",
-  },
-  {
-    option: "dns",
-    form: "beside domains and options",
+  });
+
+  option("option.dns.with-domains-and-options", "dns", "beside domains and options", {
     spec: {
       network: { dnsServers: ["10.9.8.7"], dnsSearches: ["example.test"], dnsOptions: ["ndots:3"] },
     },
     script: "cat /etc/resolv.conf",
     shows: /^(?=[^]*nameserver 10\.9\.8\.7)(?=[^]*search example\.test)(?=[^]*options ndots:3)/,
-  },
-  {
-    option: "dns_search",
-    form: "domains",
+  });
+
+  option("option.dns-search.domains", "dns_search", "domains", {
     spec: { network: { dnsSearches: ["one.test", "two.test"] } },
     script: "grep ^search /etc/resolv.conf",
     shows: "search one.test two.test",
-  },
-  {
-    option: "dns_opt",
-    form: "options",
+  });
+
+  option("option.dns-opt.options", "dns_opt", "options", {
     spec: { network: { dnsOptions: ["ndots:3", "attempts:1"] } },
     script: "grep ^options /etc/resolv.conf",
     shows: /ndots:3 attempts:1/,
-  },
-  {
-    option: "extra_hosts",
-    form: "names of IPv4 and IPv6 addresses",
+  });
+
+  option("option.extra-hosts.ipv4-and-ipv6", "extra_hosts", "names of IPv4 and IPv6 addresses", {
     spec: {
       network: {
         extraHosts: [
@@ -335,20 +374,21 @@ export const networkOptions: readonly OptionCase[] = [
     },
     script: "grep -c -E '10.9.8.7\\s+db|fd00::7\\s+six' /etc/hosts",
     shows: "2",
-  },
-  {
-    option: "extra_hosts",
-    form: "the host itself",
+  });
+
+  option("option.extra-hosts.host-gateway", "extra_hosts", "the host itself", {
     spec: {
       network: { extraHosts: [{ hostname: "up", target: { case: "hostGateway", value: {} } }] },
     },
     script: "awk '$2 == \"up\" {print $1}' /etc/hosts",
     shows: /^\d+\.\d+\.\d+\.\d+$/,
-  },
-  {
-    option: "links",
-    form: "on the default network the alias resolves and leads there",
-    see: async (bench) => {
+  });
+
+  option(
+    "option.links.on-the-default-network",
+    "links",
+    "on the default network the alias resolves and leads there",
+    async (bench) => {
       const { name } = await bench.start({}, server(7000));
       const links = [{ container: name, alias: "linked" }];
       const network = on({ network: "bridge", endpoint: { links } });
@@ -357,11 +397,13 @@ export const networkOptions: readonly OptionCase[] = [
       expect(stdout).to.equal("tcp 7000 hello\n");
       return stdout;
     },
-  },
-  {
-    option: "links",
-    form: "on a network of one's own the alias resolves",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.links.on-an-own-network",
+    "links",
+    "on a network of one's own the alias resolves",
+    async (bench) => {
       const network = await bench.network();
       const { name, endpoints } = await bench.start({ network: on({ network }) });
       const links = [{ container: name, alias: "linked" }];
@@ -370,20 +412,21 @@ export const networkOptions: readonly OptionCase[] = [
       expect(stdout).to.include(endpoints[0]?.ipv4Address);
       return `linked is ${endpoints[0]?.ipv4Address}`;
     },
-  },
-  {
-    option: "mac_address",
-    form: "on the default network",
+  );
+
+  option("option.mac-address.on-the-default-network", "mac_address", "on the default network", {
     spec: {
       network: on({ network: "bridge", endpoint: { macAddress: "02:42:00:11:22:33" } }),
     },
     script: "cat /sys/class/net/eth0/address",
     shows: "02:42:00:11:22:33",
-  },
-  {
-    option: "mac_address",
-    form: "on a network of one's own",
-    see: async (bench) => {
+  });
+
+  option(
+    "option.mac-address.on-an-own-network",
+    "mac_address",
+    "on a network of one's own",
+    async (bench) => {
       const network = await bench.network();
       const macAddress = "02:42:00:11:22:34";
       const spec = { network: on({ network, endpoint: { macAddress } }) };
@@ -391,44 +434,40 @@ export const networkOptions: readonly OptionCase[] = [
       expect(stdout.trim()).to.equal(macAddress);
       return stdout;
     },
-  },
-  {
-    option: "network_disabled",
-    form: "only the loopback",
+  );
+
+  option("option.network-disabled.only-the-loopback", "network_disabled", "only the loopback", {
     spec: { network: { mode: { case: "none", value: {} } } },
     script: "ls /sys/class/net",
     shows: "lo",
-  },
-  {
-    option: "network_mode",
-    form: "bridge",
+  });
+
+  option("option.network-mode.bridge", "network_mode", "bridge", {
     spec: { network: on({ network: "bridge" }) },
     script: "ls /sys/class/net; ip route | grep -c ^default",
     shows: "eth0\nlo\n1",
-  },
-  {
-    option: "network_mode",
-    form: "none",
+  });
+
+  option("option.network-mode.none", "network_mode", "none", {
     spec: { network: { mode: { case: "none", value: {} } } },
     script: "ip route | wc -l",
     shows: "0",
-  },
-  {
-    option: "network_mode",
-    form: "host",
-    see: async (bench) => {
-      const network: Network = { mode: { case: "host", value: {} } };
-      const { stdout } = await bench.run({ network }, "readlink /proc/self/ns/net");
-      const own = await bench.run({}, "readlink /proc/self/ns/net");
-      expect(stdout.trim()).to.equal(await bench.onHost("readlink /proc/1/ns/net"));
-      expect(own.stdout).not.to.equal(stdout);
-      return stdout;
-    },
-  },
-  {
-    option: "network_mode",
-    form: "container, by id and by name",
-    see: async (bench) => {
+  });
+
+  option("option.network-mode.host", "network_mode", "host", async (bench) => {
+    const network: Network = { mode: { case: "host", value: {} } };
+    const { stdout } = await bench.run({ network }, "readlink /proc/self/ns/net");
+    const own = await bench.run({}, "readlink /proc/self/ns/net");
+    expect(stdout.trim()).to.equal(await bench.onHost("readlink /proc/1/ns/net"));
+    expect(own.stdout).not.to.equal(stdout);
+    return stdout;
+  });
+
+  option(
+    "option.network-mode.container",
+    "network_mode",
+    "container, by id and by name",
+    async (bench) => {
       const other = await bench.start({});
       const theirs = await bench.exec(other.id, "readlink /proc/self/ns/net");
       for (const value of [other.id, other.name]) {
@@ -438,11 +477,13 @@ export const networkOptions: readonly OptionCase[] = [
       }
       return theirs;
     },
-  },
-  {
-    option: "network_mode",
-    form: "a network by name and by id",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.network-mode.network-by-name-and-id",
+    "network_mode",
+    "a network by name and by id",
+    async (bench) => {
       const { nap, engine } = bench;
       const name = await bench.network({
         addressManagement: { pools: [{ subnet: "10.213.6.0/24" }] },
@@ -454,5 +495,5 @@ export const networkOptions: readonly OptionCase[] = [
       }
       return "10.213.6.0/24";
     },
-  },
-];
+  );
+}

@@ -1,46 +1,34 @@
-/** How a case of an option is told: its row, the form it takes, and where its effect is seen. */
+/** How a case of an option is declared: its row, the form it takes, and where its effect is seen. */
 import { expect } from "chai";
-import type { Bench, Case, SpecInit } from "../bench.js";
+import type { Bench, SpecInit } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
 import { importMessages } from "../images.js";
 import type { Row } from "./rows.js";
-import { unobservable } from "./unobservable.js";
-
-interface Told {
-  /** The row of the option table. */
-  readonly option: Row;
-  /** The form of the option. */
-  readonly form: string;
-}
 
 /** An effect that a script inside the container prints. */
-interface Printed extends Told {
+interface Printed {
   readonly spec: SpecInit;
   readonly script: string;
   readonly shows: string | RegExp;
 }
 
-/** An effect that is seen elsewhere: on the wire, on the host, in what the engine reports. */
-interface Seen extends Told {
-  /** Proves the effect, and says in a few words what was seen. */
-  readonly see: (bench: Bench) => Promise<string>;
-}
+/**
+ * An effect that is seen elsewhere: on the wire, on the host, in what the engine reports. It is proven
+ * here, and returned in a few words.
+ */
+export type Seen = (bench: Bench) => Promise<string>;
 
-/** One form of one option. */
-export type OptionCase = Printed | Seen;
+/** Declares one form of one option. */
+export type OptionTest = (id: string, row: Row, form: string, effect: Printed | Seen) => void;
 
-/** The case as the suite runs it. */
-export function caseOf(told: OptionCase): Case {
-  const { option, form } = told;
-  const name = `${option}: ${form}`;
-  const probe = unobservable[name];
-  return {
-    name,
-    row: option,
-    form,
-    ...(probe && { unobservable: probe }),
-    run: async (bench) => {
-      bench.seen = "see" in told ? await told.see(bench) : await printed(bench, told);
-    },
+/** Declares options as cases of the suite. */
+export function optionTest(test: ConformanceTest): OptionTest {
+  return (id, row, form, effect) => {
+    const run = async (bench: Bench): Promise<void> => {
+      bench.seen =
+        typeof effect === "function" ? await effect(bench) : await printed(bench, effect);
+    };
+    test(id, `${row}: ${form}`, run, { row, form });
   };
 }
 

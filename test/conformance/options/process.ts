@@ -5,17 +5,18 @@ import { PullPolicy } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../bench.js";
 import { ended, failure } from "../bench.js";
 import { all } from "../../support/client.js";
-import type { OptionCase } from "./option.js";
+import type { OptionTest } from "./option.js";
 import { imported } from "./option.js";
 import { imageSource } from "../../support/source.js";
 
 const showStdin = "readlink /proc/self/fd/0";
 
-export const processOptions: readonly OptionCase[] = [
-  {
-    option: "image",
-    form: "by name and tag, and by id",
-    see: async (bench) => {
+export function processOptions(option: OptionTest): void {
+  option(
+    "option.image.by-name-tag-and-id",
+    "image",
+    "by name and tag, and by id",
+    async (bench) => {
       const { nap, engine } = bench;
       const found = await nap.images.getImage({ engine, image: bench.image });
       const id = found.image?.id ?? "";
@@ -26,31 +27,27 @@ export const processOptions: readonly OptionCase[] = [
       }
       return `runs ${id.slice(0, 19)}`;
     },
-  },
-  {
-    option: "image",
-    form: "by digest, from a registry",
-    see: async (bench) => {
-      const { nap, engine } = bench;
-      const image = await published(bench);
-      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
-      const pullPolicy = PullPolicy.ALWAYS;
-      const { container } = await nap.containers.createContainer({ engine, spec, pullPolicy });
-      bench.forget(container?.id ?? "");
-      const [digest = ""] = (await nap.images.getImage({ engine, image })).image?.digests ?? [];
-      expect(digest).to.match(/@sha256:[0-9a-f]{64}$/);
-      const { stdout } = await bench.run(
-        { source: imageSource(digest) } as object,
-        "cat /data/seed",
-      );
-      expect(stdout).to.equal("from the image\n");
-      return `runs ${digest.slice(digest.indexOf("@"), digest.indexOf("@") + 20)}`;
-    },
-  },
-  {
-    option: "pull_policy",
-    form: "never, and always",
-    see: async (bench) => {
+  );
+
+  option("option.image.by-digest", "image", "by digest, from a registry", async (bench) => {
+    const { nap, engine } = bench;
+    const image = await published(bench);
+    const spec = { source: imageSource(image), command: { arguments: ["true"] } };
+    const pullPolicy = PullPolicy.ALWAYS;
+    const { container } = await nap.containers.createContainer({ engine, spec, pullPolicy });
+    bench.forget(container?.id ?? "");
+    const [digest = ""] = (await nap.images.getImage({ engine, image })).image?.digests ?? [];
+    expect(digest).to.match(/@sha256:[0-9a-f]{64}$/);
+    const { stdout } = await bench.run({ source: imageSource(digest) } as object, "cat /data/seed");
+    expect(stdout).to.equal("from the image\n");
+    return `runs ${digest.slice(digest.indexOf("@"), digest.indexOf("@") + 20)}`;
+  });
+
+  option(
+    "option.pull-policy.never-and-always",
+    "pull_policy",
+    "never, and always",
+    async (bench) => {
       const { nap, engine } = bench;
       const image = await published(bench);
       const spec = {
@@ -66,11 +63,13 @@ export const processOptions: readonly OptionCase[] = [
       expect(stdout).to.equal("from the image\n");
       return `${error.reason}, then it runs`;
     },
-  },
-  {
-    option: "platform",
-    form: "the engine's own, and one that the image is not for",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.platform.own-and-foreign",
+    "platform",
+    "the engine's own, and one that the image is not for",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const own = (await nap.images.getImage({ engine, image })).image?.platform;
       const platform = { os: own?.os ?? "", architecture: own?.architecture ?? "" };
@@ -81,11 +80,13 @@ export const processOptions: readonly OptionCase[] = [
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
       return `${platform.os}/${platform.architecture} runs, s390x is not found`;
     },
-  },
-  {
-    option: "command",
-    form: "arguments come as they are, after the entrypoint",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.command.arguments-come-unchanged",
+    "command",
+    "arguments come as they are, after the entrypoint",
+    async (bench) => {
       const odd = ["a b", "", "$HOME", "*"];
       const entrypoint = { arguments: ["sh", "-c", 'for a; do echo "[$a]"; done', "sh"] };
       const spec = { entrypoint, command: { arguments: odd } };
@@ -93,11 +94,13 @@ export const processOptions: readonly OptionCase[] = [
       expect(stdout).to.equal("[a b]\n[]\n[$HOME]\n[*]\n");
       return stdout;
     },
-  },
-  {
-    option: "entrypoint",
-    form: "an empty one resets the image's",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.entrypoint.empty-resets-that-of-the-image",
+    "entrypoint",
+    "an empty one resets the image's",
+    async (bench) => {
       const image = await imported(bench, ['ENTRYPOINT ["echo", "from the entrypoint"]']);
       const kept = await bench.run({ source: imageSource(image) } as object, "echo x");
       expect(kept.stdout).to.equal("from the entrypoint sh -c echo x\n");
@@ -106,11 +109,13 @@ export const processOptions: readonly OptionCase[] = [
       expect(stdout).to.equal("no entrypoint\n");
       return stdout;
     },
-  },
-  {
-    option: "name",
-    form: "finds the container, and is refused a second time",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.name.finds-the-container-and-is-unique",
+    "name",
+    "finds the container, and is refused a second time",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const { id, name } = await bench.create({});
       expect((await bench.get(name)).id).to.equal(id);
@@ -119,46 +124,53 @@ export const processOptions: readonly OptionCase[] = [
       expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
       return error.reason;
     },
-  },
-  {
-    option: "hostname",
-    form: "a name",
+  );
+
+  option("option.hostname.is-set", "hostname", "a name", {
     spec: { hostname: "host-1" },
     script: "hostname",
     shows: "host-1",
-  },
-  {
-    option: "hostname",
-    form: "a name, in /etc/hosts",
+  });
+
+  option("option.hostname.is-in-etc-hosts", "hostname", "a name, in /etc/hosts", {
     spec: { hostname: "host-1", domainname: "example.test" },
     script: "grep -E -o 'host-1.example.test\\s+host-1' /etc/hosts | tr -s '\\t' ' '",
     shows: "host-1.example.test host-1",
-  },
-  {
-    option: "domainname",
-    form: "a name",
+  });
+
+  option("option.domainname.is-set", "domainname", "a name", {
     spec: { domainname: "example.test" },
     script: "cat /proc/sys/kernel/domainname",
     shows: "example.test",
-  },
-  {
-    option: "environment",
-    form: "values with spaces, signs and nothing",
-    spec: { environment: { A: "1 2", B: "x=y", C: "" } },
-    script: 'echo "$A|$B|${C-unset}"',
-    shows: "1 2|x=y|",
-  },
-  {
-    option: "environment",
-    form: "a variable of every container is unset",
-    spec: { unsetEnvironment: ["HOSTNAME"] },
-    script: "env | grep -c ^HOSTNAME= || true",
-    shows: "0",
-  },
-  {
-    option: "environment",
-    form: "a variable of the image is unset, for commands too, and shown as such",
-    see: async (bench) => {
+  });
+
+  option(
+    "option.environment.odd-values-come-unchanged",
+    "environment",
+    "values with spaces, signs and nothing",
+    {
+      spec: { environment: { A: "1 2", B: "x=y", C: "" } },
+      script: 'echo "$A|$B|${C-unset}"',
+      shows: "1 2|x=y|",
+    },
+  );
+
+  option(
+    "option.environment.unset-everywhere",
+    "environment",
+    "a variable of every container is unset",
+    {
+      spec: { unsetEnvironment: ["HOSTNAME"] },
+      script: "env | grep -c ^HOSTNAME= || true",
+      shows: "0",
+    },
+  );
+
+  option(
+    "option.environment.unset-of-the-image",
+    "environment",
+    "a variable of the image is unset, for commands too, and shown as such",
+    async (bench) => {
       const image = await imported(bench, ["ENV FROM_IMAGE=1", "ENV KEPT=2"]);
       const spec = { source: imageSource(image), unsetEnvironment: ["FROM_IMAGE"] } as object;
       const script = 'echo "${FROM_IMAGE-unset}|${KEPT-unset}"';
@@ -170,41 +182,49 @@ export const processOptions: readonly OptionCase[] = [
       expect(got?.environment).to.include({ KEPT: "2" }).and.not.have.property("FROM_IMAGE");
       return stdout;
     },
-  },
-  {
-    option: "working_dir",
-    form: "a directory",
+  );
+
+  option("option.working-dir.is-set", "working_dir", "a directory", {
     spec: { workingDir: "/data" },
     script: "pwd",
     shows: "/data",
-  },
-  { option: "user", form: "by name", spec: { user: "app" }, script: "id -u", shows: "1000" },
-  { option: "user", form: "by uid", spec: { user: "12" }, script: "id -u", shows: "12" },
-  {
-    option: "user",
-    form: "by uid and gid",
+  });
+
+  option("option.user.by-name", "user", "by name", {
+    spec: { user: "app" },
+    script: "id -u",
+    shows: "1000",
+  });
+
+  option("option.user.by-uid", "user", "by uid", {
+    spec: { user: "12" },
+    script: "id -u",
+    shows: "12",
+  });
+
+  option("option.user.by-uid-and-gid", "user", "by uid and gid", {
     spec: { user: "12:34" },
     script: "id -u; id -g",
     shows: "12\n34",
-  },
-  {
-    option: "user",
-    form: "by name and group",
+  });
+
+  option("option.user.by-name-and-group", "user", "by name and group", {
     spec: { user: "app:staff" },
     script: "id -u; id -g",
     shows: "1000\n50",
-  },
-  {
-    option: "group_add",
-    form: "a name and an id",
+  });
+
+  option("option.group-add.by-name-and-id", "group_add", "a name and an id", {
     spec: { additionalGroups: ["staff", "777"] },
     script: "id -G",
     shows: "0 50 777",
-  },
-  {
-    option: "labels",
-    form: "come back, nap's own names are refused",
-    see: async (bench) => {
+  });
+
+  option(
+    "option.labels.come-back",
+    "labels",
+    "come back, nap's own names are refused",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const labels = { "com.example.a": "b=c", empty: "" };
       expect((await bench.create({ labels })).spec?.labels).to.deep.equal(labels);
@@ -214,11 +234,13 @@ export const processOptions: readonly OptionCase[] = [
       expect(error.fields).to.deep.equal(["spec.labels"]);
       return Object.keys(labels).join(", ");
     },
-  },
-  {
-    option: "labels",
-    form: "a list is selected by them, with and without a value",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.labels.select-a-list",
+    "labels",
+    "a list is selected by them, with and without a value",
+    async (bench) => {
       const { nap, engine } = bench;
       const key = bench.name("label");
       const one = await bench.create({ labels: { [key]: "" } });
@@ -233,74 +255,69 @@ export const processOptions: readonly OptionCase[] = [
       expect(await idsOf("other")).to.deep.equal([]);
       return "2, 1 and 0 containers";
     },
-  },
-  {
-    option: "annotations",
-    form: "are handed to the runtime",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.annotations.reach-the-runtime",
+    "annotations",
+    "are handed to the runtime",
+    async (bench) => {
       const annotations = { "com.example.note": "x" };
       const container = await bench.create({ annotations });
       expect(container.spec?.annotations).to.deep.include(annotations);
       return "x";
     },
-  },
-  {
-    option: "tty",
-    form: "output is a terminal",
+  );
+
+  option("option.tty.output-is-a-terminal", "tty", "output is a terminal", {
     spec: { tty: true },
     script: "test -t 1 && echo terminal",
     shows: "terminal",
-  },
-  {
-    option: "tty",
-    form: "none",
+  });
+
+  option("option.tty.none", "tty", "none", {
     spec: { tty: false },
     script: "test -t 1 || echo no terminal",
     shows: "no terminal",
-  },
-  {
-    option: "stdin_open",
-    form: "open: reads wait",
-    see: async (bench) => {
-      const { id } = await bench.start({ stdinOpen: true }, ["sh", "-c", "cat; exit 3"]);
-      const link = await bench.exec(id, "readlink /proc/1/fd/0");
-      expect(link).to.match(/^pipe:/);
-      expect((await bench.get(id)).exit).to.equal(undefined);
-      return link;
-    },
-  },
-  {
-    option: "stdin_open",
-    form: "open until the first client leaves (stdin_once)",
-    see: async (bench) => {
+  });
+
+  option("option.stdin-open.open", "stdin_open", "open: reads wait", async (bench) => {
+    const { id } = await bench.start({ stdinOpen: true }, ["sh", "-c", "cat; exit 3"]);
+    const link = await bench.exec(id, "readlink /proc/1/fd/0");
+    expect(link).to.match(/^pipe:/);
+    expect((await bench.get(id)).exit).to.equal(undefined);
+    return link;
+  });
+
+  option(
+    "option.stdin-open.once",
+    "stdin_open",
+    "open until the first client leaves (stdin_once)",
+    async (bench) => {
       const { id, spec } = await bench.start({ stdinOpen: true, stdinOnce: true });
       expect(spec).to.include({ stdinOpen: true, stdinOnce: true });
       return bench.exec(id, "readlink /proc/1/fd/0");
     },
-  },
-  {
-    option: "stdin_open",
-    form: "closed: reads end",
+  );
+
+  option("option.stdin-open.closed", "stdin_open", "closed: reads end", {
     spec: { stdinOpen: false },
     script: `${showStdin}; cat | wc -c`,
     shows: /^\/dev\/null\n0$/,
-  },
-  {
-    option: "init",
-    form: "runs as pid 1",
+  });
+
+  option("option.init.runs-as-pid-1", "init", "runs as pid 1", {
     spec: { init: true },
     script: "cat /proc/1/comm",
     shows: /init|tini/,
-  },
-  {
-    option: "init",
-    form: "none: the command is pid 1",
+  });
+
+  option("option.init.none", "init", "none: the command is pid 1", {
     spec: { init: false },
-    // The shell would put a last command in its own place.
     script: "cat /proc/1/comm; true",
     shows: "sh",
-  },
-];
+  });
+}
 
 /** Brings the test image into the registry beside the engine, and gives its reference there. */
 async function published(bench: Bench): Promise<string> {

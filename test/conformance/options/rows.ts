@@ -108,38 +108,63 @@ export type Row =
   | (typeof networkRows)[number]
   | (typeof lifecycleRows)[number];
 
-/** The life of containers and images, proven by cases whose names (with their group) match. */
-export const lifecycle = [
-  ["create", /^containers: goes through created/],
-  ["start", /^containers: (goes through created|says of a start)/],
-  ["stop", /^containers: says of a start and a stop/],
-  ["restart", /^verbs: restart gives/],
-  ["kill", /^containers: (sends a signal|refuses to kill)/],
-  ["pause and unpause", /^verbs: pause /],
-  ["rename", /^verbs: rename /],
-  ["update", /^verbs: update /],
-  ["remove", /^containers: refuses to remove/],
-  ["prune", /^verbs: prune /],
-  ["wait", /^(wait: |containers: arms a wait)/],
-  ["watch", /^watch: /],
-  ["run", /^run: /],
-  ["logs", /^logs: /],
-  ["events", /^events: /],
-  ["stats", /^stats: /],
-  ["top", /^verbs: lists the processes/],
-  ["exec", /^exec: /],
-  ["diff", /^verbs: lists the changes/],
-  ["export", /^archives: exports /],
-  ["copy in and out", /^archives: /],
-  ["commit", /^verbs: commit /],
-  ["list", /^containers: lists containers by/],
-  ["inspect", /^containers: (finds a container|lists whole)/],
-  ["image import", /^images: imports /],
-  ["image list and inspect", /^images: lists /],
-  ["image tag", /^images: tags /],
-  ["image history and prune", /^images: tells /],
-  ["image save and load", /^images: (saves|refuses to load)/],
-  ["image remove", /^images: (refuses to remove|tags )/],
+/**
+ * The life of containers and images, each with the cases that prove it: ids, or what ids begin with
+ * before a dot.
+ */
+const lifecycle = [
+  ["create", "container.goes-through-its-states"],
+  [
+    "start",
+    "container.goes-through-its-states",
+    "container.says-when-start-and-stop-change-nothing",
+  ],
+  ["stop", "container.says-when-start-and-stop-change-nothing"],
+  ["restart", "verb.restart-keeps-the-container"],
+  ["kill", "container.sends-a-signal", "container.refuses-to-kill-what-does-not-run"],
+  ["pause and unpause", "verb.pause-freezes-and-unpause-thaws"],
+  ["rename", "verb.rename-frees-the-old-name"],
+  ["update", "verb.update-changes-limits-of-a-running-container"],
+  ["remove", "container.refuses-to-remove-a-running-one-unless-forced"],
+  ["prune", "verb.prune-removes-what-is-stopped-and-selected"],
+  ["wait", "wait", "container.arms-a-wait-before-the-start"],
+  ["watch", "watch"],
+  ["run", "run"],
+  ["logs", "log"],
+  ["events", "event"],
+  ["stats", "stats"],
+  ["top", "verb.top-lists-processes"],
+  ["exec", "exec"],
+  ["diff", "verb.diff-lists-changed-files-in-pages"],
+  ["export", "archive.exports-the-whole-root"],
+  ["copy in and out", "archive"],
+  ["commit", "verb.commit-makes-an-image"],
+  [
+    "list",
+    "container.lists-by-label-and-state-in-pages",
+    "container.lists-by-network-volume-image-and-exit",
+  ],
+  [
+    "inspect",
+    "container.is-found-by-id-prefix-and-name",
+    "container.lists-in-the-full-view-what-get-gives",
+  ],
+  ["image import", "image.imports-an-archive-with-its-configuration"],
+  ["image list and inspect", "image.lists-by-reference-in-both-views"],
+  ["image tag", "image.tags-finds-and-removes-by-reference"],
+  ["image history and prune", "image.tells-its-history-and-prunes"],
+  [
+    "image save and load",
+    "image.saves-two-and-loads-them-again",
+    "image.saves-nothing-where-one-is-missing",
+    "image.refuses-to-load-no-archive",
+    "image.saves-and-loads-a-removed-one",
+  ],
+  [
+    "image remove",
+    "image.refuses-to-remove-one-in-use",
+    "image.tags-finds-and-removes-by-reference",
+  ],
 ] as const;
 
 const lifecycleRows = lifecycle.map(([row]) => row);
@@ -152,7 +177,12 @@ export const rows: readonly Row[] = [
   ...lifecycleRows,
 ];
 
-/** The rows that a case of another group proves too, by its name with the group's. */
-export function lifecycleRowsOf(name: string): Row[] {
-  return lifecycle.filter(([, pattern]) => pattern.test(name)).map(([row]) => row);
+/** The rows that a case proves which is not about one option. */
+export function lifecycleRowsOf(id: string): Row[] {
+  return lifecycle
+    .filter(([, ...proofs]) => proofs.some((proof) => id === proof || id.startsWith(`${proof}.`)))
+    .map(([row]) => row);
 }
+
+/** What the rows above name as proofs. */
+export const lifecycleProofs: readonly string[] = lifecycle.flatMap(([, ...proofs]) => proofs);

@@ -4,7 +4,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { DeviceKind, NamespaceMode } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Bench } from "../bench.js";
 import { failure } from "../bench.js";
-import type { OptionCase } from "./option.js";
+import type { OptionTest } from "./option.js";
 import { imageSource } from "../../support/source.js";
 
 /** A line of a process's status. */
@@ -46,73 +46,62 @@ async function sharesContainer(bench: Bench, kind: "pid" | "ipc"): Promise<strin
   return theirs;
 }
 
-export const securityOptions: readonly OptionCase[] = [
-  {
-    option: "privileged",
-    form: "all capabilities",
+export function securityOptions(option: OptionTest): void {
+  option("option.privileged.all-capabilities", "privileged", "all capabilities", {
     spec: { security: { privileged: true } },
     script: capability(21),
     shows: "1",
-  },
-  {
-    option: "privileged",
-    form: "every device of the host",
+  });
+
+  option("option.privileged.every-device-of-the-host", "privileged", "every device of the host", {
     spec: { security: { privileged: true } },
     script: "mknod /made c 10 229 && (: </made) 2>&1 || true",
     shows: /^(?!.*not permitted)/,
-  },
-  {
-    option: "cap_add",
-    form: "one by name",
+  });
+
+  option("option.cap-add.one-by-name", "cap_add", "one by name", {
     spec: { security: { capabilitiesAdd: ["NET_ADMIN"] } },
     script: `${capability(12)}; ${capability(21)}`,
     shows: "1\n0",
-  },
-  {
-    option: "cap_add",
-    form: "ALL",
+  });
+
+  option("option.cap-add.all", "cap_add", "ALL", {
     spec: { security: { capabilitiesAdd: ["ALL"] } },
     script: `${capability(12)}; ${capability(21)}`,
     shows: "1\n1",
-  },
-  {
-    option: "cap_drop",
-    form: "one by name",
+  });
+
+  option("option.cap-drop.one-by-name", "cap_drop", "one by name", {
     spec: { security: { capabilitiesDrop: ["CHOWN"] } },
     script: `touch /x; chown 5 /x 2>&1; ${capability(0)}; ${capability(1)}`,
     shows: /Operation not permitted\n0\n1$/,
-  },
-  {
-    option: "cap_drop",
-    form: "ALL",
+  });
+
+  option("option.cap-drop.all", "cap_drop", "ALL", {
     spec: { security: { capabilitiesDrop: ["ALL"] } },
     script: status("CapEff"),
     shows: "0000000000000000",
-  },
-  {
-    option: "cap_drop",
-    form: "ALL but those that are added",
+  });
+
+  option("option.cap-drop.all-but-those-added", "cap_drop", "ALL but those that are added", {
     spec: { security: { capabilitiesDrop: ["ALL"], capabilitiesAdd: ["CHOWN"] } },
     script: status("CapEff"),
     shows: "0000000000000001",
-  },
-  {
-    option: "security_opt",
-    form: "no-new-privileges",
+  });
+
+  option("option.security-opt.no-new-privileges", "security_opt", "no-new-privileges", {
     spec: { security: { noNewPrivileges: true } },
     script: status("NoNewPrivs"),
     shows: "1",
-  },
-  {
-    option: "security_opt",
-    form: "seccomp=unconfined",
+  });
+
+  option("option.security-opt.seccomp-unconfined", "security_opt", "seccomp=unconfined", {
     spec: { security: { seccomp: { case: "seccompUnconfined", value: {} } } },
     script: status("Seccomp"),
     shows: "0",
-  },
-  {
-    option: "security_opt",
-    form: "seccomp, a profile",
+  });
+
+  option("option.security-opt.seccomp-profile", "security_opt", "seccomp, a profile", {
     spec: {
       security: {
         seccomp: {
@@ -133,203 +122,204 @@ export const securityOptions: readonly OptionCase[] = [
     },
     script: `${status("Seccomp")}; mkdir /made 2>&1; touch /file && echo touched`,
     shows: /^2\n.*Operation not permitted\ntouched$/,
-  },
-  {
-    option: "security_opt",
-    form: "an AppArmor profile",
+  });
+
+  option("option.security-opt.apparmor-profile", "security_opt", "an AppArmor profile", {
     spec: { security: { apparmorProfile: "unconfined" } },
     script: "cat /proc/self/attr/current",
     shows: "unconfined",
-  },
-  {
-    option: "security_opt",
-    form: "an SELinux label",
+  });
+
+  option("option.security-opt.selinux-label", "security_opt", "an SELinux label", {
     spec: { security: { selinux: { case: "selinuxLabel", value: { level: "s0:c1,c2" } } } },
     script: "cat /proc/self/attr/current",
     shows: /s0:c1,c2/,
-  },
-  {
-    option: "security_opt",
-    form: "no SELinux",
+  });
+
+  option("option.security-opt.no-selinux", "security_opt", "no SELinux", {
     spec: { security: { selinux: { case: "selinuxDisabled", value: {} } } },
     script: "cat /proc/self/attr/current",
     shows: /spc_t|unconfined/,
-  },
-  {
-    option: "masked and read-only paths",
-    form: "masked paths",
+  });
+
+  option("option.masked-paths.are-masked", "masked and read-only paths", "masked paths", {
     spec: { security: { maskedPaths: { paths: ["/data"] } } },
     script: "ls -A /data | wc -l; head -c 1 /proc/kcore | wc -c",
     shows: /^0\n[01]$/,
-  },
-  {
-    option: "masked and read-only paths",
-    form: "no masked paths",
+  });
+
+  option("option.masked-paths.none", "masked and read-only paths", "no masked paths", {
     spec: { security: { maskedPaths: { paths: [] } } },
     script: "grep -c -E ' /proc/(kcore|keys|timer_list) ' /proc/mounts",
     shows: "0",
-  },
-  {
-    option: "masked and read-only paths",
-    form: "read-only paths",
-    spec: { security: { readOnlyPaths: { paths: ["/data"] } } },
-    script: "touch /data/x 2>&1",
-    shows: /Read-only file system/,
-  },
-  {
-    option: "masked and read-only paths",
-    form: "no read-only paths",
+  });
+
+  option(
+    "option.read-only-paths.cannot-be-written",
+    "masked and read-only paths",
+    "read-only paths",
+    {
+      spec: { security: { readOnlyPaths: { paths: ["/data"] } } },
+      script: "touch /data/x 2>&1",
+      shows: /Read-only file system/,
+    },
+  );
+
+  option("option.read-only-paths.none", "masked and read-only paths", "no read-only paths", {
     spec: { security: { readOnlyPaths: { paths: [] } } },
     script: "grep -c ' /proc/sys ' /proc/mounts",
     shows: "0",
-  },
-  {
-    option: "read_only",
-    form: "the root file system cannot be written",
-    spec: { readOnlyRootFilesystem: true },
-    script: "touch /x 2>&1",
-    shows: /Read-only file system/,
-  },
-  {
-    option: "read_only",
-    form: "a tmpfs in it can",
+  });
+
+  option(
+    "option.read-only.root-cannot-be-written",
+    "read_only",
+    "the root file system cannot be written",
+    {
+      spec: { readOnlyRootFilesystem: true },
+      script: "touch /x 2>&1",
+      shows: /Read-only file system/,
+    },
+  );
+
+  option("option.read-only.a-tmpfs-in-it-can", "read_only", "a tmpfs in it can", {
     spec: {
       readOnlyRootFilesystem: true,
       mounts: [{ target: "/t", source: { case: "tmpfs", value: {} } }],
     },
     script: "echo kept >/t/x && cat /t/x",
     shows: "kept",
-  },
-  {
-    option: "pid_mode",
-    form: "host",
-    see: (bench) => sharesHost(bench, "pid", { pid: host }),
-  },
-  {
-    option: "pid_mode",
-    form: "host, whose processes are seen",
+  });
+
+  option("option.pid-mode.host", "pid_mode", "host", (bench) =>
+    sharesHost(bench, "pid", { pid: host }),
+  );
+
+  option("option.pid-mode.host-shows-its-processes", "pid_mode", "host, whose processes are seen", {
     spec: { namespaces: { pid: host } },
     script: "ps | grep -c '[d]ockerd' | sed 's/[1-9].*/seen/'",
     shows: "seen",
-  },
-  {
-    option: "pid_mode",
-    form: "container, by id and by name",
-    see: (bench) => sharesContainer(bench, "pid"),
-  },
-  {
-    option: "pid_mode",
-    form: "its own",
-    see: (bench) => hasItsOwn(bench, "pid", { pid: isolated }),
-  },
-  { option: "ipc_mode", form: "host", see: (bench) => sharesHost(bench, "ipc", { ipc: host }) },
-  {
-    option: "ipc_mode",
-    form: "container that is shareable, by id and by name",
-    see: (bench) => sharesContainer(bench, "ipc"),
-  },
-  {
-    option: "ipc_mode",
-    form: "its own, that none may share",
-    see: async (bench) => {
-      const { nap, engine, image } = bench;
-      const { id } = await bench.start({ namespaces: { ipc: isolated } });
-      const mode = { case: "container" as const, value: id };
-      const spec = {
-        source: imageSource(image),
-        command: { arguments: ["true"] },
-        namespaces: { ipc: { mode } },
-      };
-      const create = async () => {
-        const { container } = await nap.containers.createContainer({ engine, spec });
-        bench.forget(container?.id ?? "");
-        await nap.containers.startContainer({ engine, container: container?.id ?? "" });
-      };
-      const error = await failure(create());
-      expect(error.message).to.match(/shareable|non-shareable/);
-      return Code[error.code];
-    },
-  },
-  {
-    option: "ipc_mode",
-    form: "its own, without /dev/shm",
+  });
+
+  option("option.pid-mode.container", "pid_mode", "container, by id and by name", (bench) =>
+    sharesContainer(bench, "pid"),
+  );
+
+  option("option.pid-mode.own", "pid_mode", "its own", (bench) =>
+    hasItsOwn(bench, "pid", { pid: isolated }),
+  );
+
+  option("option.ipc-mode.host", "ipc_mode", "host", (bench) =>
+    sharesHost(bench, "ipc", { ipc: host }),
+  );
+
+  option(
+    "option.ipc-mode.container",
+    "ipc_mode",
+    "container that is shareable, by id and by name",
+    (bench) => sharesContainer(bench, "ipc"),
+  );
+
+  option("option.ipc-mode.private", "ipc_mode", "its own, that none may share", async (bench) => {
+    const { nap, engine, image } = bench;
+    const { id } = await bench.start({ namespaces: { ipc: isolated } });
+    const mode = { case: "container" as const, value: id };
+    const spec = {
+      source: imageSource(image),
+      command: { arguments: ["true"] },
+      namespaces: { ipc: { mode } },
+    };
+    const create = async () => {
+      const { container } = await nap.containers.createContainer({ engine, spec });
+      bench.forget(container?.id ?? "");
+      await nap.containers.startContainer({ engine, container: container?.id ?? "" });
+    };
+    const error = await failure(create());
+    expect(error.message).to.match(/shareable|non-shareable/);
+    return Code[error.code];
+  });
+
+  option("option.ipc-mode.none", "ipc_mode", "its own, without /dev/shm", {
     spec: { namespaces: { ipc: { mode: { case: "none", value: {} } } } },
     script: "grep -c ' /dev/shm ' /proc/mounts",
     shows: "0",
-  },
-  {
-    option: "uts_mode",
-    form: "host",
-    see: (bench) => sharesHost(bench, "uts", { uts: NamespaceMode.HOST }),
-  },
-  {
-    option: "uts_mode",
-    form: "its own",
-    see: (bench) => hasItsOwn(bench, "uts", { uts: NamespaceMode.PRIVATE }),
-  },
-  {
-    option: "userns_mode",
-    form: "host",
-    see: (bench) => sharesHost(bench, "user", { user: NamespaceMode.HOST }),
-  },
-  {
-    option: "userns_mode",
-    form: "its own",
-    see: (bench) => hasItsOwn(bench, "user", { user: NamespaceMode.PRIVATE }),
-  },
-  {
-    option: "cgroupns_mode",
-    form: "host",
-    see: (bench) => sharesHost(bench, "cgroup", { cgroup: NamespaceMode.HOST }),
-  },
-  {
-    option: "cgroupns_mode",
-    form: "its own",
-    see: (bench) => hasItsOwn(bench, "cgroup", { cgroup: NamespaceMode.PRIVATE }),
-  },
-  {
-    option: "devices",
-    form: "read alone",
+  });
+
+  option("option.uts-mode.host", "uts_mode", "host", (bench) =>
+    sharesHost(bench, "uts", { uts: NamespaceMode.HOST }),
+  );
+
+  option("option.uts-mode.own", "uts_mode", "its own", (bench) =>
+    hasItsOwn(bench, "uts", { uts: NamespaceMode.PRIVATE }),
+  );
+
+  option("option.userns-mode.host", "userns_mode", "host", (bench) =>
+    sharesHost(bench, "user", { user: NamespaceMode.HOST }),
+  );
+
+  option("option.userns-mode.own", "userns_mode", "its own", (bench) =>
+    hasItsOwn(bench, "user", { user: NamespaceMode.PRIVATE }),
+  );
+
+  option("option.cgroupns-mode.host", "cgroupns_mode", "host", (bench) =>
+    sharesHost(bench, "cgroup", { cgroup: NamespaceMode.HOST }),
+  );
+
+  option("option.cgroupns-mode.own", "cgroupns_mode", "its own", (bench) =>
+    hasItsOwn(bench, "cgroup", { cgroup: NamespaceMode.PRIVATE }),
+  );
+
+  option("option.devices.read-only", "devices", "read alone", {
     spec: {
       devices: [{ hostPath: "/dev/fuse", containerPath: "/dev/some", permissions: { read: true } }],
     },
     script: "(: </dev/some) && echo readable; (: >/dev/some) 2>&1",
     shows: /^readable\n.*(not permitted|denied)/,
-  },
-  {
-    option: "devices",
-    form: "at the same path, with everything allowed",
-    spec: { devices: [{ hostPath: "/dev/fuse" }] },
-    script: "(: </dev/fuse) && (: >/dev/fuse) && echo both",
-    shows: "both",
-  },
-  {
-    option: "device_cgroup_rules",
-    form: "a node that the container makes itself",
-    spec: {
-      deviceCgroupRules: [
-        {
-          kind: DeviceKind.CHARACTER,
-          major: 10,
-          minor: 229,
-          permissions: { read: true, makeNode: true },
-        },
-      ],
+  });
+
+  option(
+    "option.devices.with-full-access",
+    "devices",
+    "at the same path, with everything allowed",
+    {
+      spec: { devices: [{ hostPath: "/dev/fuse" }] },
+      script: "(: </dev/fuse) && (: >/dev/fuse) && echo both",
+      shows: "both",
     },
-    script: "mknod /made c 10 229; (: </made) && echo readable; (: >/made) 2>&1",
-    shows: /^readable\n.*(not permitted|denied)/,
-  },
-  {
-    option: "device_cgroup_rules",
-    form: "a node for which there is no rule",
-    spec: {},
-    script: "mknod /made c 10 229; (: </made) 2>&1",
-    shows: /not permitted/,
-  },
-  {
-    option: "device_requests",
-    form: "a driver that the host does not have is refused",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.device-cgroup-rules.allow-a-node",
+    "device_cgroup_rules",
+    "a node that the container makes itself",
+    {
+      spec: {
+        deviceCgroupRules: [
+          {
+            kind: DeviceKind.CHARACTER,
+            major: 10,
+            minor: 229,
+            permissions: { read: true, makeNode: true },
+          },
+        ],
+      },
+      script: "mknod /made c 10 229; (: </made) && echo readable; (: >/made) 2>&1",
+      shows: /^readable\n.*(not permitted|denied)/,
+    },
+  );
+
+  option(
+    "option.device-cgroup-rules.deny-without-a-rule",
+    "device_cgroup_rules",
+    "a node for which there is no rule",
+    { spec: {}, script: "mknod /made c 10 229; (: </made) 2>&1", shows: /not permitted/ },
+  );
+
+  option(
+    "option.device-requests.a-missing-driver-is-refused",
+    "device_requests",
+    "a driver that the host does not have is refused",
+    async (bench) => {
       const { nap, engine } = bench;
       const selection = { case: "count" as const, value: 1 };
       const spec = { deviceRequests: [{ selection, capabilities: [{ names: ["gpu"] }] }] };
@@ -341,36 +331,35 @@ export const securityOptions: readonly OptionCase[] = [
       expect(error.message).to.match(/could not select device driver/);
       return Code[error.code];
     },
-  },
-  {
-    option: "sysctls",
-    form: "a parameter of its network",
+  );
+
+  option("option.sysctls.of-the-network", "sysctls", "a parameter of its network", {
     spec: { sysctls: { "net.ipv4.ip_unprivileged_port_start": "77" } },
     script: "cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
     shows: "77",
-  },
-  {
-    option: "sysctls",
-    form: "a parameter of its shared memory",
+  });
+
+  option("option.sysctls.of-the-shared-memory", "sysctls", "a parameter of its shared memory", {
     spec: { sysctls: { "kernel.shmmni": "321" } },
     script: "cat /proc/sys/kernel/shmmni",
     shows: "321",
-  },
-  {
-    option: "runtime",
-    form: "by the name that the engine knows it under",
-    see: async (bench) => {
+  });
+
+  option(
+    "option.runtime.by-name",
+    "runtime",
+    "by the name that the engine knows it under",
+    async (bench) => {
       const { id } = await bench.start({ runtime: "logged" });
       const calls = await bench.onHost('cat "$1"', `${bench.hostDirectory}/runtime.log`);
       expect(calls).to.include(id);
       return "the runtime was called";
     },
-  },
-  {
-    option: "lxc_conf",
-    form: "raw keys",
+  );
+
+  option("option.lxc-conf.raw-keys", "lxc_conf", "raw keys", {
     spec: { lxcConfig: [{ key: "lxc.environment", value: "RAW=1" }] },
     script: 'echo "$RAW"',
     shows: "1",
-  },
-];
+  });
+}

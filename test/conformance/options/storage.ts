@@ -6,7 +6,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { MountPropagation } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
-import type { OptionCase } from "./option.js";
+import type { OptionTest } from "./option.js";
 import { MiB } from "./option.js";
 import { imageSource } from "../../support/source.js";
 
@@ -42,18 +42,23 @@ async function seesMountsOfTheHost(bench: Bench, propagation: MountPropagation):
   return (await bench.exec(id, "grep -c ' /b/sub ' /proc/mounts || true")) === "1";
 }
 
-export const storageOptions: readonly OptionCase[] = [
-  {
-    option: "volumes",
-    form: "an anonymous volume, filled with what the image has there",
-    spec: { mounts: [{ target: "/data", source: volumeOf() }] },
-    script: "cat /data/seed; grep -c ' /data ' /proc/mounts",
-    shows: "from the image\n1",
-  },
-  {
-    option: "volumes",
-    form: "an anonymous volume outlives its container, if it is told to",
-    see: async (bench) => {
+export function storageOptions(option: OptionTest): void {
+  option(
+    "option.volumes.anonymous-is-filled",
+    "volumes",
+    "an anonymous volume, filled with what the image has there",
+    {
+      spec: { mounts: [{ target: "/data", source: volumeOf() }] },
+      script: "cat /data/seed; grep -c ' /data ' /proc/mounts",
+      shows: "from the image\n1",
+    },
+  );
+
+  option(
+    "option.volumes.anonymous-outlives-its-container",
+    "volumes",
+    "an anonymous volume outlives its container, if it is told to",
+    async (bench) => {
       const { nap, engine } = bench;
       const mounts: Mounts = [{ target: "/v", source: volumeOf() }];
       const { id: container } = await bench.run({ mounts }, "echo kept >/v/file");
@@ -65,11 +70,13 @@ export const storageOptions: readonly OptionCase[] = [
       expect(stdout).to.equal("kept\n");
       return stdout;
     },
-  },
-  {
-    option: "volumes",
-    form: "an anonymous volume goes with its container, if it is told to",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.volumes.anonymous-goes-with-its-container",
+    "volumes",
+    "an anonymous volume goes with its container, if it is told to",
+    async (bench) => {
       const { nap, engine } = bench;
       const { id: container, mounts } = await bench.create({
         mounts: [{ target: "/v", source: volumeOf() }],
@@ -81,11 +88,13 @@ export const storageOptions: readonly OptionCase[] = [
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "VOLUME_NOT_FOUND" });
       return error.reason;
     },
-  },
-  {
-    option: "volumes",
-    form: "a named volume is made, and keeps its data when the container is gone",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.volumes.named-keeps-its-data",
+    "volumes",
+    "a named volume is made, and keeps its data when the container is gone",
+    async (bench) => {
       const { nap, engine } = bench;
       const volume = bench.name("volume");
       bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume }));
@@ -97,22 +106,21 @@ export const storageOptions: readonly OptionCase[] = [
       expect(await bench.onHost('cat "$1"', path)).to.equal("kept");
       return "kept, on the host";
     },
-  },
-  {
-    option: "volumes",
-    form: "read-only",
-    see: async (bench) => {
-      const volume = await bench.volume();
-      const mounts: Mounts = [{ target: "/v", readOnly: true, source: volumeOf(volume) }];
-      const { stderr } = await bench.run({ mounts }, "touch /v/x");
-      expect(stderr).to.include("Read-only file system");
-      return stderr;
-    },
-  },
-  {
-    option: "volumes",
-    form: "made with a driver's options and labels, where it is mounted",
-    see: async (bench) => {
+  );
+
+  option("option.volumes.read-only", "volumes", "read-only", async (bench) => {
+    const volume = await bench.volume();
+    const mounts: Mounts = [{ target: "/v", readOnly: true, source: volumeOf(volume) }];
+    const { stderr } = await bench.run({ mounts }, "touch /v/x");
+    expect(stderr).to.include("Read-only file system");
+    return stderr;
+  });
+
+  option(
+    "option.volumes.made-with-options-and-labels",
+    "volumes",
+    "made with a driver's options and labels, where it is mounted",
+    async (bench) => {
       const { nap, engine } = bench;
       const volume = bench.name("volume");
       bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume }));
@@ -129,57 +137,52 @@ export const storageOptions: readonly OptionCase[] = [
       expect(found.volume?.spec?.labels).to.deep.equal({ a: "b" });
       return `${stdout.trim()} KiB`;
     },
-  },
-  {
-    option: "binds",
-    form: "read-write",
-    see: async (bench) => {
-      const directory = directoryOf(bench);
-      const mounts: Mounts = [{ target: "/b", source: bindOf(directory) }];
-      const { stdout } = await bench.run({ mounts }, "cat /b/file; echo x >/b/new");
-      expect(stdout).to.equal("from the host\n");
-      expect(readFileSync(join(directory, "new"), "utf8")).to.equal("x\n");
-      return "written on the host";
-    },
-  },
-  {
-    option: "binds",
-    form: "read-only",
-    see: async (bench) => {
-      const mounts: Mounts = [{ target: "/b", readOnly: true, source: bindOf(directoryOf(bench)) }];
-      const { stdout, stderr } = await bench.run({ mounts }, "cat /b/file; touch /b/no");
-      expect(stdout).to.equal("from the host\n");
-      expect(stderr).to.include("Read-only");
-      return stderr;
-    },
-  },
-  {
-    option: "binds",
-    form: "a single file",
-    see: async (bench) => {
-      const mounts: Mounts = [
-        { target: "/etc/one", source: bindOf(join(directoryOf(bench), "file")) },
-      ];
-      const { stdout } = await bench.run({ mounts }, "cat /etc/one");
-      expect(stdout).to.equal("from the host\n");
-      return stdout;
-    },
-  },
-  {
-    option: "binds",
-    form: "a source that is missing is made, if asked",
-    see: async (bench) => {
+  );
+
+  option("option.binds.read-write", "binds", "read-write", async (bench) => {
+    const directory = directoryOf(bench);
+    const mounts: Mounts = [{ target: "/b", source: bindOf(directory) }];
+    const { stdout } = await bench.run({ mounts }, "cat /b/file; echo x >/b/new");
+    expect(stdout).to.equal("from the host\n");
+    expect(readFileSync(join(directory, "new"), "utf8")).to.equal("x\n");
+    return "written on the host";
+  });
+
+  option("option.binds.read-only", "binds", "read-only", async (bench) => {
+    const mounts: Mounts = [{ target: "/b", readOnly: true, source: bindOf(directoryOf(bench)) }];
+    const { stdout, stderr } = await bench.run({ mounts }, "cat /b/file; touch /b/no");
+    expect(stdout).to.equal("from the host\n");
+    expect(stderr).to.include("Read-only");
+    return stderr;
+  });
+
+  option("option.binds.single-file", "binds", "a single file", async (bench) => {
+    const mounts: Mounts = [
+      { target: "/etc/one", source: bindOf(join(directoryOf(bench), "file")) },
+    ];
+    const { stdout } = await bench.run({ mounts }, "cat /etc/one");
+    expect(stdout).to.equal("from the host\n");
+    return stdout;
+  });
+
+  option(
+    "option.binds.missing-source-is-made-if-asked",
+    "binds",
+    "a source that is missing is made, if asked",
+    async (bench) => {
       const made = join(directoryOf(bench), "made");
       const source = bindOf(made, { createHostPath: true });
       await bench.run({ mounts: [{ target: "/b", source }] }, "echo y >/b/file");
       expect(readFileSync(join(made, "file"), "utf8")).to.equal("y\n");
       return "made on the host";
     },
-  },
-  {
-    option: "binds",
-    form: "a source that is missing is refused",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.binds.missing-source-is-refused",
+    "binds",
+    "a source that is missing is refused",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const source = bindOf(join(directoryOf(bench), "missing"));
       const command = { arguments: ["true"] };
@@ -191,11 +194,13 @@ export const storageOptions: readonly OptionCase[] = [
       });
       return error.reason;
     },
-  },
-  {
-    option: "binds",
-    form: "two at one target are refused",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.binds.two-at-one-target-are-refused",
+    "binds",
+    "two at one target are refused",
+    async (bench) => {
       const { nap, engine, image } = bench;
       const mounts = [
         { target: "/t", source: { case: "tmpfs" as const, value: {} } },
@@ -207,11 +212,13 @@ export const storageOptions: readonly OptionCase[] = [
       expect(error.fields).to.deep.equal(["spec.mounts[1].target"]);
       return error.reason;
     },
-  },
-  {
-    option: "binds",
-    form: "mounts below the source are left out (non_recursive)",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.binds.non-recursive",
+    "binds",
+    "mounts below the source are left out (non_recursive)",
+    async (bench) => {
       const directory = directoryOf(bench);
       await bench.onHost('mkdir "$1/sub" && mount -t tmpfs tmpfs "$1/sub"', directory);
       bench.cleanUp(() => bench.onHost('umount "$1/sub"', directory));
@@ -226,11 +233,13 @@ export const storageOptions: readonly OptionCase[] = [
       expect(alone.stdout).to.equal("0\n");
       return "1 mount, and none";
     },
-  },
-  {
-    option: "binds",
-    form: "read-only below other mounts too, or refused",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.binds.recursive-read-only",
+    "binds",
+    "read-only below other mounts too, or refused",
+    async (bench) => {
       const source = bindOf(directoryOf(bench), { recursiveReadOnly: 2 });
       const { stdout } = await bench.run(
         { mounts: [{ target: "/b", readOnly: true, source }] },
@@ -238,45 +247,50 @@ export const storageOptions: readonly OptionCase[] = [
       );
       return stdout;
     },
-  },
-  {
-    option: "binds",
-    form: "labelled for SELinux",
-    see: async (bench) => {
-      const source = bindOf(directoryOf(bench), { selinuxRelabel: 1 });
-      const { stdout } = await bench.run({ mounts: [{ target: "/b", source }] }, "ls -Zd /b");
-      expect(stdout).to.include("container_file_t");
-      return stdout;
-    },
-  },
-  {
-    option: "mount propagation",
-    form: "rslave: mounts of the host are seen",
-    see: async (bench) => {
+  );
+
+  option("option.binds.selinux-relabel", "binds", "labelled for SELinux", async (bench) => {
+    const source = bindOf(directoryOf(bench), { selinuxRelabel: 1 });
+    const { stdout } = await bench.run({ mounts: [{ target: "/b", source }] }, "ls -Zd /b");
+    expect(stdout).to.include("container_file_t");
+    return stdout;
+  });
+
+  option(
+    "option.mount-propagation.rslave",
+    "mount propagation",
+    "rslave: mounts of the host are seen",
+    async (bench) => {
       expect(await seesMountsOfTheHost(bench, MountPropagation.RSLAVE)).to.equal(true);
       return "seen";
     },
-  },
-  {
-    option: "mount propagation",
-    form: "rshared: mounts of the host are seen",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.mount-propagation.rshared",
+    "mount propagation",
+    "rshared: mounts of the host are seen",
+    async (bench) => {
       expect(await seesMountsOfTheHost(bench, MountPropagation.RSHARED)).to.equal(true);
       return "seen";
     },
-  },
-  {
-    option: "mount propagation",
-    form: "rprivate: mounts of the host are not seen",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.mount-propagation.rprivate",
+    "mount propagation",
+    "rprivate: mounts of the host are not seen",
+    async (bench) => {
       expect(await seesMountsOfTheHost(bench, MountPropagation.RPRIVATE)).to.equal(false);
       return "not seen";
     },
-  },
-  {
-    option: "volumes_from",
-    form: "the same files, read-only if asked",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.volumes-from.one-read-only-if-asked",
+    "volumes_from",
+    "the same files, read-only if asked",
+    async (bench) => {
       const mounts: Mounts = [{ target: "/v", source: volumeOf() }];
       const script = ["sh", "-c", "echo s >/v/f; sleep 60"];
       const { id: container } = await bench.start({ mounts }, script);
@@ -287,11 +301,13 @@ export const storageOptions: readonly OptionCase[] = [
       expect(stderr).to.include("Read-only");
       return stderr;
     },
-  },
-  {
-    option: "volumes_from",
-    form: "several, by id and by name, one of them read-write",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.volumes-from.several-by-id-and-name",
+    "volumes_from",
+    "several, by id and by name, one of them read-write",
+    async (bench) => {
       const one = await bench.start({ mounts: [{ target: "/one", source: volumeOf() }] });
       const two = await bench.start({ mounts: [{ target: "/two", source: volumeOf() }] });
       const volumesFrom = [
@@ -303,10 +319,9 @@ export const storageOptions: readonly OptionCase[] = [
       expect(await bench.exec(one.id, "cat /one/f")).to.equal("new");
       return "written in one, refused in the other";
     },
-  },
-  {
-    option: "tmpfs",
-    form: "size and permissions",
+  );
+
+  option("option.tmpfs.size-and-permissions", "tmpfs", "size and permissions", {
     spec: {
       mounts: [
         {
@@ -317,18 +332,16 @@ export const storageOptions: readonly OptionCase[] = [
     },
     script: "df -k /t | awk 'NR==2 {print $2}'; stat -c %a /t",
     shows: "4096\n700",
-  },
-  {
-    option: "tmpfs",
-    form: "what is above its size is refused",
+  });
+
+  option("option.tmpfs.nothing-above-its-size", "tmpfs", "what is above its size is refused", {
     spec: { mounts: [{ target: "/t", source: { case: "tmpfs", value: { sizeBytes: MiB } } }] },
     script:
       "head -c 2000000 /dev/zero 2>&1 >/t/x | cat; dd if=/dev/zero of=/t/y bs=1M count=2 2>&1",
     shows: /No space left/,
-  },
-  {
-    option: "tmpfs",
-    form: "further options, read-only",
+  });
+
+  option("option.tmpfs.further-options", "tmpfs", "further options, read-only", {
     spec: {
       mounts: [
         {
@@ -340,27 +353,39 @@ export const storageOptions: readonly OptionCase[] = [
     },
     script: "grep ' /t ' /proc/mounts",
     shows: /ro,[^ ]*noexec.*size=1024k/,
-  },
-  {
-    option: "tmpfs",
-    form: "permissions of zero are not taken for unset",
-    spec: { mounts: [{ target: "/t", source: { case: "tmpfs", value: { permissions: 0 } } }] },
-    script: "stat -c %a /t",
-    shows: "0",
-  },
-  {
-    option: "nocopy and subpath",
-    form: "a volume that is not filled",
-    spec: {
-      mounts: [{ target: "/data", source: { case: "volume", value: { copyImageContent: false } } }],
+  });
+
+  option(
+    "option.tmpfs.zero-permissions-are-set",
+    "tmpfs",
+    "permissions of zero are not taken for unset",
+    {
+      spec: { mounts: [{ target: "/t", source: { case: "tmpfs", value: { permissions: 0 } } }] },
+      script: "stat -c %a /t",
+      shows: "0",
     },
-    script: "ls -A /data | wc -l",
-    shows: "0",
-  },
-  {
-    option: "nocopy and subpath",
-    form: "a directory of a volume",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.nocopy.volume-is-not-filled",
+    "nocopy and subpath",
+    "a volume that is not filled",
+    {
+      spec: {
+        mounts: [
+          { target: "/data", source: { case: "volume", value: { copyImageContent: false } } },
+        ],
+      },
+      script: "ls -A /data | wc -l",
+      shows: "0",
+    },
+  );
+
+  option(
+    "option.subpath.directory-of-a-volume",
+    "nocopy and subpath",
+    "a directory of a volume",
+    async (bench) => {
       const { nap, engine } = bench;
       const volume = bench.name("volume");
       bench.cleanUp(() => nap.volumes.removeVolume({ engine, volume }));
@@ -371,11 +396,13 @@ export const storageOptions: readonly OptionCase[] = [
       expect(stdout).to.equal("below\n");
       return stdout;
     },
-  },
-  {
-    option: "nocopy and subpath",
-    form: "the file system of an image",
-    see: async (bench) => {
+  );
+
+  option(
+    "option.subpath.file-system-of-an-image",
+    "nocopy and subpath",
+    "the file system of an image",
+    async (bench) => {
       const source = { case: "image" as const, value: { image: bench.image } };
       const { stdout } = await bench.run(
         { mounts: [{ target: "/i", source }] },
@@ -384,12 +411,11 @@ export const storageOptions: readonly OptionCase[] = [
       expect(stdout).to.equal("from the image\n");
       return stdout;
     },
-  },
-  {
-    option: "storage_opt",
-    form: "the size of the root file system",
+  );
+
+  option("option.storage-opt.size-of-the-root", "storage_opt", "the size of the root file system", {
     spec: { storageOptions: { size: "1g" } },
     script: "df -k / | awk 'NR==2 {print $2}'",
     shows: "1048576",
-  },
-];
+  });
+}

@@ -45,23 +45,23 @@ const realtime = file("/sys/fs/cgroup/cpu/cpu.rt_runtime_us");
 const rlimits: Probe = () =>
   ((bounding() >> 24n) & 1n) === 1n ? undefined : "this process lacks CAP_SYS_RESOURCE";
 
-/** By the name of the case. */
+/** By the id of the case. */
 export const unobservable: Readonly<Record<string, Probe>> = {
-  "privileged: all capabilities": allCapabilities,
-  "privileged: every device of the host": allCapabilities,
-  "cap_add: ALL": allCapabilities,
-  "oom_score_adj: below that of the engine": rlimits,
-  "devices: read alone": file("/dev/fuse"),
-  "devices: at the same path, with everything allowed": file("/dev/fuse"),
-  "device_cgroup_rules: a node that the container makes itself": file("/dev/fuse"),
-  "blkio limits: bytes read in a second": throttled,
-  "blkio limits: bytes written in a second": throttled,
-  "blkio limits: reads and writes in a second": throttled,
-  "blkio_weight: of the container": weighted,
-  "blkio_weight: of one device": weighted,
-  "cpu_rt_runtime: a share of each period": realtime,
-  "gives IPv6 addresses, over which containers reach each other": file("/proc/net/if_inet6"),
-  "cpuset_cpus: another than the first": () =>
+  "option.privileged.all-capabilities": allCapabilities,
+  "option.privileged.every-device-of-the-host": allCapabilities,
+  "option.cap-add.all": allCapabilities,
+  "option.oom-score-adj.below-the-engine": rlimits,
+  "option.devices.read-only": file("/dev/fuse"),
+  "option.devices.with-full-access": file("/dev/fuse"),
+  "option.device-cgroup-rules.allow-a-node": file("/dev/fuse"),
+  "option.blkio-limits.bytes-read": throttled,
+  "option.blkio-limits.bytes-written": throttled,
+  "option.blkio-limits.operations": throttled,
+  "option.blkio-weight.of-the-container": weighted,
+  "option.blkio-weight.of-one-device": weighted,
+  "option.cpu-rt-runtime.is-set": realtime,
+  "network.gives-ipv6-addresses": file("/proc/net/if_inet6"),
+  "option.cpuset-cpus.another-than-the-first": () =>
     cpus().length > 1 ? undefined : "this machine has one processor",
 };
 

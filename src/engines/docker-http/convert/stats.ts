@@ -22,10 +22,11 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { timestampOf } from "../../../lib/time.js";
 
-/** dockerd's measurement of one container. */
+/**
+ * dockerd's measurement of one container. The container's id and name are left out: the answers of
+ * 26 and 28 to `one-shot` have none.
+ */
 export interface StatsJson {
-  readonly id: string;
-  readonly name: string;
   readonly read: string;
   readonly pids_stats?: { readonly current?: number; readonly limit?: number };
   readonly cpu_stats?: CpuJson;
@@ -81,11 +82,15 @@ interface NetworkJson {
 /** The largest number of 64 bits, as JSON.parse rounds it: dockerd's word for "no limit". */
 const unlimited = 2 ** 63;
 
+/** The container that a measurement is of. */
+export type Measured = Pick<ContainerStats, "containerId" | "name">;
+
 /**
  * A measurement as the contract has it; undefined where the container did not run.
  * `hostMemoryBytes` is what dockerd says where a container has no limit of its own.
  */
 export function statsFromDocker(
+  container: Measured,
   json: StatsJson,
   hostMemoryBytes: number,
 ): ContainerStats | undefined {
@@ -93,8 +98,7 @@ export function statsFromDocker(
   if (sampleTime === undefined || json.cpu_stats?.cpu_usage === undefined) return undefined;
   const { current, limit = 0 } = json.pids_stats ?? {};
   return create(ContainerStatsSchema, {
-    containerId: json.id,
-    name: json.name.replace(/^\//, ""),
+    ...container,
     sampleTime,
     cpu: cpu(json.cpu_stats),
     memory: memory(json.memory_stats, hostMemoryBytes),

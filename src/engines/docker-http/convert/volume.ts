@@ -12,13 +12,16 @@ import { scopes } from "./scopes.js";
 
 const defaultDriver = "local";
 
+/** The label that dockerd, from 23.0 on, gives to volumes that it makes up a name for. */
+const anonymousLabel = "com.docker.volume.anonymous";
+
 /** A volume's spec as dockerd takes it. `ownLabels` are nap's. */
 export function volumeSpecToDocker(
   spec: VolumeSpec | undefined,
   ownLabels: StringMap,
 ): VolumeSpecJson {
   return {
-    Driver: spec?.driver ?? defaultDriver,
+    Driver: spec?.driver || defaultDriver,
     DriverOpts: spec?.driverOptions ?? {},
     Labels: { ...spec?.labels, ...ownLabels },
   };
@@ -35,13 +38,14 @@ export function volumeSpecFromDocker(
   });
 }
 
-/** Whether a volume was created with this spec. */
+/** Whether a volume was created with this spec. A label that dockerd added is no difference. */
 export function sameSpec(json: VolumeJson, spec: VolumeSpec | undefined): boolean {
   const { driver, driverOptions, labels } = volumeSpecFromDocker(json);
+  const added: StringMap = anonymousLabel in labels ? { [anonymousLabel]: "" } : {};
   return (
-    driver === (spec?.driver ?? defaultDriver) &&
+    driver === (spec?.driver || defaultDriver) &&
     sameMap(driverOptions, spec?.driverOptions ?? {}) &&
-    sameMap(labels, spec?.labels ?? {})
+    sameMap(labels, { ...added, ...spec?.labels })
   );
 }
 

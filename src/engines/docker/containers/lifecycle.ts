@@ -154,16 +154,21 @@ async function recheckBinds(
   await recheckRooted(roots, container, mounts, Config.Labels);
 }
 
+/** Starts a container; false where it ran already. */
+async function startContainer(docker: DockerConnection, container: string): Promise<boolean> {
+  return startInspected(docker, await inspectContainer(docker, container), container);
+}
+
 /**
- * Starts a container; false where it ran already. Fails as StartContainer does; with `field` what is
- * wrong with the container is said of that field of the request.
+ * Starts a container that was just looked at; false where it ran already. Fails as StartContainer does;
+ * with `field` what is wrong with the container is said of that field of the request.
  */
-export async function startContainer(
+export async function startInspected(
   docker: DockerConnection,
+  json: ContainerJson,
   container: string,
   field?: string,
 ): Promise<boolean> {
-  const json = await inspectContainer(docker, container);
   if (!json.State.Running) await recheckBinds(docker, json, container);
   try {
     const path = `/containers/${pathPart(container)}/start`;

@@ -7,13 +7,17 @@ import type {
   RunContainerResponse,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import {
+  ContainerCreatedSchema,
   RunContainerRequestSchema,
-  RunContainerResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
-import type { ExitStatus } from "../../../../gen/nap/v1/types_pb.js";
-import { DisconnectAction, ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
+import type { ExitStatus, OutputBatch } from "../../../../gen/nap/v1/types_pb.js";
+import { ExitStatusSchema, OutputBatchSchema } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { unless } from "../../../contract/errors.js";
+import type { Run } from "../../../core/containers/recording.js";
+import type { RunSteps } from "../../../core/containers/run.js";
+import { runContainer, runEvent } from "../../../core/containers/run.js";
+import type { SharedRuns } from "../../../core/containers/shared-runs.js";
 import { parseAnswer } from "../../docker-http/response.js";
 import { exitOf } from "../../docker-http/convert/container/container.js";
 import type { DockerConnection } from "../connection.js";
@@ -22,12 +26,13 @@ import { createContainer, pullFirst } from "./containers.js";
 import { hasStatus, meaning } from "../errors.js";
 import { outputBatches } from "../../docker-http/frames.js";
 import type { ContainerJson } from "../../docker-http/json.js";
-import { startContainer } from "./lifecycle.js";
+import { startInspected } from "./lifecycle.js";
+import { logUntilStopped } from "../logs/follow.js";
 
 /** The calls on containers that stream. */
-export function containerStreams(docker: DockerConnection) {
+export function containerStreams(docker: DockerConnection, runs: SharedRuns) {
   return {
-    runContainer: (request, call) => runContainer(docker, request, call),
+    runContainer: (request, call) => runOnDocker(docker, runs, request, call),
   } satisfies Methods<typeof ContainerService>;
 }
 
@@ -76,75 +81,103 @@ export async function armWait(
   };
 }
 
-async function* runContainer(
+async function* runOnDocker(
   docker: DockerConnection,
+  runs: SharedRuns,
   request: RunContainerRequest,
   call: Call,
 ): AsyncGenerator<RunContainerResponse> {
-  const { signal } = call;
   for await (const { event } of pullFirst(docker, request, RunContainerRequestSchema, call)) {
     if (event.case === "progress") yield runEvent({ case: "pullProgress", value: event.value });
   }
-  const { json, warnings, existed } = await createContainer(
-    docker,
-    request,
-    RunContainerRequestSchema,
-    call,
-  );
-  const id = json.Id;
-  let started = false;
-  let ended = false;
-  try {
-    const created = { containerId: id, name: json.Name.replace(/^\//, ""), warnings };
-    yield runEvent({ case: "created", value: created } as RunEvent);
-    const run = await armRun(docker, json, signal);
-    try {
-      if (run.fresh) await startContainer(docker, id, "spec");
-      started = true;
-      yield runEvent({ case: "started", value: {} } as RunEvent);
-      for await (const value of outputBatches(run.output, json.Config.Tty === true)) {
-        yield runEvent({ case: "output", value });
+  yield* runContainer(runs, request, call, dockerSteps(docker, request, call));
+}
+
+function dockerSteps(
+  docker: DockerConnection,
+  request: RunContainerRequest,
+  call: Call,
+): RunSteps<ContainerJson> {
+  const { signal } = call;
+  return {
+    create: async () => {
+      const { json, warnings } = await createContainer(
+        docker,
+        request,
+        RunContainerRequestSchema,
+        call,
+      );
+      const named = { containerId: json.Id, name: json.Name.replace(/^\//, ""), warnings };
+      const created = create(ContainerCreatedSchema, named);
+      return { created, autoRemove: json.HostConfig.AutoRemove === true, container: json };
+    },
+    unstarted: async ({ Id }) => {
+      const json = await inspectContainer(docker, Id, signal);
+      // dockerd says this where the time of the start is unset, so also behind a failed start.
+      return json.State.Status === "created" ? json : undefined;
+    },
+    start: async (json, keep) => {
+      const run = await armedRun(docker, json, attachOutput, signal);
+      let recorded: Run | undefined;
+      try {
+        // An attachment of its own: one that is read slowly does not hold up the other.
+        recorded = keep && (await armedRun(docker, json, attachOutput, keep));
+        await startInspected(docker, json, json.Id, "spec");
+        return { run, ...(recorded && { recorded }) };
+      } catch (error) {
+        await run.close();
+        await recorded?.close();
+        throw error;
       }
-      const value = await run.exit.status();
-      ended = true;
-      yield runEvent({ case: "exit", value });
-    } finally {
-      run.cancel();
-    }
-  } finally {
-    const keep = existed || (signal.aborted && request.requestId !== "");
-    if (!started && !keep) await removeUnstarted(docker, id);
-    if (started && !ended && request.onDisconnect === DisconnectAction.KILL) await kill(docker, id);
+    },
+    find: (id) => inspectIfThere(docker, id),
+    repeat: (json) => armedRun(docker, json, undefined, signal),
+    remove: ({ Id }) => removeUnstarted(docker, Id),
+    kill: (id) => kill(docker, id),
+  };
+}
+
+/**
+ * The run of a container: the next one, by an attachment, or what is in its log and comes until it does
+ * not run. dockerd would hold an attachment to a container that has exited open for ever.
+ */
+async function armedRun(
+  docker: DockerConnection,
+  json: ContainerJson,
+  attach: typeof attachOutput | undefined,
+  signal: AbortSignal,
+): Promise<Run> {
+  const { Id, Config, HostConfig } = json;
+  const source = await attach?.(docker, Id, signal);
+  try {
+    const condition = HostConfig.AutoRemove ? "removed" : source ? "next-exit" : "not-running";
+    const exit = await armWait(docker, Id, condition, signal);
+    return {
+      output:
+        source === undefined
+          ? loggedBatches(docker, json, signal)
+          : outputBatches(docker.api.read(source, signal), Config.Tty === true),
+      exit: () => exit.status(),
+      close: () => {
+        exit.cancel();
+        source?.destroy();
+      },
+    };
+  } catch (error) {
+    source?.destroy();
+    throw error;
   }
 }
 
-/** A container whose output and exit are being watched, before it is started. */
-interface ArmedRun {
-  /** It has never been started. */
-  readonly fresh: boolean;
-  readonly output: AsyncIterable<Buffer>;
-  readonly exit: ArmedWait;
-  cancel(): void;
-}
-
-async function armRun(
+/** All that a container has written and writes until it does not run. */
+async function* loggedBatches(
   docker: DockerConnection,
-  { Id, State, HostConfig }: ContainerJson,
+  json: ContainerJson,
   signal: AbortSignal,
-): Promise<ArmedRun> {
-  const fresh = State.Status === "created";
-  const source = await (fresh ? attachOutput : loggedOutput)(docker, Id, signal);
-  try {
-    const condition = HostConfig.AutoRemove ? "removed" : fresh ? "next-exit" : "not-running";
-    const exit = await armWait(docker, Id, condition, signal);
-    const cancel = (): void => {
-      exit.cancel();
-      source.destroy();
-    };
-    return { fresh, output: docker.api.read(source, signal), exit, cancel };
-  } catch (error) {
-    source.destroy();
-    throw error;
+): AsyncGenerator<OutputBatch> {
+  for await (const entries of logUntilStopped(docker, json, signal)) {
+    const chunks = entries.map(({ stream, data }) => ({ stream, data }));
+    yield create(OutputBatchSchema, { chunks });
   }
 }
 
@@ -158,23 +191,6 @@ async function attachOutput(
     { method: "POST", path: `/containers/${id}/attach`, query, harmless: true },
     signal,
   );
-}
-
-/** For a repeated call: all that was written before it, too. An attachment would miss a past exit. */
-async function loggedOutput(
-  docker: DockerConnection,
-  id: string,
-  signal: AbortSignal,
-): Promise<Readable> {
-  const query = { follow: true, stdout: true, stderr: true };
-  const call = docker.api.stream({ path: `/containers/${id}/logs`, query }, signal);
-  return meaning(call, id, { kinds: { 501: "LOGS_NOT_READABLE" } });
-}
-
-type RunEvent = NonNullable<RunContainerResponse["event"]>;
-
-function runEvent(event: RunEvent): RunContainerResponse {
-  return create(RunContainerResponseSchema, { event });
 }
 
 /** Ends a container, if it has not ended by itself. */

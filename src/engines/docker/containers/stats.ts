@@ -6,7 +6,11 @@ import type {
   StreamContainerStatsRequest,
   StreamContainerStatsResponse,
 } from "../../../../gen/nap/v1/container_service_pb.js";
-import { StreamContainerStatsResponseSchema } from "../../../../gen/nap/v1/container_service_pb.js";
+import {
+  ContainerStatsBatchSchema,
+  StreamContainerStatsResponseSchema,
+} from "../../../../gen/nap/v1/container_service_pb.js";
+import { StreamReadySchema } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { fieldError, unless } from "../../../contract/errors.js";
 import { mapInParallel } from "../../../lib/parallel.js";
@@ -14,11 +18,12 @@ import { ticks } from "../../../lib/ticks.js";
 import { nanosOf } from "../../../lib/time.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, listContainers, named } from "./reads.js";
+import { summaryName } from "../../docker-http/convert/container/container.js";
 import type { StatsJson } from "../../docker-http/convert/stats.js";
 import { setCpuUsageCores, statsFromDocker } from "../../docker-http/convert/stats.js";
 import { meaning } from "../errors.js";
 import { containerFilters } from "../filters.js";
-import type { InfoJson } from "../../docker-http/json.js";
+import type { ContainerSummaryJson, InfoJson } from "../../docker-http/json.js";
 
 /**
  * dockerd's collector measures once a second, and a request waits for its next round (20.10): asked
@@ -61,7 +66,7 @@ async function* streamStats(
     const running = list.filter(({ State }) => State === "running" || State === "paused");
     const samples = await mapInParallel(
       running,
-      ({ Id }) => unless("CONTAINER_NOT_FOUND", measured(docker, Id, info.MemTotal, signal)),
+      (json) => unless("CONTAINER_NOT_FOUND", measured(docker, json, info.MemTotal, signal)),
       measuredAtOnce,
     );
     const now = samples.filter((sample) => sample !== undefined);
@@ -72,25 +77,34 @@ async function* streamStats(
     before = new Map(now.map((sample) => [sample.stats.containerId, sample]));
     return now.map(({ stats }) => stats);
   };
+  yield statsEvent({ case: "ready", value: create(StreamReadySchema, { engine: docker.name }) });
   if (oneShot) {
-    yield create(StreamContainerStatsResponseSchema, { stats: await measure() });
+    const stats = await measure();
+    yield statsEvent({ case: "batch", value: create(ContainerStatsBatchSchema, { stats }) });
     return;
   }
   for await (const { value: stats, skippedTicks } of ticks(intervalMillis, measure, signal)) {
-    yield create(StreamContainerStatsResponseSchema, { stats, skippedTicks });
+    const value = create(ContainerStatsBatchSchema, { stats, skippedTicks });
+    yield statsEvent({ case: "batch", value });
   }
+}
+
+function statsEvent(event: StreamContainerStatsResponse["event"]): StreamContainerStatsResponse {
+  return create(StreamContainerStatsResponseSchema, { event });
 }
 
 async function measured(
   docker: DockerConnection,
-  id: string,
+  json: ContainerSummaryJson,
   hostMemoryBytes: number,
   signal: AbortSignal,
 ): Promise<Sample | undefined> {
+  const { Id: id } = json;
   const path = `/containers/${id}/stats`;
   const query = { stream: false, "one-shot": true };
   const { body } = await meaning(docker.api.json<StatsJson>({ path, query }, signal), id, named);
-  const stats = statsFromDocker(body, hostMemoryBytes);
+  const container = { containerId: id, name: summaryName(json) };
+  const stats = statsFromDocker(container, body, hostMemoryBytes);
   if (stats === undefined) return undefined;
   const { State } = await inspectContainer(docker, id, signal);
   return { stats, run: State.StartedAt };

@@ -10,8 +10,13 @@
  */
 import { setMaxListeners } from "node:events";
 import type { IncomingMessage } from "node:http";
+import { create } from "@bufbuild/protobuf";
 import type { Event, EventFilter } from "../../../../gen/nap/v1/engine_service_pb.js";
-import { EventAction, EventResource } from "../../../../gen/nap/v1/engine_service_pb.js";
+import {
+  EventAction,
+  EventResource,
+  EventSchema,
+} from "../../../../gen/nap/v1/engine_service_pb.js";
 import { NapError } from "../../../contract/errors.js";
 import type { EventSource } from "../../../core/events/stream.js";
 import { Exits } from "../../../core/events/exit-cache.js";
@@ -172,7 +177,7 @@ export class EventFeed implements EventSource {
     // dockerd drops events for readers that are slow, so they are read while the lists are, too.
     const reading = (async () => {
       for await (const lines of lineBatches(this.#docker.api.read(source, signal))) {
-        const events = lines.map(eventOf);
+        const events = lines.map((line) => eventOf(this.engine, line));
         if (ready) this.#append(events);
         else early.push(...events);
         if (!ready && early.length > mostEarly) throw new Error("too much happens at once");
@@ -180,6 +185,7 @@ export class EventFeed implements EventSource {
     })();
     const prepared = (async () => {
       const covered = this.#covers(remembered);
+      if (!covered && this.#session > 0) this.journal.append(this.#lost(remembered[0], nowNanos));
       this.#append(remembered);
       const missed = await this.#inventory.reconcile(!covered, nowNanos, signal);
       for (const event of missed) this.journal.append(this.exits.note(event));
@@ -208,7 +214,7 @@ export class EventFeed implements EventSource {
     const source = await api.stream({ path: "/events", query }, either);
     const events: Event[] = [];
     for await (const lines of lineBatches(api.read(source, either))) {
-      events.push(...lines.map(eventOf));
+      events.push(...lines.map((line) => eventOf(this.engine, line)));
     }
     return events;
   }
@@ -223,14 +229,31 @@ export class EventFeed implements EventSource {
     return seen(oldest) && timeOf(oldest) <= this.#lastNanos - overlapNanos;
   }
 
+  /** The event that says that there may be others before `next` that nobody saw. */
+  #lost(next: Event | undefined, nowNanos: bigint): Event {
+    const end = next === undefined ? nowNanos : timeOf(next);
+    const endTime = timestampOfNanos(end > this.#lastNanos ? end : nowNanos);
+    const lost = { startTime: timestampOfNanos(this.#lastNanos), endTime };
+    return create(EventSchema, {
+      engine: this.engine,
+      time: endTime,
+      resource: EventResource.ENGINE,
+      action: EventAction.EVENTS_LOST,
+      resourceName: this.engine,
+      synthetic: true,
+      details: { case: "lost", value: lost },
+    });
+  }
+
   #append(events: readonly Event[]): void {
     for (const event of events) {
       if (this.journal.holds(identityOf(event))) continue;
       const time = timeOf(event);
       if (time > this.#lastNanos) this.#lastNanos = time;
-      this.#inventory.note(event);
+      const created = this.#inventory.note(event);
+      if (created !== undefined) this.journal.append(created);
       const { resource, action, resourceId } = event;
-      const exited = resource === EventResource.CONTAINER && action === EventAction.DIE;
+      const exited = resource === EventResource.CONTAINER && action === EventAction.EXIT;
       if (exited) this.#docker.unlistedExits.add(resourceId);
       this.journal.append(this.exits.note(event));
     }

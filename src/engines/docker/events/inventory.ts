@@ -19,7 +19,7 @@ import { mapInParallel } from "../../../lib/parallel.js";
 import { nanosSince1970, timestampOf, timestampOfNanos } from "../../../lib/time.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, listContainers } from "../containers/reads.js";
-import { exitOf, summaryName } from "../../docker-http/convert/container/container.js";
+import { exitOf, healthOf, summaryName } from "../../docker-http/convert/container/container.js";
 import type {
   ContainerJson,
   ContainerSummaryJson,
@@ -64,12 +64,36 @@ export class Inventory {
     this.#docker = docker;
   }
 
-  /** Takes notice of an event. */
-  note({ resource, action, resourceId: id, attributes, owner, ...event }: Event): void {
+  /**
+   * Records an event. Returns the synthetic event of the container's creation where that was never
+   * seen: dockerd had forgotten it when its events could be followed again.
+   */
+  note(event: Event): Event | undefined {
+    const { resource, action, resourceId: id } = event;
+    const isContainer = resource === EventResource.CONTAINER;
+    const isUnseen = isContainer && this.#filled && !this.#containers.has(id);
+    this.#record(event);
+    if (!isUnseen || !existedBefore(action)) return undefined;
+    const { engine, time, resourceName, attributes, owner } = event;
+    return create(EventSchema, {
+      engine,
+      time,
+      resource,
+      resourceId: id,
+      resourceName,
+      attributes,
+      owner,
+      action: EventAction.CREATE,
+      engineAction: "create",
+      synthetic: true,
+    });
+  }
+
+  #record({ resource, action, resourceId: id, attributes, owner, ...event }: Event): void {
     if (resource === EventResource.VOLUME) noteExistence(this.#volumes, id, action, attributes);
     if (resource === EventResource.NETWORK) noteExistence(this.#networks, id, action, attributes);
     if (resource !== EventResource.CONTAINER) return;
-    if (action === EventAction.DESTROY) {
+    if (action === EventAction.REMOVE) {
       this.#containers.delete(id);
       return;
     }
@@ -78,7 +102,7 @@ export class Inventory {
       this.#containers.get(id) ?? newcomer(event.resourceName, attributes, owner, changed);
     this.#containers.set(id, known);
     known.name = event.resourceName;
-    if (action === EventAction.START || action === EventAction.DIE) {
+    if (action === EventAction.START || action === EventAction.EXIT) {
       Object.assign(known, { live: action === EventAction.START, paused: false, changed });
       known.health = undefined;
     }
@@ -150,18 +174,26 @@ export class Inventory {
       if (listed.has(id)) continue;
       const about = { resource: EventResource.CONTAINER, resourceId: id, ...subject(known) };
       // Nobody knows any more how it exited.
-      if (known.live) found.push({ ...about, action: EventAction.DIE, engineAction: "die" });
-      found.push({ ...about, action: EventAction.DESTROY, engineAction: "destroy" });
+      if (known.live) found.push({ ...about, action: EventAction.EXIT, engineAction: "die" });
+      found.push({ ...about, action: EventAction.REMOVE, engineAction: "destroy" });
     }
     for (const json of inspected) {
       if (json === undefined) continue;
       found.push(...containerDifferences(json, this.#containers.get(json.Id)));
     }
     const time = timestampOfNanos(now);
-    const events = found.map((event) => create(EventSchema, { time, ...event, synthetic: true }));
-    for (const event of events) this.note(event);
+    const engine = this.#docker.name;
+    const events = found.map((event) =>
+      create(EventSchema, { engine, time, ...event, synthetic: true }),
+    );
+    for (const event of events) this.#record(event);
     return events;
   }
+}
+
+/** Whether an event of a container says that the container was there before it, and is there now. */
+function existedBefore(action: EventAction): boolean {
+  return action !== EventAction.CREATE && action !== EventAction.REMOVE;
 }
 
 function newcomer(
@@ -184,7 +216,7 @@ function noteExistence(
   attributes: StringMap,
 ): void {
   if (action === EventAction.CREATE) all.set(id, attributes);
-  if (action === EventAction.DESTROY) all.delete(id);
+  if (action === EventAction.REMOVE) all.delete(id);
 }
 
 function replaceAll(all: Map<string, StringMap>, by: ReadonlyMap<string, StringMap>): void {
@@ -200,7 +232,7 @@ function* existence(
 ): Generator<Happening> {
   for (const [resourceId, attributes] of known) {
     if (listed.has(resourceId)) continue;
-    const { DESTROY: action } = EventAction;
+    const { REMOVE: action } = EventAction;
     yield { ...named(resource, resourceId, attributes), action, engineAction: "destroy" };
   }
   for (const [resourceId, attributes] of listed) {
@@ -242,7 +274,11 @@ function* containerDifferences(
   }
   if (known.name !== name) {
     const oldName = `/${known.name}`;
-    yield { ...about(EventAction.RENAME, "rename"), attributes: { ...attributes, oldName } };
+    yield {
+      ...about(EventAction.RENAME, "rename"),
+      attributes: { ...attributes, oldName },
+      details: { case: "renamed", value: { oldName: known.name } },
+    };
   }
   const live = State.Running && !isRestarting(State.Status);
   const since = (text: string): boolean => {
@@ -252,13 +288,13 @@ function* containerDifferences(
   const restarted = live && known.live && since(State.StartedAt);
   const ran = !live && !known.live && since(State.FinishedAt);
   // How the run before this one exited is not kept.
-  if (restarted) yield { ...about(EventAction.DIE, "die"), ...at(State.FinishedAt) };
+  if (restarted) yield { ...about(EventAction.EXIT, "die"), ...at(State.FinishedAt) };
   const started = restarted || ran || (live && !known.live);
   if (started) yield { ...about(EventAction.START, "start"), ...at(State.StartedAt) };
   if (ran || (!live && known.live)) {
     const exitCode = String(State.ExitCode);
     yield {
-      ...about(EventAction.DIE, "die"),
+      ...about(EventAction.EXIT, "die"),
       ...at(State.FinishedAt),
       attributes: { ...attributes, exitCode },
       ...exitStatus(json),
@@ -272,13 +308,16 @@ function* containerDifferences(
   const health = State.Health?.Status ?? "none";
   const healthBefore = (started ? undefined : known.health) ?? "starting";
   if (health !== "none" && health !== healthBefore) {
-    yield about(EventAction.HEALTH_STATUS, `health_status: ${health}`);
+    yield {
+      ...about(EventAction.HEALTH_STATUS, `health_status: ${health}`),
+      details: { case: "health", value: { status: healthOf(health) } },
+    };
   }
 }
 
 function exitStatus({ State }: ContainerJson): Happening {
   const exit = exitOf(State);
-  return exit === undefined ? {} : { exit };
+  return exit === undefined ? {} : { details: { case: "exit", value: exit } };
 }
 
 function isRestarting(status: string): boolean {

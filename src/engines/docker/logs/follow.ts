@@ -10,6 +10,7 @@ import type {
 import {
   LogEndReason,
   LogGapReason,
+  StreamContainerLogsRequestSchema,
   StreamContainerLogsResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../../../gen/nap/v1/types_pb.js";
@@ -61,9 +62,25 @@ async function* streamLogs(
   const positions = cursor?.positions ?? (await firstPositions(docker, json, request, signal));
   const log = new LogStream(docker, json, request, positions, known, runs, signal);
   try {
+    yield log.ready();
     yield* log.messages();
   } finally {
     await runs?.close();
+  }
+}
+
+/** The entries of a container's log from the beginning until it does not run. */
+export async function* logUntilStopped(
+  docker: DockerConnection,
+  json: ContainerJson,
+  signal: AbortSignal,
+): AsyncGenerator<LogEntry[]> {
+  const request = create(StreamContainerLogsRequestSchema, { container: json.Id, follow: true });
+  const positions = await firstPositions(docker, json, request, signal);
+  const started = nanosOfText(json.State.StartedAt);
+  const log = new LogStream(docker, json, request, positions, started, undefined, signal);
+  for await (const { event } of log.messages()) {
+    if (event.case === "batch") yield event.value.entries;
   }
 }
 
@@ -116,6 +133,15 @@ class LogStream {
   /** When the newest run that is known was started. */
   get #newestRun(): bigint {
     return this.#coming.at(-1)?.startNanos ?? this.#run;
+  }
+
+  /** The first message, whose cursor is where the stream begins. */
+  ready(): StreamContainerLogsResponse {
+    return this.#message({ case: "ready", value: this.#origin } as LogEvent);
+  }
+
+  get #origin(): { readonly engine: string; readonly containerId: string } {
+    return { engine: this.docker.name, containerId: this.json.Id };
   }
 
   async *messages(): AsyncGenerator<StreamContainerLogsResponse> {
@@ -260,7 +286,9 @@ class LogStream {
       const full = batch;
       batch = [];
       if (full.length === 0) return [];
-      return [this.#message({ case: "batch", value: { entries: full } } as LogEvent)];
+      return [
+        this.#message({ case: "batch", value: { entries: full, ...this.#origin } } as LogEvent),
+      ];
     };
     const wanted = entries.filter(
       ({ time }) => untilNanos === undefined || !time || nanosSince1970(time) <= untilNanos,
@@ -292,14 +320,14 @@ class LogStream {
 
   #gap(fromNanos: bigint, toNanos: bigint): StreamContainerLogsResponse {
     const [startTime, endTime] = [timestampOfNanos(fromNanos), timestampOfNanos(toNanos)];
-    const value = { startTime, endTime, reason: LogGapReason.ROTATED };
+    const value = { startTime, endTime, reason: LogGapReason.ROTATED, ...this.#origin };
     return this.#message({ case: "gap", value } as LogEvent);
   }
 
   #started({ startNanos }: ContainerRun): StreamContainerLogsResponse {
     this.#run = startNanos;
     const value = { startTime: timestampOfNanos(startNanos) };
-    return this.#message({ case: "runStarted", value } as LogEvent);
+    return this.#message({ case: "runStart", value } as LogEvent);
   }
 
   #message(event: LogEvent): StreamContainerLogsResponse {

@@ -79,8 +79,8 @@ export class ContainerRuns {
   }
 
   async #begin(feed: EventFeed, knownNanos: bigint, signal: AbortSignal): Promise<void> {
-    const actions = [EventAction.START, EventAction.DIE, EventAction.DESTROY];
-    const { DIE, DESTROY } = EventAction;
+    const actions = [EventAction.START, EventAction.EXIT, EventAction.REMOVE];
+    const { EXIT, REMOVE } = EventAction;
     const either = AbortSignal.any([signal, this.#stop.signal]);
     const filter = {
       $typeName: "nap.v1.EventFilter" as const,
@@ -102,8 +102,8 @@ export class ContainerRuns {
       for await (const batch of events) {
         for (const { action, time } of batch) {
           const nanos = time === undefined ? 0n : nanosSince1970(time);
-          if (action === DIE) boundary = nanos;
-          else if (action === DESTROY) this.#isGone = true;
+          if (action === EXIT) boundary = nanos;
+          else if (action === REMOVE) this.#isGone = true;
           // What was there at the first look has an event that comes a little later than it says.
           else if (boundary >= known) known = this.#note(nanos, boundary, known);
         }

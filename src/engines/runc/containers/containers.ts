@@ -259,7 +259,7 @@ export async function removeContainer(
     const last = await endAfterKill(host, stored);
     if (last.startTime !== undefined) host.reportExit(last);
     await host.store.remove(last);
-    host.report(EventAction.DESTROY, "destroy", stored.container);
+    host.report(EventAction.REMOVE, "destroy", stored.container);
   });
 }
 

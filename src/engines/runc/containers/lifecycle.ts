@@ -17,7 +17,7 @@ import { execute } from "../runtime/command.js";
 import { currentContainer, mountRootfs, removeContainer, settle } from "./containers.js";
 import { runtimeError } from "../errors.js";
 import type { RuncHost } from "../context.js";
-import { startShim } from "../runtime/shim.js";
+import { awaitsStart, startAwaiting, startShim } from "../runtime/shim.js";
 import type { Stored } from "../runtime/store.js";
 
 /** As long as Docker waits for a container that says nothing of it. */
@@ -85,7 +85,13 @@ export async function startContainer(
       throw new NapError("CONTAINER_NOT_FOUND", `no such container: ${name}`, { resource: name });
     }
     const before = await currentContainer(host, stored);
-    if (before.state === ContainerState.RUNNING) return false;
+    if (before.state === ContainerState.RUNNING) {
+      if (!(await awaitsStart(host.store, id))) return false;
+      await startAwaiting(host.store, id);
+      host.report(EventAction.START, "start", stored.container);
+      await onStart();
+      return true;
+    }
     // The runtime resolves the sources of binds anew at each start.
     await recheckRooted(host.bindRoots, name, spec?.mounts ?? [], stored.ownLabels);
     // The look at exits may come only when this run has begun.

@@ -6,7 +6,6 @@ import type {
   ContainerService,
   LogEntry,
   RunContainerRequest,
-  RunContainerResponse,
   StreamContainerLogsRequest,
   StreamContainerLogsResponse,
 } from "../../../../gen/nap/v1/container_service_pb.js";
@@ -15,23 +14,29 @@ import {
   ContainerState,
   LogEndReason,
   RunContainerRequestSchema,
-  RunContainerResponseSchema,
   StreamContainerLogsResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
-import type { ExitStatus } from "../../../../gen/nap/v1/types_pb.js";
-import { DisconnectAction, ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
+import type { ExitStatus, OutputBatch } from "../../../../gen/nap/v1/types_pb.js";
+import { ExitStatusSchema, OutputBatchSchema } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
+import { NapError } from "../../../contract/errors.js";
+import type { Run } from "../../../core/containers/recording.js";
+import type { RunSteps } from "../../../core/containers/run.js";
+import { runContainer } from "../../../core/containers/run.js";
+import type { SharedRuns } from "../../../core/containers/shared-runs.js";
 import { compareTimes } from "../../../core/lists/filters.js";
 import { createContainer, currentContainer, removeContainer } from "./containers.js";
 import type { RuncHost } from "../context.js";
 import { killContainer, startContainer, waitForExit } from "./lifecycle.js";
 import { logEntries, openLog } from "../logs/entries.js";
+import { awaitsStart } from "../runtime/shim.js";
 import type { Stored } from "../runtime/store.js";
 
 /** The calls on containers that stream. */
-export function containerStreams(host: RuncHost) {
+export function containerStreams(host: RuncHost, shared: SharedRuns) {
   return {
-    runContainer: (request, call) => runContainer(host, request, call),
+    runContainer: (request, call) =>
+      runContainer(shared, request, call, runcSteps(host, request, call)),
     streamContainerLogs: (request, call) => streamLogs(host, request, call),
   } satisfies Methods<typeof ContainerService>;
 }
@@ -49,7 +54,9 @@ async function* streamLogs(
   { signal }: Call,
 ): AsyncGenerator<StreamContainerLogsResponse> {
   const stored = host.store.find(request.container);
-  const { log } = host.store.paths(stored.container.id);
+  const { id: containerId } = stored.container;
+  const origin = { engine: host.name, containerId };
+  const { log } = host.store.paths(containerId);
   const wanted = selection(request);
   const { tailLines, until } = request;
   const deadline = request.follow && until !== undefined ? timestampMs(until) : Infinity;
@@ -60,11 +67,13 @@ async function* streamLogs(
     const past = logEntries(log, async () => false, signal);
     for await (const entries of past) skip += entries.filter(wanted).length;
   }
+  yield logEvent({ case: "ready", value: origin } as LogEvent);
   for await (const read of logEntries(log, live, signal)) {
     const selected = read.filter(wanted);
     const entries = selected.slice(Math.max(skip, 0));
     skip -= selected.length;
-    if (entries.length > 0) yield logEvent({ case: "batch", value: { entries } } as LogEvent);
+    if (entries.length > 0)
+      yield logEvent({ case: "batch", value: { entries, ...origin } } as LogEvent);
   }
   const reason =
     !request.follow || Date.now() > deadline
@@ -90,48 +99,66 @@ async function runs(host: RuncHost, stored: Stored): Promise<boolean> {
   return (await currentContainer(host, stored)).state === ContainerState.RUNNING;
 }
 
-type RunEvent = NonNullable<RunContainerResponse["event"]>;
-
-async function* runContainer(
-  host: RuncHost,
-  request: RunContainerRequest,
-  call: Call,
-): AsyncGenerator<RunContainerResponse> {
+function runcSteps(host: RuncHost, request: RunContainerRequest, call: Call): RunSteps<Stored> {
   const { signal } = call;
-  const { stored, existed } = await createContainer(host, request, RunContainerRequestSchema, call);
-  const { id, name } = stored.container;
-  let started = false;
-  let ended = false;
-  try {
-    const created = create(ContainerCreatedSchema, { containerId: id, name });
-    yield runEvent({ case: "created", value: created });
-    const { log } = host.store.paths(id);
-    const before = await currentContainer(host, stored);
-    let output = logEntries(log, () => runs(host, stored), signal);
-    if (before.state === ContainerState.CREATED) {
+  const find = (id: string): Stored | undefined =>
+    host.store.all.find(({ container }) => container.id === id);
+  return {
+    create: async () => {
+      const { stored } = await createContainer(host, request, RunContainerRequestSchema, call);
+      const { id, name, spec } = stored.container;
+      const created = create(ContainerCreatedSchema, { containerId: id, name });
+      return { created, autoRemove: spec?.autoRemove === true, container: stored };
+    },
+    unstarted: async (stored) => {
+      const { id } = stored.container;
+      // Not while it is being started.
+      return host.lock(`container ${id}`, async () => {
+        const { state } = await currentContainer(host, stored);
+        const isNew = state === ContainerState.CREATED;
+        const isMade = state === ContainerState.RUNNING && (await awaitsStart(host.store, id));
+        return isNew || isMade ? stored : undefined;
+      });
+    },
+    start: async (stored, keep) => {
+      let run: Run | undefined;
+      let recorded: Run | undefined;
       // The log is opened before an exit can remove it, and what it has is read to the end.
       await startContainer(host, stored, async () => {
-        output = logEntries(await openLog(log), () => runs(host, stored), signal);
+        run = await loggedRun(host, stored, signal);
+        recorded = keep && (await loggedRun(host, stored, keep));
       });
-    }
-    started = true;
-    yield runEvent({ case: "started", value: {} } as RunEvent);
-    for await (const entries of output) {
-      const chunks = entries.map(({ stream, data }) => ({ stream, data }));
-      yield runEvent({ case: "output", value: { chunks } } as RunEvent);
-    }
-    const value = exitOf(await waitForExit(host, stored, signal));
-    ended = true;
-    yield runEvent({ case: "exit", value });
-  } finally {
-    const keep = existed || (signal.aborted && request.requestId !== "");
-    if (!started && !keep) await removeContainer(host, stored);
-    if (started && !ended && request.onDisconnect === DisconnectAction.KILL) {
-      await killContainer(host, stored);
-    }
-  }
+      run ??= await loggedRun(host, stored, signal);
+      return { run, ...(recorded && { recorded }) };
+    },
+    find: async (id) => find(id),
+    repeat: (stored) => loggedRun(host, stored, signal),
+    remove: (stored) => removeContainer(host, stored),
+    kill: async (id) => {
+      const stored = find(id);
+      if (stored !== undefined) await killContainer(host, stored);
+    },
+  };
 }
 
-function runEvent(event: RunEvent): RunContainerResponse {
-  return create(RunContainerResponseSchema, { event });
+/** A run of a container by its log, which conmon has made when the container has been started. */
+async function loggedRun(host: RuncHost, stored: Stored, signal: AbortSignal): Promise<Run> {
+  const { id, name } = stored.container;
+  const file = await openLog(host.store.paths(id).log);
+  if (file === undefined) {
+    const message = `container ${name} was removed meanwhile`;
+    throw new NapError("CONTAINER_NOT_FOUND", message, { resource: id });
+  }
+  async function* output(): AsyncGenerator<OutputBatch> {
+    for await (const entries of logEntries(file, () => runs(host, stored), signal)) {
+      const chunks = entries.map(({ stream, data }) => ({ stream, data }));
+      yield create(OutputBatchSchema, { chunks });
+    }
+  }
+  return {
+    output: output(),
+    exit: async () => exitOf(await waitForExit(host, stored, signal)),
+    // Reading closes it, too; one that was never read is closed here alone.
+    close: () => file.close(),
+  };
 }

@@ -8,15 +8,22 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { NapError } from "../../../contract/errors.js";
+import { sleep } from "../../../lib/sleep.js";
 import { demand, execute } from "./command.js";
 import { runtimeError } from "../errors.js";
 import type { Store } from "./store.js";
 import { readIfThere } from "./store.js";
 
+/** How often it is looked whether a shim has ended, and the time between two looks. */
+const shimEndTries = 200;
+const shimEndMillis = 10;
+
 /** Creates and starts a container whose bundle is written, and notes the run. */
 export async function startShim(store: Store, id: string, tty: boolean): Promise<void> {
   const { directory, persist } = store.paths(id);
   await deleteFromRuntime(store, id);
+  // Of a container that was never started, as nap was killed before, the shim ends only now.
+  await shimEnd(store, id);
   await store.forgetRun(id);
   await rm(persist, { recursive: true, force: true });
   await mkdir(persist);
@@ -31,6 +38,18 @@ export async function startShim(store: Store, id: string, tty: boolean): Promise
     await store.forgetRun(id);
     throw runtimeError(id, said || (error as Error).message, error);
   }
+}
+
+/** Whether a run was noted and its process made, and not started: nap was killed between the two. */
+export async function awaitsStart(store: Store, id: string): Promise<boolean> {
+  const { code, stdout } = await execute("runc", ["--root", store.runcRoot, "state", id]);
+  return code === 0 && (JSON.parse(stdout.toString()) as { status?: string }).status === "created";
+}
+
+/** Starts what awaits its start. Another one may have done so meanwhile, as a call that nap left behind. */
+export async function startAwaiting(store: Store, id: string): Promise<void> {
+  const { code, stderr } = await execute("runc", ["--root", store.runcRoot, "start", id]);
+  if (code !== 0 && (await awaitsStart(store, id))) throw runtimeError(id, stderr);
 }
 
 function shimArguments(store: Store, id: string, tty: boolean, runtime: string): string[] {
@@ -102,6 +121,13 @@ async function firstLine(pipe: Readable): Promise<string> {
 /** Removes what runc knows of a container that has ended, or kills it. */
 export async function deleteFromRuntime(store: Store, id: string): Promise<void> {
   await execute("runc", ["--root", store.runcRoot, "delete", "--force", id]);
+}
+
+/** Waits until the shim of a container has ended, which is a moment after its process; not for ever. */
+async function shimEnd(store: Store, id: string): Promise<void> {
+  for (let tries = 0; tries < shimEndTries && (await shimLives(store, id)); tries++) {
+    await sleep(shimEndMillis, new AbortController().signal);
+  }
 }
 
 /** Whether the shim of a container is still there to write its exit file. */

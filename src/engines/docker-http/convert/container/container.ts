@@ -49,7 +49,7 @@ export function containerFromDocker(engine: string, json: ContainerJson): Contai
     imageId: json.Image,
     state: stateOf(state.Status),
     engineState: state.Status,
-    health: healthWords.find(([, word]) => word === state.Health?.Status)?.[0],
+    health: healthOf(state.Health?.Status),
     healthCheckResults: (state.Health?.Log ?? []).map(healthResultFromDocker),
     healthFailingStreak: state.Health?.FailingStreak ?? 0,
     createTime: timestampOf(json.Created),
@@ -82,7 +82,7 @@ export function containerFromSummary(engine: string, json: ContainerSummaryJson)
     imageId: json.ImageID,
     state: stateOf(json.State),
     engineState: json.State,
-    health: healthWords.find(([, word]) => word === health)?.[0],
+    health: healthOf(health),
     createTime: timestampOfNanos(BigInt(json.Created) * 1_000_000_000n),
     ports: publishedPortsOfSummary(json.Ports),
     endpoints: endpoints(json.NetworkSettings?.Networks),
@@ -99,6 +99,11 @@ export function summaryName({ Names }: ContainerSummaryJson): string {
 
 function stateOf(word: string): ContainerState {
   return stateWords.find(([, name]) => name === word)?.[0] ?? ContainerState.UNSPECIFIED;
+}
+
+/** The health status that dockerd calls so; undefined where there is no health check. */
+export function healthOf(word: string | undefined): HealthStatus | undefined {
+  return healthWords.find(([, name]) => name === word)?.[0];
 }
 
 /** How the last run ended. Undefined: there was none. */

@@ -1,0 +1,131 @@
+/** Keeps what a container writes in one run, and how that ends, for calls that come later. */
+import { create } from "@bufbuild/protobuf";
+import type { ExitStatus, OutputBatch, OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import { OutputBatchSchema } from "../../../gen/nap/v1/types_pb.js";
+import { NapError } from "../../contract/errors.js";
+import { orAborted } from "../../lib/sleep.js";
+
+/** A run of a container that is being read. */
+export interface Run {
+  readonly output: AsyncIterable<OutputBatch>;
+  /** How the run ended, once it has. */
+  exit(): Promise<ExitStatus>;
+  /** Releases what the reading holds, also where the output was never read. */
+  close(): void | Promise<void>;
+}
+
+/** Adds the bytes of a batch to those of each stream. */
+export function countBytes(told: Map<OutputStream, number>, { chunks }: OutputBatch): void {
+  for (const { stream, data } of chunks) told.set(stream, (told.get(stream) ?? 0) + data.length);
+}
+
+/** A chunk costs more memory than its bytes. */
+const chunkBytes = 256;
+
+/** What is kept of one run. */
+export class Recording {
+  /** Resolves when the run has ended and all that is kept of it is there. */
+  readonly done: Promise<void>;
+  readonly #told = new Map<OutputStream, number>();
+  readonly #grown: (bytes: number) => void;
+  #batches: OutputBatch[] = [];
+  #bytes = 0;
+  #isWhole = true;
+  #isOver = false;
+  #exit: ExitStatus | undefined;
+  #failure: unknown;
+  #wake = (): void => undefined;
+  #changed = this.#nextChange();
+
+  /** Begins to read the run. `grown` is told how many bytes more are kept, or less. */
+  constructor(run: Run, grown: (bytes: number) => void) {
+    this.#grown = grown;
+    this.done = this.#read(run);
+  }
+
+  /** Whether everything that the run has written so far is kept. */
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Forgets the output and keeps no more of it. The exit is still kept. */
+  drop(): void {
+    const bytes = this.#bytes;
+    this.#isWhole = false;
+    this.#batches = [];
+    this.#bytes = 0;
+    this.#grown(-bytes);
+    this.#tell();
+  }
+
+  /** The output from its beginning to the end of the run, or until it is no longer whole. */
+  async *replay(signal: AbortSignal): AsyncGenerator<OutputBatch> {
+    for (let at = 0; this.#isWhole;) {
+      const batch = this.#batches[at];
+      if (batch !== undefined) {
+        at++;
+        yield batch;
+      } else if (this.#isOver) {
+        return;
+      } else {
+        await orAborted(this.#changed, signal);
+      }
+    }
+  }
+
+  /** Whether these are the bytes of each stream that the run wrote, as far as it was read to its end. */
+  async isAll(told: ReadonlyMap<OutputStream, number>, signal: AbortSignal): Promise<boolean> {
+    await orAborted(this.done, signal);
+    if (this.#failure !== undefined) return true;
+    return [...this.#told].every(([stream, bytes]) => told.get(stream) === bytes);
+  }
+
+  /** How the run ended, once it has. Fails with EXIT_UNKNOWN where the engine was lost before. */
+  async exit(signal: AbortSignal): Promise<ExitStatus> {
+    await orAborted(this.done, signal);
+    if (this.#exit !== undefined) return this.#exit;
+    const message = "the engine went away before the container ended";
+    throw new NapError("EXIT_UNKNOWN", message, {}, this.#failure);
+  }
+
+  async #read(run: Run): Promise<void> {
+    try {
+      for await (const batch of run.output) {
+        countBytes(this.#told, batch);
+        if (this.#isWhole) this.#keep(batch);
+      }
+      this.#exit = await run.exit();
+    } catch (error) {
+      this.#failure = error;
+      this.drop();
+    } finally {
+      await run.close();
+      this.#isOver = true;
+      this.#tell();
+    }
+  }
+
+  #keep({ chunks }: OutputBatch): void {
+    // A chunk may be a part of a larger read, all of which it would keep in memory.
+    const copies = chunks.map((chunk) => ({ ...chunk, data: new Uint8Array(chunk.data) }));
+    const bytes = copies.reduce((sum, { data }) => sum + data.length + chunkBytes, 0);
+    this.#batches.push(create(OutputBatchSchema, { chunks: copies }));
+    this.#bytes += bytes;
+    this.#grown(bytes);
+    this.#tell();
+  }
+
+  #tell(): void {
+    const wake = this.#wake;
+    this.#changed = this.#nextChange();
+    wake();
+  }
+
+  #nextChange(): Promise<void> {
+    return new Promise((resolve) => (this.#wake = resolve));
+  }
+}

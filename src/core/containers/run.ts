@@ -1,0 +1,197 @@
+/**
+ * RunContainer for every engine: creates, starts and reads a container. Calls with one request_id share
+ * the container, which is started once for all of them, however many there are and whenever they come.
+ */
+import { create } from "@bufbuild/protobuf";
+import type {
+  ContainerCreated,
+  RunContainerRequest,
+  RunContainerResponse,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import {
+  RunContainerRequestSchema,
+  RunContainerResponseSchema,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { ExitStatus, OutputBatch, OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import { DisconnectAction, OutputBatchSchema } from "../../../gen/nap/v1/types_pb.js";
+import type { Call } from "../engine.js";
+import { NapError } from "../../contract/errors.js";
+import { requestKey } from "../../contract/reserved-labels.js";
+import type { Recording, Run } from "./recording.js";
+import { countBytes } from "./recording.js";
+import type { SharedRun, SharedRuns } from "./shared-runs.js";
+
+/** A container just made, or made before by the same request, as the engine has it. */
+export interface RunMade<C> {
+  readonly created: ContainerCreated;
+  readonly autoRemove: boolean;
+  readonly container: C;
+}
+
+/** A container that was started, and was watched before that, so that nothing of its run is missed. */
+export interface Begun {
+  readonly run: Run;
+  /** The same run, read a second time to be kept. */
+  readonly recorded?: Run;
+}
+
+/** What RunContainer is made of on an engine. */
+export interface RunSteps<C> {
+  /** Creates the container, or finds the one that the same request made. */
+  create(): Promise<RunMade<C>>;
+  /** The container as it is now. Undefined: it has been started before, at any time. */
+  unstarted(container: C): Promise<C | undefined>;
+  /** Starts a container. With `keep` its run is read a second time, until that aborts. */
+  start(container: C, keep: AbortSignal | undefined): Promise<Begun>;
+  /** The container with a full id. Undefined: it is gone. */
+  find(id: string): Promise<C | undefined>;
+  /** Reads the log of a container from its beginning until it does not run. */
+  repeat(container: C): Promise<Run>;
+  /** Removes a container that was not started. */
+  remove(container: C): Promise<void>;
+  /** Ends a container that may have ended, or be gone. */
+  kill(id: string): Promise<void>;
+}
+
+/** Answers a call of RunContainer. */
+export async function* runContainer<C>(
+  runs: SharedRuns,
+  request: RunContainerRequest,
+  { signal, identity }: Call,
+  steps: RunSteps<C>,
+): AsyncGenerator<RunContainerResponse> {
+  const shared = runs.join(requestKey(RunContainerRequestSchema, request, identity));
+  let made: RunMade<C> | undefined;
+  let run: Run | undefined;
+  let ended = false;
+  let failed = false;
+  try {
+    made = await shared.inTurn(signal, () => createShared(shared, steps));
+    const { created } = shared;
+    if (created !== undefined) yield runEvent({ case: "created", value: created });
+    run = await shared.inTurn(signal, () => startShared(runs, shared, made, steps, signal));
+    yield runEvent({ case: "started", value: {} } as RunEvent);
+    for await (const value of run.output) yield runEvent({ case: "output", value });
+    const value = await run.exit();
+    ended = true;
+    yield runEvent({ case: "exit", value });
+  } catch (error) {
+    failed = true;
+    throw error;
+  } finally {
+    const isLast = runs.leave(shared);
+    await run?.close();
+    // With a request_id it stands, for the retry to start.
+    const isAbandoned = shared.key === undefined && shared.failure === undefined;
+    if (made !== undefined && !shared.hasStarted && isAbandoned) await steps.remove(made.container);
+    const isCancelled = !ended && (signal.aborted || !failed);
+    const kills = request.onDisconnect === DisconnectAction.KILL && isCancelled && isLast;
+    const id = shared.created?.containerId;
+    if (kills && shared.hasStarted && id !== undefined) await steps.kill(id);
+  }
+}
+
+/** The container of a shared run. Undefined: what it said is remembered, and it may be gone. */
+async function createShared<C>(
+  shared: SharedRun,
+  steps: RunSteps<C>,
+): Promise<RunMade<C> | undefined> {
+  if (shared.recording !== undefined) return undefined;
+  const made = await steps.create();
+  const isKnown = shared.created?.containerId === made.created.containerId;
+  if (!isKnown) shared.created = made.created;
+  return made;
+}
+
+/** Starts the container of a shared run unless it has ever been started, and reads the run. */
+async function startShared<C>(
+  runs: SharedRuns,
+  shared: SharedRun,
+  made: RunMade<C> | undefined,
+  steps: RunSteps<C>,
+  signal: AbortSignal,
+): Promise<Run> {
+  if (shared.recording !== undefined) return replayed(shared, shared.recording, steps, signal);
+  if (made === undefined) throw new RangeError("neither a container nor a recording of it");
+  const fresh = await steps.unstarted(made.container);
+  if (fresh === undefined) {
+    shared.hasStarted = true;
+    return steps.repeat(made.container);
+  }
+  try {
+    // Only of these the log goes away by itself, and only calls with a request_id can be repeated.
+    const keep = shared.key !== undefined && made.autoRemove ? runs.signal : undefined;
+    const { run, recorded } = await steps.start(fresh, keep);
+    shared.hasStarted = true;
+    if (recorded !== undefined) runs.record(shared, recorded);
+    return run;
+  } catch (error) {
+    // What came of it is found out by the next call.
+    if (shared.key !== undefined && (signal.aborted || isUnreachable(error))) throw error;
+    shared.failure = error;
+    try {
+      await steps.remove(fresh);
+    } finally {
+      runs.forget(shared);
+    }
+    throw error;
+  }
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof NapError && error.kind === "ENGINE_UNREACHABLE";
+}
+
+/** A run as it was recorded; where too much was written to be kept, the rest comes from the log. */
+function replayed<C>(
+  { created }: SharedRun,
+  recording: Recording,
+  steps: RunSteps<C>,
+  signal: AbortSignal,
+): Run {
+  let rest: Run | undefined;
+  async function* output(): AsyncGenerator<OutputBatch> {
+    const told = new Map<OutputStream, number>();
+    for await (const batch of recording.replay(signal)) {
+      countBytes(told, batch);
+      yield batch;
+    }
+    if (recording.isWhole) return;
+    const resource = created?.containerId ?? "";
+    const message = "the container of this request has ended and was removed with its output";
+    const isGone = new NapError("CONTAINER_NOT_FOUND", message, { resource });
+    const container = await steps.find(resource);
+    if (container === undefined) throw isGone;
+    rest = await steps.repeat(container);
+    const before = new Map(told);
+    for await (const batch of rest.output) {
+      const fresh = batchBehind(batch, before);
+      countBytes(told, fresh);
+      if (fresh.chunks.length > 0) yield fresh;
+    }
+    // dockerd's following of a log may lose the end of it (20.10), which cannot be read again.
+    if (!(await recording.isAll(told, signal))) throw isGone;
+  }
+  return {
+    output: output(),
+    exit: (): Promise<ExitStatus> => rest?.exit() ?? recording.exit(signal),
+    close: () => rest?.close(),
+  };
+}
+
+/** A batch without the bytes of each stream that were told before, which are counted down. */
+function batchBehind(batch: OutputBatch, told: Map<OutputStream, number>): OutputBatch {
+  const chunks = batch.chunks.flatMap((chunk) => {
+    const skip = Math.min(told.get(chunk.stream) ?? 0, chunk.data.length);
+    told.set(chunk.stream, (told.get(chunk.stream) ?? 0) - skip);
+    return skip === chunk.data.length ? [] : [{ ...chunk, data: chunk.data.subarray(skip) }];
+  });
+  return create(OutputBatchSchema, { chunks });
+}
+
+type RunEvent = NonNullable<RunContainerResponse["event"]>;
+
+/** An event of RunContainer as its message. */
+export function runEvent(event: RunEvent): RunContainerResponse {
+  return create(RunContainerResponseSchema, { event });
+}
