@@ -19,6 +19,10 @@ import { fieldName } from "../../contract/unsupported.js";
 import type { Support, Unsupported } from "../../contract/unsupported.js";
 
 const notYet = "nap does not map this to runC yet";
+const pullsNothing = {
+  reason: "nap pulls no images for runC yet",
+  alternative: "import or load the image",
+};
 
 /** The fields of each message that are honoured; the rest of it is refused. */
 const honoured: readonly [desc: DescMessage, fields: string][] = [
@@ -52,10 +56,8 @@ const further: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.ContainerSpec.kind=INSTANCE_KIND_VIRTUAL_MACHINE",
     { reason: "runC runs no virtual machines" },
   ],
-  [
-    "nap.v1.PULL_POLICY_ALWAYS",
-    { reason: "nap pulls no images for runC yet", alternative: "import or load the image" },
-  ],
+  ["nap.v1.CreateContainerRequest.pull_policy=PULL_POLICY_ALWAYS", pullsNothing],
+  ["nap.v1.RunContainerRequest.pull_policy=PULL_POLICY_ALWAYS", pullsNothing],
   ["nap.v1.CreateContainerRequest.registry_credentials", { reason: notYet }],
   ["nap.v1.RunContainerRequest.registry_credentials", { reason: notYet }],
   ["nap.v1.GetContainerRequest.measure_size", { reason: notYet }],
