@@ -33,6 +33,7 @@ import { scanWire, wireBounds } from "../src/contract/wire-bounds.js";
 import { Random, randomRequest } from "./fuzz/mutation.js";
 import type { LargeRequest } from "./support/large-requests.js";
 import { hostileRequests, judge, largestTaken } from "./support/large-requests.js";
+import { imageSource } from "./support/source.js";
 
 const table = new RuleTable();
 const mostFound = toldViolations + 1;
@@ -116,7 +117,9 @@ describe("the bounds of requests", function () {
 
   it("hold for what an engine does not support, and for privileged fields", () => {
     const mounts = Array.from({ length: 1000 }, () => ({ target: "/t" }));
-    const request = create(CreateContainerRequestSchema, { spec: { image: "a", mounts } });
+    const request = create(CreateContainerRequestSchema, {
+      spec: { source: imageSource("a"), mounts },
+    });
     const read = counted(request.spec!.mounts);
     request.spec!.mounts = read.list;
     const refused: Support = new Map([["nap.v1.Mount.target", { reason: "no" }]]);

@@ -25,17 +25,22 @@ const listed = "engine page_size page_token view";
 const messages: Readonly<Record<string, Fields>> = {
   // A container's spec.
   ContainerSpec: {
-    ordinary: `image environment working_dir user additional_groups hostname domainname labels tty
+    ordinary: `image kind environment unset_environment working_dir user additional_groups hostname domainname labels tty
       stdin_open stdin_once init stop_signal stop_timeout auto_remove shm_size_bytes
       read_only_root_filesystem`,
     // A container whose mounts one has may have any; what annotations do is the runtime's choice.
     privileged: `annotations oom_score_adj volumes_from storage_options devices device_cgroup_rules
       device_requests sysctls cgroup_parent runtime lxc_config`,
   },
+  RootFilesystemSource: { ordinary: "copy", privileged: "host_path" },
+  // A template may be a script that the host runs as root, with the variables as its arguments.
+  TemplateSource: { ordinary: "name", privileged: "server variables" },
+  // A copy has every option of the container that it is made from.
+  CopySource: { ordinary: "snapshot", privileged: "container" },
   ArgumentList: { ordinary: "arguments" },
   Platform: { ordinary: "os architecture variant" },
   RestartPolicy: { ordinary: "mode maximum_retry_count" },
-  HealthProbe: {
+  HealthCheck: {
     ordinary: "disabled shell_command interval timeout start_period start_interval retries",
   },
   // Other drivers and most options name addresses and files of the host.
@@ -44,17 +49,18 @@ const messages: Readonly<Record<string, Fields>> = {
     privileged: "driver options",
   },
   Resources: {
-    ordinary: `memory_limit_bytes memory_unlimited swap_limit_bytes swap_unlimited
+    ordinary: `memory_limit_bytes swap_limit_bytes swap_unlimited
       memory_reservation_bytes memory_swappiness kernel_memory_limit_bytes
       kernel_memory_tcp_limit_bytes cpu_shares cpu_period_micros cpu_quota_micros
-      cpu_quota_unlimited cpuset_cpus cpuset_mems pids_limit_count pids_unlimited
+      cpuset_cpus cpuset_mems pids_limit_count pids_unlimited
       oom_kill_disabled=false`,
     // Realtime tasks starve the host's own, and memory that is never freed takes it from others.
     privileged: "oom_kill_disabled cpu_realtime_period_micros cpu_realtime_runtime_micros",
   },
   BlockIo: { ordinary: "weight" },
   BlockIoWeight: { ordinary: "device_path weight" },
-  BlockIoRate: { ordinary: "device_path rate" },
+  BlockIoByteRate: { ordinary: "device_path bytes_per_second" },
+  BlockIoOperationRate: { ordinary: "device_path operations_per_second" },
   // The others, such as rtprio and nice, give precedence over the host's processes.
   Ulimit: {
     ordinary: `name=as name=core name=cpu name=data name=fsize name=locks name=memlock
@@ -87,8 +93,8 @@ const messages: Readonly<Record<string, Fields>> = {
       propagation=MOUNT_PROPAGATION_PRIVATE propagation=MOUNT_PROPAGATION_RPRIVATE`,
     privileged: "host_path propagation selinux_relabel",
   },
-  RootedPath: { ordinary: "root path" },
-  VolumeMount: { ordinary: "volume no_copy subpath" },
+  BindRootPath: { ordinary: "root path" },
+  VolumeMount: { ordinary: "volume copy_image_content subpath" },
   // With options the driver "local" mounts any directory or device of the host.
   VolumeSpec: { ordinary: "labels driver=local", privileged: "driver driver_options" },
   // The runtime takes an option such as "bind" or "rshared" for any mount.
@@ -165,7 +171,7 @@ const messages: Readonly<Record<string, Fields>> = {
   PauseContainerRequest: { ordinary: "engine container" },
   UnpauseContainerRequest: { ordinary: "engine container" },
   RenameContainerRequest: { ordinary: "engine container new_name" },
-  UpdateContainerRequest: { ordinary: "engine container" },
+  UpdateContainerRequest: { ordinary: "engine container clear" },
   RemoveContainerRequest: { ordinary: "engine container force remove_volumes" },
   PruneContainersRequest: { ordinary: "engine created_before" },
   RunContainerRequest: { ordinary: "engine name request_id pull_policy disconnect_action" },

@@ -17,6 +17,7 @@ import { isLookedInto, privilegedFields } from "./privileged-fields.js";
 import { accessClasses } from "./access-classes.js";
 import { services } from "../core/engines.js";
 import { fieldName } from "../contract/unsupported.js";
+import { imageSource } from "../../test/support/source.js";
 
 /** Every field that the walk asks for the class of, in any request. */
 function leavesOfRequests(): Map<string, DescField> {
@@ -87,12 +88,12 @@ describe("access classes of the core", () => {
 
   it("find nothing in a request that uses what everybody may", () => {
     const found = inSpec({
-      image: "i",
+      source: imageSource("i"),
       command: { arguments: ["sh"] },
       labels: { a: "b" },
       stopTimeout: { seconds: 1n },
       logConfig: { driver: "local" },
-      resources: { memoryLimit: { case: "memoryLimitBytes", value: 1n }, cpusetCpus: [0, 1] },
+      resources: { memoryLimitBytes: 1n, cpusetCpus: [0, 1] },
       ulimits: [{ name: "nofile", soft: { limit: { case: "unlimited", value: {} } } }],
       network: {
         mode: { case: "attachments", value: { items: [{ network: "n", endpoint: {} }] } },
@@ -105,7 +106,7 @@ describe("access classes of the core", () => {
           source: {
             case: "bind",
             value: {
-              origin: { case: "rooted", value: { root: "r", path: "" } },
+              origin: { case: "bindRoot", value: { root: "r", path: "" } },
               propagation: MountPropagation.RPRIVATE,
             },
           },
@@ -125,10 +126,24 @@ describe("access classes of the core", () => {
 
   const empty = {};
   const bind = (value: object) => ({ target: "/t", source: { case: "bind" as const, value } });
-  const rooted = { origin: { case: "rooted" as const, value: { root: "r" } } };
+  const rooted = { origin: { case: "bindRoot" as const, value: { root: "r" } } };
   const host = { case: "host" as const, value: empty };
   const other = { case: "container" as const, value: "c" };
   const cases: readonly [path: string, spec: SpecInit][] = [
+    [
+      "spec.root_filesystem.host_path",
+      {
+        source: {
+          case: "rootFilesystem",
+          value: { origin: { case: "hostPath", value: "/" }, copy: true },
+        },
+      },
+    ],
+    [
+      "spec.template.variables",
+      { source: { case: "template", value: { name: "t", variables: { a: "b" } } } },
+    ],
+    ["spec.copy.container", { source: { case: "copy", value: { container: "c" } } }],
     ["spec.annotations", { annotations: { a: "b" } }],
     ["spec.oom_score_adj", { oomScoreAdj: 0 }],
     ["spec.volumes_from", { volumesFrom: [{ container: "c" }] }],
@@ -219,7 +234,8 @@ describe("access classes of the core", () => {
     ["spec.namespaces.cgroup", { namespaces: { cgroup: NamespaceMode.HOST } }],
   ];
   for (const [path, spec] of cases) {
-    it(`find ${path}`, () => expect(inSpec({ image: "i", ...spec })).to.deep.equal([path]));
+    it(`find ${path}`, () =>
+      expect(inSpec({ source: imageSource("i"), ...spec })).to.deep.equal([path]));
   }
 
   it("find what has power in other requests", () => {

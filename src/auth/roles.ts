@@ -118,17 +118,21 @@ export function admitRequest(
     const more = forbidden.length > told.length ? " and more" : "";
     throw denied(identity, `it may not set options that reach the host: ${told.join(", ")}${more}`);
   }
-  const { pullPolicy = PullPolicy.UNSPECIFIED } = request;
-  const pulls = pullPolicy !== PullPolicy.UNSPECIFIED && pullPolicy !== PullPolicy.NEVER;
-  if (pulls && !identity.imageChanges) {
+  // Whether the others pull is found out only where the engine looks for the image.
+  if (request.pullPolicy === PullPolicy.ALWAYS && !identity.imageChanges) {
     throw denied(identity, "pull_policy: it changes images, which it may not");
   }
-  const { mounts = [] } = (request.spec ?? {}) as Partial<ContainerSpec>;
-  for (const [index, { source }] of mounts.entries()) {
-    if (source.case !== "bind" || source.value.origin.case !== "rooted") continue;
-    const { root } = source.value.origin.value;
-    if (!matchesAny(identity.bindRoots, root)) {
-      throw denied(identity, `spec.mounts[${index}]: it may not use the bind root "${clip(root)}"`);
-    }
+  const { mounts = [], source: from } = (request.spec ?? {}) as Partial<ContainerSpec>;
+  if (from?.case === "rootFilesystem" && from.value.origin.case === "bindRoot") {
+    requireBindRoot(identity, "spec.root_filesystem", from.value.origin.value.root);
   }
+  for (const [index, { source }] of mounts.entries()) {
+    if (source.case !== "bind" || source.value.origin.case !== "bindRoot") continue;
+    requireBindRoot(identity, `spec.mounts[${index}]`, source.value.origin.value.root);
+  }
+}
+
+function requireBindRoot(identity: Identity, at: string, root: string): void {
+  if (matchesAny(identity.bindRoots, root)) return;
+  throw denied(identity, `${at}: it may not use the bind root "${clip(root)}"`);
 }

@@ -4,12 +4,14 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
   CreateContainerRequestSchema,
+  PullPolicy,
   StopContainerRequestSchema,
   StreamContainerLogsRequestSchema,
 } from "../../gen/nap/v1/container_service_pb.js";
 import type { FieldViolation } from "./errors.js";
 import { RuleTable } from "./rules.js";
 import { contractViolations } from "./validate.js";
+import { imageSource } from "../../test/support/source.js";
 
 type Request = MessageInitShape<typeof CreateContainerRequestSchema>;
 
@@ -18,30 +20,39 @@ const tmpfs = { case: "tmpfs" as const, value: {} };
 
 /** Requests and the paths at fault. */
 const requests: readonly [claim: string, request: Request, ...paths: string[]][] = [
-  ["accepts the least", { spec: { image: "a" } }],
+  ["accepts the least", { spec: { source: imageSource("a") } }],
   ["wants a spec", {}, "spec"],
-  ["wants an image", { spec: {} }, "spec.image"],
+  ["wants a source", { spec: {} }, "spec.source"],
   [
     "refuses a number below its minimum, and tells zero from unset",
-    { spec: { image: "a", resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } } } },
+    {
+      spec: {
+        source: imageSource("a"),
+        resources: { memoryLimitBytes: -1n },
+      },
+    },
     "spec.resources.memory_limit_bytes",
   ],
   [
     "refuses zero where zero is set",
-    { spec: { image: "a", shmSizeBytes: 0n } },
+    { spec: { source: imageSource("a"), shmSizeBytes: 0n } },
     "spec.shm_size_bytes",
   ],
-  ["refuses a name with a blank", { name: "a b", spec: { image: "a" } }, "name"],
-  ["refuses a name that a newline follows", { name: "ab\n", spec: { image: "a" } }, "name"],
+  ["refuses a name with a blank", { name: "a b", spec: { source: imageSource("a") } }, "name"],
+  [
+    "refuses a name that a newline follows",
+    { name: "ab\n", spec: { source: imageSource("a") } },
+    "name",
+  ],
   [
     "refuses a variable without a name and one with a NUL",
-    { spec: { image: "a", environment: { "": "1", B: "\0" } } },
+    { spec: { source: imageSource("a"), environment: { "": "1", B: "\0" } } },
     "spec.environment",
     'spec.environment["B"]',
   ],
   [
     "refuses a mount without a source and one without a target",
-    { spec: { image: "a", mounts: [{ target: "/t" }, { source: tmpfs }] } },
+    { spec: { source: imageSource("a"), mounts: [{ target: "/t" }, { source: tmpfs }] } },
     "spec.mounts[0].source",
     "spec.mounts[1].target",
   ],
@@ -49,7 +60,7 @@ const requests: readonly [claim: string, request: Request, ...paths: string[]][]
     "refuses a relative path inside a member of a oneof",
     {
       spec: {
-        image: "a",
+        source: imageSource("a"),
         mounts: [
           { target: "t", source: { case: "bind", value: { origin: { ...host, value: "x" } } } },
         ],
@@ -60,24 +71,58 @@ const requests: readonly [claim: string, request: Request, ...paths: string[]][]
   ],
   [
     "refuses a port above 65535",
-    { spec: { image: "a", network: { portBindings: [{ containerPort: 70_000 }] } } },
+    { spec: { source: imageSource("a"), network: { portBindings: [{ containerPort: 70_000 }] } } },
     "spec.network.port_bindings[0].container_port",
   ],
   [
     "refuses an unknown enum value",
-    { spec: { image: "a" }, pullPolicy: 99 as never },
+    { spec: { source: imageSource("a") }, pullPolicy: 99 as never },
     "pull_policy",
   ],
-  ["refuses nap's own labels", { spec: { image: "a", labels: { "nap.v1.x": "" } } }, "spec.labels"],
+  [
+    "refuses to set and to unset one variable",
+    {
+      spec: {
+        source: imageSource("a"),
+        environment: { A: "", B: "1" },
+        unsetEnvironment: ["C", "A", "D=1"],
+      },
+    },
+    "spec.unset_environment[1]",
+    "spec.unset_environment[2]",
+  ],
+  [
+    "refuses a pull where there is nothing to pull",
+    {
+      spec: { source: { case: "template", value: { name: "debian" } } },
+      pullPolicy: PullPolicy.ALWAYS,
+      registryCredentials: { kind: { case: "identityToken", value: "t" } },
+    },
+    "pull_policy",
+    "registry_credentials",
+  ],
+  [
+    "wants an origin of a root file system",
+    { spec: { source: { case: "rootFilesystem", value: {} } } },
+    "spec.root_filesystem.origin",
+  ],
+  [
+    "refuses nap's own labels",
+    { spec: { source: imageSource("a"), labels: { "nap.v1.x": "" } } },
+    "spec.labels",
+  ],
   [
     "refuses a negative span",
-    { spec: { image: "a", stopTimeout: { seconds: -1n } } },
+    { spec: { source: imageSource("a"), stopTimeout: { seconds: -1n } } },
     "spec.stop_timeout",
   ],
-  ["counts code points, not UTF-16 units", { spec: { image: "a", hostname: "𝐡".repeat(64) } }],
+  [
+    "counts code points, not UTF-16 units",
+    { spec: { source: imageSource("a"), hostname: "𝐡".repeat(64) } },
+  ],
   [
     "refuses one code point too many",
-    { spec: { image: "a", hostname: "𝐡".repeat(65) } },
+    { spec: { source: imageSource("a"), hostname: "𝐡".repeat(65) } },
     "spec.hostname",
   ],
 ];
@@ -97,7 +142,7 @@ describe("validation", () => {
   }
 
   it("finds unknown fields at every depth", () => {
-    // spec { image: "a", field 2000: 1, mounts { field 9: "x" } }, field 300: 1
+    // spec { source: imageSource("a"), field 2000: 1, mounts { field 9: "x" } }, field 300: 1
     const bytes = Uint8Array.of(
       0x1a,
       12,

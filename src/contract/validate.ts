@@ -1,6 +1,7 @@
 /** Checks a request against the rules that the contract declares on its fields (`rules.proto`). */
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
+import { disagreements } from "./agreement.js";
 import type { FieldViolation } from "./errors.js";
 import { ownPrefix } from "./reserved-labels.js";
 import { enumValues, fieldPath, walk } from "./walk.js";
@@ -27,6 +28,7 @@ export function* contractViolations(
     yield* unknownFields(path, message);
     yield* wellKnownType(path, message);
     yield* missingOneofs(path, message, ruled);
+    yield* disagreements(path, message.message);
     for (const field of ruled.fields) yield* fieldViolations(path, message, field);
   }
 }

@@ -8,6 +8,7 @@ import { local } from "../auth/identity.js";
 import { madeBy, originLabels } from "../contract/reserved-labels.js";
 import { pageOf } from "./lists/page.js";
 import { sleep, waitUntil } from "../lib/sleep.js";
+import { imageSource } from "../../test/support/source.js";
 
 const listing = {
   key: (key: string) => key,
@@ -57,7 +58,7 @@ describe("core", () => {
   it("knows a request again though its maps come in another order", () => {
     const schema = CreateContainerRequestSchema;
     const request = (labels: Record<string, string>) =>
-      create(schema, { requestId: "r", spec: { image: "a", labels } });
+      create(schema, { requestId: "r", spec: { source: imageSource("a"), labels } });
     const labels = originLabels(schema, request({ a: "1", b: "2" }), local);
     expect(madeBy(schema, request({ b: "2", a: "1" }), local, labels)).to.equal(true);
     expect(() => madeBy(schema, request({ a: "1", b: "3" }), local, labels)).to.throw(

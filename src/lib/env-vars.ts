@@ -1,13 +1,18 @@
 /** Converts environment variables between a map, as the contract has them, and a list of NAME=VALUE. */
 
-/** A map from a list of NAME=VALUE. A name alone, which removes the image's, has no value. */
+/** A map from a list of NAME=VALUE. A name alone sets nothing, see {@link unsetVariables}. */
 export function environmentMap(list: readonly string[] | null | undefined): Record<string, string> {
   return Object.fromEntries(
-    (list ?? []).map((entry) => {
+    (list ?? []).flatMap((entry) => {
       const equals = entry.indexOf("=");
-      return equals < 0 ? [entry, ""] : [entry.slice(0, equals), entry.slice(equals + 1)];
+      return equals < 0 ? [] : [[entry.slice(0, equals), entry.slice(equals + 1)]];
     }),
   );
+}
+
+/** The names in a list of NAME=VALUE that stand alone: Docker removes these variables of the image. */
+export function unsetVariables(list: readonly string[] | null | undefined): string[] {
+  return (list ?? []).filter((entry) => !entry.includes("="));
 }
 
 /** A list of NAME=VALUE from a map. */

@@ -28,7 +28,7 @@ export function nanosSince1970({ seconds, nanos }: Timestamp): bigint {
   return seconds * nanosPerSecond + BigInt(nanos);
 }
 
-/** A span in nanoseconds. Whole health probe intervals fit a JavaScript number. */
+/** A span in nanoseconds. Whole intervals of health checks fit a JavaScript number. */
 export function nanosOf(span: Duration | undefined): number | undefined {
   if (span === undefined) return undefined;
   return Number(span.seconds * nanosPerSecond + BigInt(span.nanos));

@@ -10,8 +10,9 @@ import type { RpcError } from "../support/client.js";
 import { failure as failureOf } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { Clients } from "../support/nap.js";
+import { imageSource } from "../support/source.js";
 
-export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "image">;
+export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "source">;
 
 /** What is around the engine. */
 export type Host = Pick<TestDockerd, "initPid" | "registry">;
@@ -151,7 +152,7 @@ export class Bench {
   }
 
   #spec(spec: SpecInit, image = this.image): MessageInitShape<typeof ContainerSpecSchema> {
-    return { image, ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
+    return { source: imageSource(image), ...spec } as MessageInitShape<typeof ContainerSpecSchema>;
   }
 }
 

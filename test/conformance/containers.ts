@@ -4,12 +4,15 @@ import { status as Code } from "@grpc/grpc-js";
 import {
   ContainerState,
   HealthStatus,
+  PullPolicy,
   WaitCondition,
 } from "../../gen/nap/v1/container_service_pb.js";
+import { InstanceKind } from "../../gen/nap/v1/container_spec_pb.js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import { all } from "../support/client.js";
+import { all, failure as failureOf } from "../support/client.js";
 import { eventually, failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
+import { imageSource } from "../support/source.js";
 
 export function containerCases(test: ConformanceTest): void {
   test(
@@ -26,6 +29,7 @@ export function containerCases(test: ConformanceTest): void {
       });
       const running = await bench.get(name);
       expect(running.state).to.equal(ContainerState.RUNNING);
+      expect(running.engineState).to.be.oneOf(["", "running"]);
       expect(Number(running.pid)).to.be.greaterThan(0);
       expect(running.exit).to.equal(undefined);
       const timeout = { seconds: 0n };
@@ -80,7 +84,7 @@ export function containerCases(test: ConformanceTest): void {
   test("container.refuses-a-taken-name", "refuses a name that is taken", async (bench) => {
     const { nap, engine, image } = bench;
     const name = bench.name("taken");
-    const spec = { image, command: { arguments: ["true"] } };
+    const spec = { source: imageSource(image), command: { arguments: ["true"] } };
     const { container } = await nap.containers.createContainer({ engine, name, spec });
     bench.forget(container!.id);
     const error = await failure(nap.containers.createContainer({ engine, name, spec }));
@@ -92,10 +96,40 @@ export function containerCases(test: ConformanceTest): void {
     "container.refuses-a-missing-image",
     "refuses an image that is not there",
     async ({ nap, engine }) => {
-      const spec = { image: "no-such-image:1" };
-      const error = await failure(nap.containers.createContainer({ engine, spec }));
+      const spec = { source: imageSource("no-such-image:1") };
+      const pullPolicy = PullPolicy.NEVER;
+      const error = await failure(nap.containers.createContainer({ engine, spec, pullPolicy }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
       expect(error.info?.metadata).to.include({ engine, resource: "no-such-image:1" });
+    },
+  );
+
+  test(
+    "container.refuses-other-sources",
+    "refuses sources and kinds that it does not have by their paths",
+    async ({ nap, engine, image }) => {
+      const origin = { case: "hostPath" as const, value: "/none" };
+      const others: [field: string, spec: object][] = [
+        ["root_filesystem", { source: { case: "rootFilesystem", value: { origin } } }],
+        ["template", { source: { case: "template", value: { name: "debian" } } }],
+        ["copy", { source: { case: "copy", value: { container: "c" } } }],
+        ["kind", { source: imageSource(image), kind: InstanceKind.SYSTEM }],
+        ["kind", { source: imageSource(image), kind: InstanceKind.VIRTUAL_MACHINE }],
+      ];
+      for (const [field, spec] of others) {
+        const error = await failureOf(nap.containers.createContainer({ engine, spec }));
+        expect(error.reason, field).to.equal("FIELD_UNSUPPORTED");
+        expect(error.fields.map((path) => path.split(".")[1])).to.include(field);
+      }
+    },
+  );
+
+  test(
+    "container.is-of-the-kind-that-it-is-said-to-be",
+    "runs a container that is said to be one",
+    async (bench) => {
+      const { stdout } = await bench.run({ kind: InstanceKind.CONTAINER }, "echo so");
+      expect(stdout).to.equal("so\n");
     },
   );
 
@@ -105,7 +139,11 @@ export function containerCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
-      const spec = { image, command: { arguments: ["true"] }, labels: { a: "1", b: "2" } };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["true"] },
+        labels: { a: "1", b: "2" },
+      };
       const request = { engine, requestId, spec };
       const twice = await Promise.all([
         nap.containers.createContainer(request),
@@ -251,9 +289,9 @@ export function containerCases(test: ConformanceTest): void {
       const mounts = [{ target: "/v", source: { case: "volume" as const, value: { volume } } }];
       const attachments = { case: "attachments" as const, value: { items: [{ network }] } };
       const exposedPorts = [{ containerPort: 7123 }];
-      const probe = { case: "shellCommand" as const, value: "true" };
-      const healthProbe = { probe, interval: { nanos: 100_000_000 } };
-      const one = await bench.start({ mounts, network: { mode: attachments }, healthProbe });
+      const check = { case: "shellCommand" as const, value: "true" };
+      const healthCheck = { check, interval: { nanos: 100_000_000 } };
+      const one = await bench.start({ mounts, network: { mode: attachments }, healthCheck });
       const two = await bench.run({}, "exit 77");
       const three = await bench.start({ network: { exposedPorts } });
       await eventually(async () =>
@@ -283,7 +321,7 @@ export function containerCases(test: ConformanceTest): void {
       const { containers } = await nap.containers.listContainers({ engine, filter, view });
       expect(containers).to.deep.equal([await bench.get(made.id)]);
       const basic = await nap.containers.listContainers({ engine, filter });
-      expect(basic.containers[0]?.spec).to.deep.include({ image: bench.image });
+      expect(basic.containers[0]?.spec).to.deep.include({ source: imageSource(bench.image) });
       expect(basic.containers[0]?.spec?.workingDir).to.equal(undefined);
     },
   );

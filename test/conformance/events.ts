@@ -9,6 +9,7 @@ import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
 import { eventsIn, exitIn } from "../support/batches.js";
+import { imageSource } from "../support/source.js";
 
 const life = [EventAction.CREATE, EventAction.START, EventAction.EXIT, EventAction.REMOVE];
 
@@ -23,7 +24,7 @@ export function eventCases(test: ConformanceTest): void {
       const events = nap.engines.streamEvents({ engine, filter });
       expect((await events.next()).value?.event.case).to.equal("ready");
       const command = { arguments: ["sh", "-c", "exit 8"] };
-      const spec = { image, command, autoRemove: true };
+      const spec = { source: imageSource(image), command, autoRemove: true };
       const before = Date.now();
       await all(nap.containers.runContainer({ engine, name, spec }));
       const seen: Event[] = [];

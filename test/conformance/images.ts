@@ -8,6 +8,7 @@ import type { Bench } from "./bench.js";
 import { failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
 import { all, bytesOf, resultOf } from "../support/client.js";
+import { imageSource } from "../support/source.js";
 
 const chunkBytes = 256 * 1024;
 
@@ -32,7 +33,7 @@ export function imageCases(test: ConformanceTest): void {
       expect(image?.config?.command?.arguments).to.deep.equal(["echo", "from the image"]);
       expect(image?.config?.environment).to.deep.equal({ A: "b" });
       expect(image?.platform?.os).to.equal("linux");
-      const spec = { image: reference } as object;
+      const spec = { source: imageSource(reference) } as object;
       const { stdout } = await bench.run(spec, "echo $A; cat /data/seed");
       expect(stdout).to.equal("b\nfrom the image\n");
     },
@@ -108,7 +109,7 @@ export function imageCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine } = bench;
       const image = await imported(bench, []);
-      const { name } = await bench.create({ image } as object);
+      const { name } = await bench.create({ source: imageSource(image) } as object);
       const error = await failure(nap.images.removeImage({ engine, image }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
       expect(error.subjects).to.deep.equal([name]);

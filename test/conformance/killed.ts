@@ -6,6 +6,7 @@ import { all } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { Bench, ended } from "./bench.js";
 import { counting } from "./run-once.js";
+import { imageSource } from "../support/source.js";
 
 /** A server is killed this often, each time later after the calls by this much. */
 const rounds = 10;
@@ -25,7 +26,11 @@ export async function runsOnceWhereNapIsKilled(
       const bench = new Bench(nap, engine, image, rootfs, hostDirectory);
       const name = bench.name("killed");
       const { mounts, script } = counting(bench, name, "sleep 0.1;");
-      const spec = { image, command: { arguments: ["sh", "-c", script] }, mounts };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["sh", "-c", script] },
+        mounts,
+      };
       const request = { engine, spec, requestId: name };
       const cut = [1, 2, 3].map(async () => all(nap.containers.runContainer(request)));
       for (const call of cut) call.catch(() => undefined);

@@ -4,6 +4,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
 import { failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
+import { imageSource } from "../support/source.js";
 
 /** Attaches a container to networks. */
 const on = (...items: { network: string; endpoint?: object }[]) => ({
@@ -214,7 +215,7 @@ export function networkCases(test: ConformanceTest): void {
     "refuses a container on a network that is not there, when it is created",
     async ({ nap, engine, image }) => {
       const mode = { case: "attachments" as const, value: { items: [{ network: "no-such" }] } };
-      const spec = { image, network: { mode } };
+      const spec = { source: imageSource(image), network: { mode } };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
     },

@@ -8,6 +8,7 @@ import { all } from "../support/client.js";
 import type { Bench, SpecInit } from "./bench.js";
 import { ended, eventually, failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
+import { imageSource } from "../support/source.js";
 
 /** How many calls are made at once. */
 const callers = 8;
@@ -41,7 +42,11 @@ export function runOnceCases(test: ConformanceTest): void {
       const script = "head -c 3000000 /dev/zero | tr '\\0' x; echo end; sleep 1";
       const { nap, engine, image } = bench;
       for (const autoRemove of [false, true]) {
-        const spec = { image, command: { arguments: ["sh", "-c", script] }, autoRemove };
+        const spec = {
+          source: imageSource(image),
+          command: { arguments: ["sh", "-c", script] },
+          autoRemove,
+        };
         const request = { engine, spec, requestId: bench.name("request") };
         const run = async () => ended(await all(nap.containers.runContainer(request)));
         const answers = await Promise.all([run(), run(), run()]);
@@ -65,7 +70,11 @@ export function runOnceCases(test: ConformanceTest): void {
       const { nap, engine, image } = bench;
       for (const autoRemove of [false, true]) {
         const [requestId, name] = [bench.name("request"), bench.name("absent")];
-        const spec = { image, command: { arguments: ["no-such-command"] }, autoRemove };
+        const spec = {
+          source: imageSource(image),
+          command: { arguments: ["no-such-command"] },
+          autoRemove,
+        };
         const request = { engine, name, spec, requestId };
         const calls = Array.from({ length: callers }, async () =>
           failure(all(nap.containers.runContainer(request))),
@@ -90,7 +99,11 @@ export function runOnceCases(test: ConformanceTest): void {
         const requestId = bench.name("request");
         const file = join(bench.hostDirectory, requestId);
         const { mounts, script } = counting(bench, requestId, "sleep 0.05;");
-        const spec = { image, command: { arguments: ["sh", "-c", script] }, mounts };
+        const spec = {
+          source: imageSource(image),
+          command: { arguments: ["sh", "-c", script] },
+          mounts,
+        };
         const client = new AbortController();
         const { signal } = client;
         const cut = all(nap.containers.runContainer({ engine, spec, requestId }, { signal }));
@@ -113,7 +126,10 @@ export function runOnceCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
-      const spec = { image, command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] } };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] },
+      };
       const request = { engine, spec, requestId, disconnectAction: DisconnectAction.KILL };
       const clients = [new AbortController(), new AbortController()];
       let id = "";
@@ -150,7 +166,7 @@ export function counting(bench: Bench, name: string, pause: string) {
 async function runTogether(bench: Bench, spec: SpecInit, command: string[], count: number) {
   const { nap, engine, image } = bench;
   const requestId = bench.name("request");
-  const whole = { image, command: { arguments: command }, ...spec };
+  const whole = { source: imageSource(image), command: { arguments: command }, ...spec };
   const request = { engine, spec: whole, requestId } as Parameters<
     typeof nap.containers.runContainer
   >[0];

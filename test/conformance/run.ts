@@ -7,6 +7,7 @@ import { all } from "../support/client.js";
 import type { Bench } from "./bench.js";
 import { ended, eventually, failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
+import { imageSource } from "../support/source.js";
 
 export function runCases(test: ConformanceTest): void {
   test(
@@ -14,7 +15,11 @@ export function runCases(test: ConformanceTest): void {
     "streams created, started, output and exit, in this order",
     async ({ nap, engine, image, ...bench }) => {
       void bench;
-      const spec = { image, command: { arguments: ["echo", "hello"] }, autoRemove: true };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["echo", "hello"] },
+        autoRemove: true,
+      };
       const seen = await all(nap.containers.runContainer({ engine, spec }));
       expect(seen.map(({ event }) => event.case)).to.deep.equal([
         "created",
@@ -56,7 +61,11 @@ export function runCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine, image } = bench;
       const script = "head -c 8388608 /dev/zero | tr '\\0' x; echo end";
-      const spec = { image, command: { arguments: ["sh", "-c", script] }, autoRemove: true };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["sh", "-c", script] },
+        autoRemove: true,
+      };
       let bytes = 0;
       let last = Buffer.alloc(0);
       for await (const { event } of nap.containers.runContainer({ engine, spec })) {
@@ -78,7 +87,7 @@ export function runCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine, image } = bench;
       const name = bench.name("absent");
-      const spec = { image, command: { arguments: ["no-such-command"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["no-such-command"] } };
       const error = await failure(all(nap.containers.runContainer({ engine, name, spec })));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "COMMAND_NOT_FOUND" });
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
@@ -93,7 +102,7 @@ export function runCases(test: ConformanceTest): void {
       const { nap, engine, image } = bench;
       const name = bench.name("plain");
       const command = { arguments: ["/etc/not-executable"] };
-      const spec = { image, command, autoRemove: true };
+      const spec = { source: imageSource(image), command, autoRemove: true };
       const error = await failure(all(nap.containers.runContainer({ engine, name, spec })));
       expect(error).to.include({
         code: Code.FAILED_PRECONDITION,
@@ -133,7 +142,10 @@ export function runCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine, image } = bench;
       const requestId = bench.name("request");
-      const spec = { image, command: { arguments: ["sh", "-c", "echo once; exit 4"] } };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["sh", "-c", "echo once; exit 4"] },
+      };
       const first = ended(await all(nap.containers.runContainer({ engine, spec, requestId })));
       bench.forget(first.id);
       const second = ended(await all(nap.containers.runContainer({ engine, spec, requestId })));
@@ -147,7 +159,10 @@ export function runCases(test: ConformanceTest): void {
 async function runAndLeave(bench: Bench, disconnectAction: DisconnectAction) {
   const { nap, engine, image } = bench;
   const client = new AbortController();
-  const spec = { image, command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] } };
+  const spec = {
+    source: imageSource(image),
+    command: { arguments: ["sh", "-c", "echo up; exec sleep 60"] },
+  };
   const events = nap.containers.runContainer(
     { engine, spec, disconnectAction },
     { signal: client.signal },

@@ -31,7 +31,7 @@ export function statsCases(test: ConformanceTest): void {
     "tells of a busy loop limited to half a processor that it uses half of one, and waits",
     async (bench) => {
       const resources = {
-        cpuQuota: { case: "cpuQuotaMicros" as const, value: 50_000n },
+        cpuQuotaMicros: 50_000n,
         cpuPeriodMicros: 100_000n,
       };
       const { id } = await bench.start({ resources }, ["sh", "-c", "while :; do :; done"]);
@@ -52,8 +52,8 @@ export function statsCases(test: ConformanceTest): void {
     "stats.measures-memory-processes-and-network",
     "measures memory, its limit, processes and network, and leaves the first tick's cores unset",
     async (bench) => {
-      const memoryLimit = { case: "memoryLimitBytes" as const, value: 96n * 1024n * 1024n };
-      const { id } = await bench.start({ resources: { memoryLimit } });
+      const memoryLimitBytes = 96n * 1024n * 1024n;
+      const { id } = await bench.start({ resources: { memoryLimitBytes } });
       const { nap, engine } = bench;
       const filter = { ids: [id] };
       const first = await all(
@@ -63,7 +63,7 @@ export function statsCases(test: ConformanceTest): void {
       expect(skippedTicksIn(first[1]!)).to.equal(0);
       const before = statsIn(first[1]!)[0];
       expect(before?.cpu?.cpuUsageCores).to.equal(undefined);
-      expect(before?.memory?.limitBytes).to.equal(memoryLimit.value);
+      expect(before?.memory?.limitBytes).to.equal(memoryLimitBytes);
       expect(before?.pidsCount).to.equal(1n);
       // A variable of 16 MiB, three more processes, and packets to nobody.
       await bench.exec(

@@ -7,9 +7,9 @@ import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
 import { eventsIn } from "../support/batches.js";
 import { eventually, failure } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
+import { imageSource } from "../support/source.js";
 
 const MiB = 1024n * 1024n;
-const memoryLimit = (value: bigint) => ({ case: "memoryLimitBytes" as const, value });
 
 export function verbCases(test: ConformanceTest): void {
   test(
@@ -83,7 +83,7 @@ export function verbCases(test: ConformanceTest): void {
     "update changes limits while the container runs, and leaves what is unset",
     async (bench) => {
       const { nap, engine } = bench;
-      const resources = { memoryLimit: memoryLimit(32n * MiB), cpuShares: 512n };
+      const resources = { memoryLimitBytes: 32n * MiB, cpuShares: 512n };
       const { id: container } = await bench.start({ resources });
       const limits =
         "cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.shares";
@@ -91,22 +91,19 @@ export function verbCases(test: ConformanceTest): void {
         (await bench.exec(container, `cd /sys/fs/cgroup; ${limits}`)).split("\n");
       const [memory, both, shares] = await seen();
       expect([memory, both, shares]).to.deep.equal([String(32n * MiB), String(64n * MiB), "512"]);
-      const update = { memoryLimit: memoryLimit(48n * MiB) };
+      const update = { memoryLimitBytes: 48n * MiB };
       const after = await nap.containers.updateContainer({ engine, container, resources: update });
       // 32 MiB of swap stay, as nothing was said of it.
       expect(await seen()).to.deep.equal([String(48n * MiB), String(80n * MiB), "512"]);
-      expect(after.container?.spec?.resources?.memoryLimit.value).to.equal(48n * MiB);
+      expect(after.container?.spec?.resources?.memoryLimitBytes).to.equal(48n * MiB);
       const cpus = {
         cpuShares: 256n,
-        cpuQuota: { case: "cpuQuotaMicros" as const, value: 50_000n },
+        cpuQuotaMicros: 50_000n,
       };
       await nap.containers.updateContainer({ engine, container, resources: cpus });
       expect((await seen())[2]).to.equal("256");
       const quota = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us";
       expect(await bench.exec(container, quota)).to.equal("50000");
-      const lifted = { cpuQuota: { case: "cpuQuotaUnlimited" as const, value: {} } };
-      await nap.containers.updateContainer({ engine, container, resources: lifted });
-      expect(await bench.exec(container, quota)).to.equal("-1");
       const restartPolicy = { mode: RestartMode.ALWAYS };
       const restarts = await nap.containers.updateContainer({ engine, container, restartPolicy });
       expect(restarts.container?.spec?.restartPolicy?.mode).to.equal(RestartMode.ALWAYS);
@@ -115,6 +112,80 @@ export function verbCases(test: ConformanceTest): void {
         container,
         restartPolicy: { mode: RestartMode.NO },
       });
+    },
+  );
+
+  test(
+    "verb.update-clears-what-is-named",
+    "update takes away what clear names, while the container runs, and leaves the rest",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const { id: container } = await bench.start({
+        restartPolicy: { mode: RestartMode.UNLESS_STOPPED },
+        resources: {
+          memoryLimitBytes: 32n * MiB,
+          swapLimit: { case: "swapLimitBytes", value: 8n * MiB },
+          cpuShares: 512n,
+          cpuPeriodMicros: 50_000n,
+          cpuQuotaMicros: 25_000n,
+          pidsLimit: { case: "pidsLimitCount", value: 50n },
+        },
+      });
+      const files = [
+        "memory/memory.limit_in_bytes",
+        "memory/memory.memsw.limit_in_bytes",
+        "cpu/cpu.shares",
+        "cpu/cpu.cfs_period_us",
+        "cpu/cpu.cfs_quota_us",
+        "pids/pids.max",
+      ];
+      const seen = async (): Promise<string[]> =>
+        (await bench.exec(container, `cd /sys/fs/cgroup; cat ${files.join(" ")}`)).split("\n");
+      const limit = String(32n * MiB);
+      const before = [limit, String(40n * MiB), "512", "50000", "25000", "50"];
+      expect(await seen()).to.deep.equal(before);
+      const quota = ["resources.cpu_quota_micros", "restart_policy"];
+      const first = await nap.containers.updateContainer({ engine, container, clear: quota });
+      expect(await seen()).to.deep.equal(before.with(4, "-1"));
+      expect(first.container?.spec?.restartPolicy).to.equal(undefined);
+      expect(first.container?.spec?.resources?.cpuQuotaMicros).to.equal(undefined);
+      const clear = [
+        "resources.cpu_shares",
+        "resources.cpu_period_micros",
+        "resources.pids_limit",
+        "resources.swap_limit",
+      ];
+      const second = await nap.containers.updateContainer({
+        engine,
+        container,
+        resources: { memoryLimitBytes: 48n * MiB },
+        clear,
+      });
+      const both = String(96n * MiB);
+      expect(await seen()).to.deep.equal([String(48n * MiB), both, "1024", "100000", "-1", "max"]);
+      const resources = second.container?.spec?.resources;
+      expect(resources?.pidsLimit.case).to.equal(undefined);
+      expect(resources?.memoryLimitBytes).to.equal(48n * MiB);
+      // It stays so over another start.
+      await nap.containers.restartContainer({ engine, container, timeout: {} });
+      expect(await seen()).to.deep.equal([String(48n * MiB), both, "1024", "100000", "-1", "max"]);
+    },
+  );
+
+  test(
+    "verb.update-refuses-wrong-clears",
+    "update refuses to clear what does not exist and what it sets",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const resources = { cpuShares: 512n, memoryLimitBytes: 32n * MiB };
+      const { id: container } = await bench.start({ resources });
+      const clear = ["resources.cpu_share", "resources.cpu_shares", "restart_policy"];
+      const request = { engine, container, clear, resources: { cpuShares: 256n } };
+      const error = await failure(nap.containers.updateContainer(request));
+      expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+      expect(error.fields).to.deep.equal(["clear[0]", "clear[1]"]);
+      expect(error.message).to.include("resources.cpu_shares");
+      expect((await bench.get(container)).spec?.resources?.cpuShares).to.equal(512n);
     },
   );
 
@@ -212,7 +283,7 @@ export function verbCases(test: ConformanceTest): void {
       expect(image?.id).to.equal(imageId);
       expect(image?.author).to.equal("somebody");
       expect(image?.config?.entrypoint?.arguments).to.deep.equal(["cat"]);
-      const { id } = await bench.create({ image: reference } as object, ["/file"]);
+      const { id } = await bench.create({ source: imageSource(reference) } as object, ["/file"]);
       await nap.containers.startContainer({ engine, container: id });
       const logs = nap.containers.streamContainerLogs({ engine, container: id, follow: true });
       for await (const { event } of logs) {

@@ -89,9 +89,9 @@ export function waitCases(test: ConformanceTest): void {
     "says whether the kernel killed for want of memory, also of a container that is gone",
     async (bench) => {
       const { nap, engine } = bench;
-      const memoryLimit = { case: "memoryLimitBytes" as const, value: 16n * 1024n * 1024n };
+      const memoryLimitBytes = 16n * 1024n * 1024n;
       const swapLimit = { case: "swapLimitBytes" as const, value: 16n * 1024n * 1024n };
-      const resources = { memoryLimit, swapLimit };
+      const resources = { memoryLimitBytes, swapLimit };
       const command = ["sh", "-c", "tail /dev/zero"];
       const { id: container } = await bench.create({ resources, autoRemove: true }, command);
       const wait = nap.containers.waitContainer({ engine, container, condition: REMOVED });
@@ -121,12 +121,12 @@ export function waitCases(test: ConformanceTest): void {
 
   test(
     "wait.waits-for-health",
-    "waits until the health probe succeeds, and refuses where there is none",
+    "waits until the health check succeeds, and refuses where there is none",
     async (bench) => {
       const { nap, engine } = bench;
-      const probe = { case: "shellCommand" as const, value: "test -e /tmp/well" };
+      const check = { case: "shellCommand" as const, value: "test -e /tmp/well" };
       const interval = { seconds: 0n, nanos: 100_000_000 };
-      const { id: container } = await bench.create({ healthProbe: { probe, interval } });
+      const { id: container } = await bench.create({ healthCheck: { check, interval } });
       const condition = HEALTHY;
       const wait = nap.containers.waitContainer({ engine, container, condition });
       await wait.next();

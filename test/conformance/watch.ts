@@ -204,19 +204,19 @@ export function watchCases(test: ConformanceTest): void {
 
   test(
     "watch.shows-health-and-restarts",
-    "shows that a health probe changed its mind, and how often a container was restarted",
+    "shows that a health check changed its mind, and how often a container was restarted",
     async (bench) => {
       const { nap, engine } = bench;
       const { filter, labels } = marked(bench);
       const watch = nap.containers.watchContainers({ engine, filter });
       expect((await next(watch)).case).to.equal("ready");
       expect((await next(watch)).case).to.equal("synced");
-      const probe = { case: "shellCommand" as const, value: "test -e /tmp/well" };
+      const check = { case: "shellCommand" as const, value: "test -e /tmp/well" };
       const interval = { seconds: 0n, nanos: 100_000_000 };
       const restartPolicy = { mode: RestartMode.ON_FAILURE };
-      const healthProbe = { probe, interval, retries: 1 };
+      const healthCheck = { check, interval, retries: 1 };
       const command = ["sh", "-c", "test -e /tmp/again || { touch /tmp/again; exit 1; }; sleep 60"];
-      const { id } = await bench.start({ labels, healthProbe, restartPolicy }, command);
+      const { id } = await bench.start({ labels, healthCheck, restartPolicy }, command);
       let seen = await until(watch, id, ContainerState.RUNNING);
       while (seen.restartCount !== 1) seen = await until(watch, id, ContainerState.RUNNING);
       while (seen.health !== HealthStatus.UNHEALTHY) {

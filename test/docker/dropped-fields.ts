@@ -13,6 +13,7 @@ import { startNap } from "../support/nap.js";
 import type { DockerProxy, Json } from "../support/proxy.js";
 import { startProxy } from "../support/proxy.js";
 import type { DockerBench } from "./cases.js";
+import { imageSource } from "../support/source.js";
 
 const host = (body: Json): Json => body["HostConfig"] as Json;
 const amount = (value: bigint) => ({ limit: { case: "amount" as const, value } });
@@ -22,7 +23,7 @@ const tmpfs = { case: "tmpfs" as const, value: { sizeBytes: 1_048_576n } };
 /** Specs, what is done to the body of the create call, and the fields at fault. */
 const table: readonly [spec: SpecInit, edit: (body: Json) => void, ...fields: string[]][] = [
   [
-    { resources: { memoryLimit: { case: "memoryLimitBytes", value: 33_554_432n } } },
+    { resources: { memoryLimitBytes: 33_554_432n } },
     (body) => delete host(body)["Memory"],
     "spec.resources.memory_limit_bytes",
   ],
@@ -53,9 +54,9 @@ const table: readonly [spec: SpecInit, edit: (body: Json) => void, ...fields: st
     "spec.security.no_new_privileges",
   ],
   [
-    { healthProbe: { probe: { case: "shellCommand", value: "true" }, interval: { seconds: 7n } } },
+    { healthCheck: { check: { case: "shellCommand", value: "true" }, interval: { seconds: 7n } } },
     (body) => delete (body["Healthcheck"] as Json)["Interval"],
-    "spec.health_probe.interval",
+    "spec.health_check.interval",
   ],
   [
     { network: { dnsServers: ["10.0.0.1", "10.0.0.2"], mode: { case: "none", value: {} } } },
@@ -108,7 +109,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     it(`refuses a container without ${fields.join(" and ")}, and leaves none`, async () => {
       const { bench } = open();
       const command = { arguments: ["true"] };
-      const spec = { image: bench.image, command, ...given } as MessageInitShape<
+      const spec = { source: imageSource(bench.image), command, ...given } as MessageInitShape<
         typeof ContainerSpecSchema
       >;
       const request = { engine, spec };
@@ -138,7 +139,7 @@ export function droppedFieldCases(open: () => DockerBench): void {
     const before = await ids();
     const portBindings = [{ containerPort: 80, hostPort: 8080 }];
     const network = { mode: { case: "host" as const, value: {} }, portBindings };
-    const spec = { image: bench.image, command: { arguments: ["true"] }, network };
+    const spec = { source: imageSource(bench.image), command: { arguments: ["true"] }, network };
     const error = await failure(nap.containers.createContainer({ engine, spec }));
     expect(error.reason).to.equal("FIELD_NOT_APPLIED");
     expect(error.fields).to.deep.equal(["spec.network.port_bindings"]);

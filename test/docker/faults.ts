@@ -15,6 +15,7 @@ import { all, failure, resultOf } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
+import { imageSource } from "../support/source.js";
 
 const engine = "far";
 
@@ -85,7 +86,7 @@ class FaultySocket {
   }
 }
 
-const spec = { image: "nap-test:1", command: { arguments: ["true"] } };
+const spec = { source: imageSource("nap-test:1"), command: { arguments: ["true"] } };
 
 const newRequestId = (): string => `fault-${randomUUID()}`;
 
@@ -244,7 +245,7 @@ export function dockerFaultCases(open: () => DockerBench): void {
     const requestId = bench.name("request");
     const request = {
       engine,
-      spec: { image: "nap-test:1", command: { arguments: ["true"] } },
+      spec: { source: imageSource("nap-test:1"), command: { arguments: ["true"] } },
       requestId,
     };
     const volume = { engine, name: requestId, requestId, spec: {} };

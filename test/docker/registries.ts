@@ -7,6 +7,7 @@ import { all, failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import { startRefusingRegistry } from "../support/refusing-registry.js";
 import type { DockerBench } from "./cases.js";
+import { imageSource } from "../support/source.js";
 
 /** Declares the cases of registries. */
 export function registryCases(open: () => DockerBench): void {
@@ -54,17 +55,22 @@ export function registryCases(open: () => DockerBench): void {
     const registryCredentials = { kind: { case: "login" as const, value } };
     const request = {
       engine: "docker",
-      spec: { image, command: { arguments: ["echo", "pulled"] }, autoRemove: true },
+      spec: {
+        source: imageSource(image),
+        command: { arguments: ["echo", "pulled"] },
+        autoRemove: true,
+      },
       registryCredentials,
     };
     await nap.images.removeImage({ engine: "docker", image, force: true }).catch(() => undefined);
-    const never = await failure(all(nap.containers.runContainer(request)));
+    const without = { ...request, pullPolicy: PullPolicy.NEVER };
+    const never = await failure(all(nap.containers.runContainer(without)));
     expect(never).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
-    const pullPolicy = PullPolicy.IF_MISSING;
-    const first = await all(nap.containers.runContainer({ ...request, pullPolicy }));
+    const first = await all(nap.containers.runContainer(request));
     const kinds = first.map(({ event }) => event.case);
     expect(kinds[0]).to.equal("pullProgress");
     expect(kinds.slice(-4)).to.deep.equal(["created", "started", "output", "exit"]);
+    const pullPolicy = PullPolicy.IF_NOT_PRESENT;
     const second = await all(nap.containers.runContainer({ ...request, pullPolicy }));
     expect(second.map(({ event }) => event.case)).not.to.include("pullProgress");
     const created = await nap.containers.createContainer({
@@ -72,7 +78,7 @@ export function registryCases(open: () => DockerBench): void {
       pullPolicy: PullPolicy.ALWAYS,
     });
     bench.forget(created.container?.id ?? "");
-    expect(created.container?.spec?.image).to.equal(image);
+    expect(created.container?.spec?.source.value).to.equal(image);
   });
 
   it("refuses an image that the registry does not have", async () => {
@@ -158,7 +164,7 @@ export function registryCases(open: () => DockerBench): void {
     expect(seen.at(-1)?.event.case).to.equal("result");
   });
 
-  for (const pullPolicy of [PullPolicy.IF_MISSING, PullPolicy.ALWAYS]) {
+  for (const pullPolicy of [PullPolicy.IF_NOT_PRESENT, PullPolicy.ALWAYS]) {
     it(`creates and runs nothing where the registry refuses a pull (${PullPolicy[pullPolicy]})`, async () => {
       const { dockerd, nap, bench } = open();
       const value = { username: "nap", password: "secret" };
@@ -168,7 +174,7 @@ export function registryCases(open: () => DockerBench): void {
       const login = { ...value, password: "mistaken" };
       const registryCredentials = { kind: { case: "login" as const, value: login } };
       const name = bench.name("unpulled");
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const request = { engine, name, spec, pullPolicy, registryCredentials };
       const refusals = [
         await failure(nap.containers.createContainer(request)),
@@ -194,7 +200,7 @@ export function registryCases(open: () => DockerBench): void {
     const login = { case: "login" as const, value };
     for (const serverAddress of [dockerd.registry, "docker.io", "127.0.0.1", ""]) {
       const registryCredentials = { kind: login, serverAddress };
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const pullPolicy = PullPolicy.ALWAYS;
       const container = { engine, spec, pullPolicy, registryCredentials };
       for (const call of [

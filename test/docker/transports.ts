@@ -16,6 +16,7 @@ import { startDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "./cases.js";
+import { imageSource } from "../support/source.js";
 
 const run = promisify(execFile);
 const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");
@@ -34,7 +35,7 @@ export function transportCases(open: () => DockerBench): void {
       const { images } = await nap.images.listImages({ engine: "sure" });
       expect(images).not.to.deep.equal([]);
       const spec = {
-        image: "nap-test:1",
+        source: imageSource("nap-test:1"),
         command: { arguments: ["echo", "secure"] },
         autoRemove: true,
       };
@@ -70,7 +71,11 @@ export function transportCases(open: () => DockerBench): void {
         ["one", "nap-test:1"],
         ["two", "two:1"],
       ] as const) {
-        await nap.containers.createContainer({ engine, name, spec: { image, command } });
+        await nap.containers.createContainer({
+          engine,
+          name,
+          spec: { source: imageSource(image), command },
+        });
       }
       const ids = [];
       for (const engine of ["one", "two"]) {
@@ -136,7 +141,7 @@ export function transportCases(open: () => DockerBench): void {
       const engines = { far: { driver: "docker", url: `tcp://127.0.0.1:${proxy.port}` } };
       const nap = await startNap(directory, { engines });
       try {
-        const spec = { image: "nap-test:1", command };
+        const spec = { source: imageSource("nap-test:1"), command };
         const run = nap.containers.runContainer({ name: `${name}-${last}`, spec });
         const reading = (async () => {
           for await (const { event } of run) if (event.case === last) await proxy.close();

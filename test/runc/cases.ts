@@ -16,7 +16,7 @@ import { gzipSync } from "node:zlib";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { pack } from "tar-stream";
-import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
+import { ContainerState, PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
 import { Bench as NewBench, ended, eventually } from "../conformance/bench.js";
 import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
@@ -28,6 +28,7 @@ import type { TestNap } from "../support/nap.js";
 import { mountMemory } from "../support/dockerd.js";
 import { startNap } from "../support/nap.js";
 import { runcOwnershipCase } from "./ownership.js";
+import { imageSource } from "../support/source.js";
 
 /** What these cases work with. */
 export interface RuncBench {
@@ -56,7 +57,7 @@ export function runcCases(open: () => RuncBench): void {
       const messages = importMessages("runc", { reference: image }, await buffer(tar));
       await resultOf(nap.images.importImage(messages));
       bench.cleanUp(() => nap.images.removeImage({ engine: "runc", image, force: true }));
-      const spec = { image, command: { arguments: ["sh"] }, user: "daemon" };
+      const spec = { source: imageSource(image), command: { arguments: ["sh"] }, user: "daemon" };
       const error = await failure(nap.containers.createContainer({ engine: "runc", spec }));
       expect(error.fields, what).to.deep.equal(["spec.user"]);
     }
@@ -100,6 +101,24 @@ export function runcCases(open: () => RuncBench): void {
     }
   });
 
+  it("pulls no image, and says that it has to be imported", async () => {
+    const { nap, bench } = open();
+    const spec = { source: imageSource("no-such-image:1"), command: { arguments: ["true"] } };
+    for (const pullPolicy of [PullPolicy.UNSPECIFIED, PullPolicy.IF_NOT_PRESENT]) {
+      const request = { engine: "runc", spec, pullPolicy };
+      const error = await failure(nap.containers.createContainer(request));
+      expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
+      expect(error.message).to.include("import or load it");
+    }
+    const present = { source: imageSource(bench.image), command: { arguments: ["true"] } };
+    const pullPolicy = PullPolicy.ALWAYS;
+    const error = await failure(
+      nap.containers.createContainer({ engine: "runc", spec: present, pullPolicy }),
+    );
+    expect(error).to.include({ reason: "FIELD_UNSUPPORTED" });
+    expect(error.fields).to.deep.equal(["pull_policy"]);
+  });
+
   it("keeps the image under a reference where another import to it fails", async () => {
     const { nap, bench } = open();
     const reference = `${bench.name("nap-kept")}:1`;
@@ -110,19 +129,26 @@ export function runcCases(open: () => RuncBench): void {
       resultOf(nap.images.importImage(importMessages("runc", { reference }, cut))),
     );
     expect(error).to.include({ reason: "ARCHIVE_INVALID" });
-    const { stdout } = await bench.run({ image: reference } as object, "cat /data/seed");
+    const { stdout } = await bench.run(
+      { source: imageSource(reference) } as object,
+      "cat /data/seed",
+    );
     expect(stdout).to.equal("from the image\n");
     const gzipped = gzipSync(bench.rootfs);
     await resultOf(nap.images.importImage(importMessages("runc", { reference }, gzipped)));
-    expect((await bench.run({ image: reference } as object, "cat /data/seed")).stdout).to.equal(
-      stdout,
-    );
+    expect(
+      (await bench.run({ source: imageSource(reference) } as object, "cat /data/seed")).stdout,
+    ).to.equal(stdout);
   });
 
   it("removes every container that is to be removed, however quickly it ends", async () => {
     const { nap, bench } = open();
     const mark = bench.name("mark");
-    const spec = { image: bench.image, command: { arguments: ["true"] }, autoRemove: true };
+    const spec = {
+      source: imageSource(bench.image),
+      command: { arguments: ["true"] },
+      autoRemove: true,
+    };
     for (let n = 0; n < 10; n++) {
       const request = { engine: "runc", spec: { ...spec, labels: { mark } } };
       const { container } = await nap.containers.createContainer(request);
@@ -176,7 +202,7 @@ export function runcCases(open: () => RuncBench): void {
     const image = "roots:1";
     const bench = new NewBench(nap, "runc", image, outer.rootfs, directory);
     const mount = (root: string, path: string) => {
-      const value = { origin: { case: "rooted" as const, value: { root, path } } };
+      const value = { origin: { case: "bindRoot" as const, value: { root, path } } };
       return { target: "/mounted", source: { case: "bind" as const, value } };
     };
     try {
@@ -196,7 +222,7 @@ export function runcCases(open: () => RuncBench): void {
       ] as const) {
         const error = await failure(bench.create({ mounts: [mount(root, path)] }));
         expect(error).to.include({ reason: "FIELD_INVALID" });
-        expect(error.fields).to.deep.equal([`spec.mounts[0].bind.rooted.${field}`]);
+        expect(error.fields).to.deep.equal([`spec.mounts[0].bind.bind_root.${field}`]);
       }
       const { id: container } = await bench.create({ mounts: [mount("trusted", "deep")] });
       rmSync(at("trusted", "local", "deep"), { recursive: true });
@@ -299,7 +325,11 @@ export function runcCases(open: () => RuncBench): void {
     await resultOf(first.images.importImage(importMessages(engine, { reference: image }, rootfs)));
     const name = bench.name("begun");
     const { mounts, script: counted } = counting(bench, name, "");
-    const spec = { image, command: { arguments: ["sh", "-c", counted] }, mounts };
+    const spec = {
+      source: imageSource(image),
+      command: { arguments: ["sh", "-c", counted] },
+      mounts,
+    };
     const request = { engine, spec, requestId: name };
     const cut = all(first.containers.runContainer(request));
     cut.catch(() => undefined);

@@ -14,6 +14,7 @@ import { all, clientOf, failure, openChannel } from "../support/client.js";
 import type { Clients, TestNap } from "../support/nap.js";
 import { clientsOf, startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 const hashOf = (token: string): string =>
   `sha256:${createHash("sha256").update(token).digest("hex")}`;
@@ -154,7 +155,7 @@ export function accessCases(open: () => DockerBench): void {
       () =>
         alice.containers.createContainer({
           engine: "docker",
-          spec: { image: "none" },
+          spec: { source: imageSource("none") },
           pullPolicy: PullPolicy.ALWAYS,
         }),
       () => watcher.containers.removeContainer({ engine: "docker", container }),
@@ -169,6 +170,12 @@ export function accessCases(open: () => DockerBench): void {
       const error = await failure(call());
       expect(error).to.include({ code: Code.PERMISSION_DENIED, reason: "PERMISSION_DENIED" });
     }
+    const spec = { source: imageSource("no-such-image") };
+    for (const pullPolicy of [PullPolicy.UNSPECIFIED, PullPolicy.IF_NOT_PRESENT]) {
+      const request = { engine: "docker", spec, pullPolicy };
+      const refused = await failure(alice.containers.createContainer(request));
+      expect(refused.reason).to.equal("PERMISSION_DENIED");
+    }
     const missing = await failure(alice.containers.getContainer({ engine: "docker", container }));
     expect(missing.code).to.equal(Code.NOT_FOUND);
   });
@@ -177,7 +184,7 @@ export function accessCases(open: () => DockerBench): void {
     const { bench } = open();
     const alice = clientsOf(secure("alice"));
     const spec = {
-      image: bench.image,
+      source: imageSource(bench.image),
       security: { privileged: true },
       mounts: [{ target: "/x", source: { case: "bind" as const, value: bindOf("/etc") } }],
     };
@@ -189,7 +196,7 @@ export function accessCases(open: () => DockerBench): void {
     const request = { engine: "docker", container: "none", exec };
     const execError = await failure(alice.containers.execContainerSync(request));
     expect(execError.code).to.equal(Code.PERMISSION_DENIED);
-    const ordinary = { image: bench.image, command: { arguments: ["true"] } };
+    const ordinary = { source: imageSource(bench.image), command: { arguments: ["true"] } };
     const made = await alice.containers.createContainer({ engine: "docker", spec: ordinary });
     bench.forget(made.container?.id ?? "");
   });
@@ -249,7 +256,7 @@ export function accessCases(open: () => DockerBench): void {
         return undefined;
       }
     });
-    const spec = { image: bench.image, command: { arguments: ["true"] } };
+    const spec = { source: imageSource(bench.image), command: { arguments: ["true"] } };
     const made = await fresh.containers.createContainer({ engine: "docker", spec });
     bench.forget(made.container?.id ?? "");
     const seen = await events.next();

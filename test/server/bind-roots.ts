@@ -21,6 +21,7 @@ import { failure } from "../support/client.js";
 import type { TestDockerd } from "../support/dockerd.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
+import { imageSource } from "../support/source.js";
 
 /** What these cases work with. */
 interface RootsBench {
@@ -32,7 +33,7 @@ type MountInit = MessageInitShape<typeof MountSchema>;
 const target = "/mounted";
 
 function rooted(root: string, path = "", further: object = {}): MountInit {
-  const value = { origin: { case: "rooted" as const, value: { root, path } }, ...further };
+  const value = { origin: { case: "bindRoot" as const, value: { root, path } }, ...further };
   return { target, source: { case: "bind", value } };
 }
 
@@ -46,7 +47,11 @@ export function bindRootCases(open: () => RootsBench): void {
   const start = (container: string) =>
     nap.containers.startContainer({ engine: "docker", container });
   const refusal = (mount: MountInit, engine = "docker") => {
-    const spec = { image: bench.image, mounts: [mount], command: { arguments: ["true"] } };
+    const spec = {
+      source: imageSource(bench.image),
+      mounts: [mount],
+      command: { arguments: ["true"] },
+    };
     return failure(nap.containers.createContainer({ engine, spec }));
   };
 
@@ -95,7 +100,7 @@ export function bindRootCases(open: () => RootsBench): void {
     expect(spec?.labels).to.deep.equal({});
     const source = spec?.mounts[0]?.source;
     const origin = source?.case === "bind" ? source.value.origin : undefined;
-    expect(origin?.case).to.equal("rooted");
+    expect(origin?.case).to.equal("bindRoot");
     expect(origin?.value).to.include({ root: "mfs", path: "" });
     expect(mounts[0]).to.include({ target, hostPath: at("mfs", "local"), readOnly: false });
   });
@@ -137,7 +142,7 @@ export function bindRootCases(open: () => RootsBench): void {
       for (const createHostPath of [false, true]) {
         const error = await refusal(rooted(root, path, { createHostPath }));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
-        expect(error.fields).to.deep.equal([`spec.mounts[0].bind.rooted.${field}`]);
+        expect(error.fields).to.deep.equal([`spec.mounts[0].bind.bind_root.${field}`]);
         expect(error.message).to.match(words);
       }
     });
@@ -145,11 +150,11 @@ export function bindRootCases(open: () => RootsBench): void {
 
   it("tells of all rooted mounts at fault at once", async () => {
     const mounts = [rooted("other"), { ...rooted("mfs", "x"), target: "/second" }];
-    const spec = { image: bench.image, mounts };
+    const spec = { source: imageSource(bench.image), mounts };
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error.fields).to.deep.equal([
-      "spec.mounts[0].bind.rooted.root",
-      "spec.mounts[1].bind.rooted.path",
+      "spec.mounts[0].bind.bind_root.root",
+      "spec.mounts[1].bind.bind_root.path",
     ]);
   });
 
@@ -177,7 +182,7 @@ export function bindRootCases(open: () => RootsBench): void {
 
   it("makes no directory through a symbolic link", async () => {
     const error = await refusal(rooted("trusted", "link/made", { createHostPath: true }));
-    expect(error.fields).to.deep.equal(["spec.mounts[0].bind.rooted.path"]);
+    expect(error.fields).to.deep.equal(["spec.mounts[0].bind.bind_root.path"]);
     expect(() => statSync(at("secret", "made"))).to.throw("ENOENT");
   });
 
@@ -243,14 +248,14 @@ export function bindRootCases(open: () => RootsBench): void {
       code: Code.INVALID_ARGUMENT,
       reason: "FIELD_UNSUPPORTED",
     });
-    expect(error.fields).to.deep.equal(["spec.mounts[0].bind.rooted"]);
+    expect(error.fields).to.deep.equal(["spec.mounts[0].bind.bind_root"]);
     for (const [engine, refused] of [
       ["far", true],
       ["docker", false],
     ] as const) {
       const { unsupportedFields } = await nap.engines.getEngineCapabilities({ engine });
       const names = unsupportedFields.map(({ name }) => name);
-      expect(names.includes("nap.v1.BindMount.rooted"), engine).to.equal(refused);
+      expect(names.includes("nap.v1.BindMount.bind_root"), engine).to.equal(refused);
     }
   });
 
@@ -285,7 +290,7 @@ export function bindRootCases(open: () => RootsBench): void {
     expect(labels["nap.v1.bind-roots"]).to.equal(forged);
     const bind = { origin: { case: "hostPath" as const, value: hostPath } };
     const mounts = [{ target, source: { case: "bind" as const, value: bind } }];
-    const { id } = await bench.start({ image: repo, mounts } as object);
+    const { id } = await bench.start({ source: imageSource(repo), mounts } as object);
     const source = (await bench.get(id)).spec?.mounts[0]?.source;
     const origin = source?.case === "bind" ? source.value.origin : undefined;
     expect(origin).to.deep.equal(bind.origin);

@@ -5,6 +5,7 @@ import type { DescMessage, DescMethod } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
+import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js";
 import { openField } from "../../src/contract/open.js";
 import { services } from "../../src/core/engines.js";
@@ -14,12 +15,13 @@ import { all, failure, openChannel } from "../support/client.js";
 import type { TestNap } from "../support/nap.js";
 import { startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 const absent = "no-such-object";
 
 /** What a request of a method, or its open, needs beside its engine, its objects being absent ones. */
 const needs: Readonly<Record<string, object>> = {
-  CreateContainer: { spec: { image: absent } },
+  CreateContainer: { spec: { source: imageSource(absent) }, pullPolicy: PullPolicy.NEVER },
   CreateNetwork: { name: absent, spec: {} },
   CreateVolume: { name: absent, spec: {} },
   ExecContainer: { exec: { command: ["true"] } },
@@ -27,7 +29,7 @@ const needs: Readonly<Record<string, object>> = {
   ReadContainerArchive: { path: "/" },
   RenameContainer: { newName: "new" },
   ResizeContainerTerminal: { size: { columns: 80, rows: 24 } },
-  RunContainer: { spec: { image: absent } },
+  RunContainer: { spec: { source: imageSource(absent) }, pullPolicy: PullPolicy.NEVER },
   SaveImages: { images: [absent] },
   StatContainerPath: { path: "/" },
   TagImage: { reference: "nap-test:tagged" },
@@ -190,7 +192,7 @@ export function errorTable(openBench: () => DockerBench): void {
   it("tells of everything that is wrong with a request, whatever it is, at once", async () => {
     const { bench } = openBench();
     const spec = create(ContainerSpecSchema, {
-      image: bench.image,
+      source: imageSource(bench.image),
       workingDir: "relative",
       lxcConfig: [{ key: "a" }],
       mounts: [{ target: "/x" }],

@@ -15,6 +15,7 @@ import { eventually } from "../conformance/bench.js";
 import { all, clientOf, failure, openChannel } from "../support/client.js";
 import { clientsOf, program, startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 const run = promisify(execFile);
 
@@ -29,7 +30,7 @@ export function operationCases(open: () => DockerBench): void {
     const command = { arguments: ["true", secret] };
     const environment = { PASSWORD: secret };
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    const spec = { image: bench.image, command, environment, autoRemove: true };
+    const spec = { source: imageSource(bench.image), command, environment, autoRemove: true };
     await all(nap.containers.runContainer({ spec }, { headers: { traceparent } }));
     const wrong = { spec: { ...spec, workingDir: secret, user: `${secret}\0` } };
     await failure(nap.containers.createContainer(wrong));

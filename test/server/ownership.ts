@@ -16,6 +16,7 @@ import type { TestNap } from "../support/nap.js";
 import { clientsOf, startNap } from "../support/nap.js";
 import type { DockerBench } from "../docker/cases.js";
 import { eventsIn, statsIn } from "../support/batches.js";
+import { imageSource } from "../support/source.js";
 
 const engine = "docker";
 const volumeMount = (volume: string) => ({
@@ -119,7 +120,11 @@ export function ownershipCases(open: () => DockerBench): void {
 
   const waysToName = (): string[] => [his.name, his.id, his.id.slice(0, 12), his.id.slice(0, 3)];
   const specOf = (spec: SpecInit) =>
-    ({ image: alice.image, command: { arguments: ["true"] }, ...spec }) as { image: string };
+    ({
+      source: imageSource(alice.image),
+      command: { arguments: ["true"] },
+      ...spec,
+    }) as { source: ReturnType<typeof imageSource> };
 
   it("does not find a container of another by any of its names, whatever the call", async () => {
     const { containers, networks } = alice.nap;
@@ -384,7 +389,7 @@ export function ownershipCases(open: () => DockerBench): void {
     admin.cleanUp(() => docker.getImage(repo).remove({ force: true }));
     const labels = (await docker.getImage(repo).inspect()).Config.Labels;
     expect(labels).to.include({ "nap.v1.owner": "bob", "nap.v1.request-id": "r" });
-    const container = await alice.create({ image: repo } as SpecInit);
+    const container = await alice.create({ source: imageSource(repo) } as SpecInit);
     expect(container).to.include({ owner: "alice", requestId: "" });
     expect(container.spec?.platform).to.equal(undefined);
     await failure(bob.get(container.id));

@@ -7,6 +7,7 @@ import type { Bench } from "../conformance/bench.js";
 import { importMessages } from "../conformance/images.js";
 import { all, failure, resultOf } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 const engine = "docker";
 
@@ -99,7 +100,7 @@ const situations: Readonly<Record<string, Situation>> = {
       bench.nap.containers.createContainer({
         engine,
         name: running,
-        spec: { image: bench.image, command: { arguments: ["true"] } },
+        spec: { source: imageSource(bench.image), command: { arguments: ["true"] } },
       }),
       running,
     ],
@@ -151,7 +152,7 @@ const situations: Readonly<Record<string, Situation>> = {
     reason: "NETWORK_NOT_FOUND",
     fail: ({ bench }) => {
       const mode = { case: "attachments" as const, value: { items: [{ network: absent }] } };
-      const spec = { image: bench.image, network: { mode } };
+      const spec = { source: imageSource(bench.image), network: { mode } };
       return [bench.nap.containers.createContainer({ engine, spec }), absent];
     },
   },
@@ -161,7 +162,7 @@ const situations: Readonly<Record<string, Situation>> = {
     fail: ({ bench }) => {
       const origin = { case: "hostPath" as const, value: `/${absent}` };
       const mounts = [{ target: "/x", source: { case: "bind" as const, value: { origin } } }];
-      const spec = { image: bench.image, mounts };
+      const spec = { source: imageSource(bench.image), mounts };
       return [bench.nap.containers.createContainer({ engine, spec }), absent];
     },
   },
@@ -198,7 +199,7 @@ const situations: Readonly<Record<string, Situation>> = {
       absent,
     ],
   },
-  "a wait for the health of a container without a probe": {
+  "a wait for the health of a container without a health check": {
     code: FAILED_PRECONDITION,
     reason: "NO_HEALTH_CHECK",
     fail: ({ bench: { nap }, running: container }) => [

@@ -10,6 +10,7 @@ import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 import { connectionsTo } from "../support/connections.js";
+import { imageSource } from "../support/source.js";
 
 /** Declares the cases of streams. */
 export function streamCases(open: () => DockerBench): void {
@@ -40,7 +41,12 @@ export function streamCases(open: () => DockerBench): void {
     const name = bench.name("unlogged");
     const { mounts, script } = counting(bench, name, "");
     const command = { arguments: ["sh", "-c", script] };
-    const spec = { image: bench.image, command, mounts, logConfig: { driver: "none" } };
+    const spec = {
+      source: imageSource(bench.image),
+      command,
+      mounts,
+      logConfig: { driver: "none" },
+    };
     const request = { engine: "docker", name, spec, requestId: name };
     bench.forget(name);
     const calls = Array.from({ length: 5 }, async () => all(nap.containers.runContainer(request)));
@@ -66,7 +72,7 @@ export function streamCases(open: () => DockerBench): void {
   it("holds dockerd back when the client does not read, and the server's memory stays", async () => {
     const { nap, bench } = open();
     const spec = {
-      image: bench.image,
+      source: imageSource(bench.image),
       autoRemove: true,
       command: { arguments: ["yes", "0123456789"] },
     };

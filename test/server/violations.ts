@@ -1,8 +1,10 @@
 /** How Docker and the server refuse requests: each with its reason and the fields at fault. */
 import { create, toBinary } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
+import type { UpdateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import {
   ContainerSpecSchema,
   NamespaceMode,
@@ -13,6 +15,7 @@ import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { failure, openChannel, rawCall } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
+import { imageSource } from "../support/source.js";
 
 /** Declares the cases of requests that are refused. */
 export function errorCases(open: () => DockerBench): void {
@@ -23,10 +26,10 @@ export function errorCases(open: () => DockerBench): void {
         engine: "docker",
         name: "a b",
         spec: {
-          image: bench.image,
+          source: imageSource(bench.image),
           lxcConfig: [{ key: "lxc.a" }],
           namespaces: { user: NamespaceMode.PRIVATE },
-          resources: { memoryLimit: { case: "memoryLimitBytes", value: -1n } },
+          resources: { memoryLimitBytes: -1n },
         },
       }),
     );
@@ -43,7 +46,7 @@ export function errorCases(open: () => DockerBench): void {
   it("tells of many violations in a status that every client can take", async () => {
     const { nap, bench } = open();
     const dnsServers = Array.from({ length: 3000 }, (_, n) => `not an address ${n}`);
-    const spec = { image: bench.image, network: { dnsServers } };
+    const spec = { source: imageSource(bench.image), network: { dnsServers } };
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
     expect(error.badRequest?.fieldViolations).to.have.length(16);
@@ -55,7 +58,7 @@ export function errorCases(open: () => DockerBench): void {
 
   it("refuses an unknown field number with its path", async () => {
     const { nap, bench } = open();
-    const spec = create(ContainerSpecSchema, { image: bench.image });
+    const spec = create(ContainerSpecSchema, { source: imageSource(bench.image) });
     spec.$unknown = [{ no: 4000, wireType: 0, data: Uint8Array.of(1) }];
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_UNKNOWN" });
@@ -87,15 +90,18 @@ export function errorCases(open: () => DockerBench): void {
 
   it("refuses to lift a memory limit, which Docker cannot, and to change what it never changes", async () => {
     const { nap, bench } = open();
-    const memoryLimit = { case: "memoryLimitBytes" as const, value: 33_554_432n };
-    const { id: container } = await bench.start({ resources: { memoryLimit } });
-    const memoryUnlimited = { case: "memoryUnlimited" as const, value: {} };
-    for (const [resources, field] of [
-      [{ memoryLimit: memoryUnlimited }, "resources.memory_unlimited"],
-      [{ memorySwappiness: 10n }, "resources.memory_swappiness"],
-      [{ oomKillDisabled: true }, "resources.oom_kill_disabled"],
+    const resources = { memoryLimitBytes: 33_554_432n, cpusetCpus: [0] };
+    const { id: container } = await bench.start({ resources });
+    for (const [change, field] of [
+      [{ clear: ["restart_policy", "resources.memory_limit_bytes"] }, "clear[1]"],
+      [{ clear: ["resources.cpuset_cpus"] }, "clear[0]"],
+      [{ clear: ["resources.block_io.weight"] }, "clear[0]"],
+      [{ resources: { memorySwappiness: 10n } }, "resources.memory_swappiness"],
+      [{ resources: { oomKillDisabled: true } }, "resources.oom_kill_disabled"],
     ] as const) {
-      const request = { engine: "docker", container, resources };
+      const request = { engine: "docker", container, ...change } as MessageInitShape<
+        typeof UpdateContainerRequestSchema
+      >;
       const error = await failure(nap.containers.updateContainer(request));
       expect(error).to.include({ reason: "FIELD_UNSUPPORTED" });
       expect(error.fields).to.deep.equal([field]);
@@ -108,7 +114,7 @@ export function errorCases(open: () => DockerBench): void {
     const { Id } = (await docker.getNetwork("host").inspect()) as { Id: string };
     for (const network of ["host", Id, Id.slice(0, 12)]) {
       const mode = { case: "attachments" as const, value: { items: [{ network }] } };
-      const spec = { image: bench.image, network: { mode } };
+      const spec = { source: imageSource(bench.image), network: { mode } };
       const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
@@ -170,7 +176,7 @@ export function errorCases(open: () => DockerBench): void {
   for (const [claim, spec, field] of [
     [
       "a memory limit below the engine's minimum",
-      { resources: { memoryLimit: { case: "memoryLimitBytes", value: 4096n } } },
+      { resources: { memoryLimitBytes: 4096n } },
       "spec.resources.memory_limit_bytes",
     ],
     [
@@ -216,7 +222,7 @@ export function errorCases(open: () => DockerBench): void {
       const command = { arguments: ["true"] };
       const request = {
         engine: "docker",
-        spec: { image: bench.image, command, ...spec } as object,
+        spec: { source: imageSource(bench.image), command, ...spec } as object,
       };
       const error = await failure(nap.containers.createContainer(request));
       expect(error.code).to.equal(Code.INVALID_ARGUMENT);

@@ -11,6 +11,7 @@ import { all, resultOf } from "../support/client.js";
 import { startDockerd } from "../support/dockerd.js";
 import { startNap } from "../support/nap.js";
 import { rootfsArchive } from "../support/rootfs.js";
+import { imageSource } from "../support/source.js";
 
 /** Memory may differ by as much: what the collector has not taken back yet. */
 const slackBytes = 64 * 1024 * 1024;
@@ -39,7 +40,7 @@ try {
       const watching = all(nap.containers.watchContainers({ engine }, { signal: watch.signal }));
       watching.catch(() => undefined);
       const command = { arguments: ["sh", "-c", "seq 1 2000; sleep 0.2"] };
-      const request = { engine, spec: { image, command } };
+      const request = { engine, spec: { source: imageSource(image), command } };
       let container = "";
       for await (const { event } of nap.containers.runContainer(request)) {
         if (event.case === "created") container = event.value.containerId;

@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { ContainerSpec, MountPropagation, Resources, RestartPolicy } from "./container_spec_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { DisconnectAction, ExitStatus, ExposedPort, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, StreamReady, TerminalSize, TransferProgressBatch } from "./types_pb.js";
+import type { DisconnectAction, ExitStatus, ExposedPort, HealthCheckResult, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, StreamReady, TerminalSize, TransferProgressBatch } from "./types_pb.js";
 
 /**
  * Describes the file nap/v1/container_service.proto.
@@ -43,7 +43,7 @@ export declare type Container = Message<"nap.v1.Container"> & {
   name: string;
 
   /**
-   * What it was created with. LIST_VIEW_BASIC sets only its image and labels.
+   * What it was created with. LIST_VIEW_BASIC sets only its source and labels.
    *
    * @generated from field: nap.v1.ContainerSpec spec = 4;
    */
@@ -64,7 +64,7 @@ export declare type Container = Message<"nap.v1.Container"> & {
   state: ContainerState;
 
   /**
-   * Whether its health probe succeeds. Unspecified: it has none.
+   * Whether its health check succeeds. Unspecified: it has none.
    *
    * @generated from field: nap.v1.HealthStatus health = 7;
    */
@@ -161,6 +161,28 @@ export declare type Container = Message<"nap.v1.Container"> & {
    * @generated from field: string owner = 20;
    */
   owner: string;
+
+  /**
+   * The last runs of its health check, at most five, the oldest first. LIST_VIEW_BASIC leaves it empty.
+   *
+   * @generated from field: repeated nap.v1.HealthCheckResult health_check_results = 21;
+   */
+  healthCheckResults: HealthCheckResult[];
+
+  /**
+   * The number of failures of its health check in a row. LIST_VIEW_BASIC leaves it 0.
+   *
+   * @generated from field: uint32 health_failing_streak = 22;
+   */
+  healthFailingStreak: number;
+
+  /**
+   * The engine's own word for the container's state, for example "removing". Several words may be one
+   * state. Empty: the engine has none.
+   *
+   * @generated from field: string engine_state = 23;
+   */
+  engineState: string;
 };
 
 /**
@@ -391,7 +413,7 @@ export declare type ContainerFilter = Message<"nap.v1.ContainerFilter"> & {
   states: ContainerState[];
 
   /**
-   * What the health probe says.
+   * Outcomes of the health check.
    *
    * @generated from field: repeated nap.v1.HealthStatus healths = 5;
    */
@@ -476,14 +498,15 @@ export declare type CreateContainerRequest = Message<"nap.v1.CreateContainerRequ
   requestId: string;
 
   /**
-   * Whether the image is pulled first. Default: PULL_POLICY_NEVER.
+   * Whether the image is pulled first. Default: PULL_POLICY_IF_NOT_PRESENT. Another source than an image:
+   * INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.PullPolicy pull_policy = 5;
    */
   pullPolicy: PullPolicy;
 
   /**
-   * Credentials for the pull.
+   * Credentials for the pull. Another source than an image: INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.RegistryCredentials registry_credentials = 6;
    */
@@ -1016,8 +1039,8 @@ export declare type RenameContainerResponse = Message<"nap.v1.RenameContainerRes
 export declare const RenameContainerResponseSchema: GenMessage<RenameContainerResponse>;
 
 /**
- * UpdateContainerRequest says what to change. What is unset is left as it is; a limit is lifted by
- * the unlimited member of its oneof.
+ * UpdateContainerRequest says what to change. What is unset is left as it is, what is set is changed, and
+ * what clear names is taken away.
  *
  * @generated from message nap.v1.UpdateContainerRequest
  */
@@ -1049,6 +1072,18 @@ export declare type UpdateContainerRequest = Message<"nap.v1.UpdateContainerRequ
    * @generated from field: nap.v1.RestartPolicy restart_policy = 4;
    */
   restartPolicy?: RestartPolicy | undefined;
+
+  /**
+   * The paths of what is taken away, so that it is as if it had never been set: "restart_policy", fields
+   * of resources such as "resources.cpu_shares" and "resources.block_io.weight", and oneofs by their own
+   * names, such as "resources.pids_limit". A path that does not exist, or that is set by the same request:
+   * INVALID_ARGUMENT, FIELD_INVALID. A path that the engine cannot take away: INVALID_ARGUMENT,
+   * FIELD_UNSUPPORTED. Docker takes away restart_policy, cpu_quota_micros and pids_limit, and
+   * sets cpu_shares, cpu_period_micros and swap_limit to its defaults, which it then reports.
+   *
+   * @generated from field: repeated string clear = 5;
+   */
+  clear: string[];
 };
 
 /**
@@ -1243,14 +1278,15 @@ export declare type RunContainerRequest = Message<"nap.v1.RunContainerRequest"> 
   requestId: string;
 
   /**
-   * Whether the image is pulled first. Default: PULL_POLICY_NEVER.
+   * Whether the image is pulled first. Default: PULL_POLICY_IF_NOT_PRESENT. Another source than an image:
+   * INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.PullPolicy pull_policy = 5;
    */
   pullPolicy: PullPolicy;
 
   /**
-   * Credentials for the pull.
+   * Credentials for the pull. Another source than an image: INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: nap.v1.RegistryCredentials registry_credentials = 6;
    */
@@ -3702,34 +3738,34 @@ export enum ContainerState {
 export declare const ContainerStateSchema: GenEnum<ContainerState>;
 
 /**
- * HealthStatus is what a container's health probe says.
+ * HealthStatus is the outcome of a container's health check.
  *
  * @generated from enum nap.v1.HealthStatus
  */
 export enum HealthStatus {
   /**
-   * There is no probe.
+   * The container has no health check.
    *
    * @generated from enum value: HEALTH_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The probe has not decided yet.
+   * The health check has not decided yet.
    *
    * @generated from enum value: HEALTH_STATUS_STARTING = 1;
    */
   STARTING = 1,
 
   /**
-   * The last probe succeeded.
+   * The last check succeeded.
    *
    * @generated from enum value: HEALTH_STATUS_HEALTHY = 2;
    */
   HEALTHY = 2,
 
   /**
-   * As many probes failed in a row as the spec says.
+   * HealthCheck.retries checks in a row have failed.
    *
    * @generated from enum value: HEALTH_STATUS_UNHEALTHY = 3;
    */
@@ -3795,28 +3831,30 @@ export declare const ContainerMountKindSchema: GenEnum<ContainerMountKind>;
  */
 export enum PullPolicy {
   /**
-   * The same as PULL_POLICY_NEVER.
+   * The same as PULL_POLICY_IF_NOT_PRESENT.
    *
    * @generated from enum value: PULL_POLICY_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * No; without the image the call fails with NOT_FOUND, IMAGE_NOT_FOUND.
+   * The image is not pulled. Without it the call fails with NOT_FOUND, IMAGE_NOT_FOUND.
    *
    * @generated from enum value: PULL_POLICY_NEVER = 1;
    */
   NEVER = 1,
 
   /**
-   * Where the engine does not have it.
+   * The image is pulled where the engine does not have it. A caller that may not change images then gets
+   * PERMISSION_DENIED. An engine that pulls no images, as runC, answers NOT_FOUND, IMAGE_NOT_FOUND.
    *
-   * @generated from enum value: PULL_POLICY_IF_MISSING = 2;
+   * @generated from enum value: PULL_POLICY_IF_NOT_PRESENT = 2;
    */
-  IF_MISSING = 2,
+  IF_NOT_PRESENT = 2,
 
   /**
-   * Always.
+   * The image is pulled, also where the engine has it. A caller that may not change images gets
+   * PERMISSION_DENIED.
    *
    * @generated from enum value: PULL_POLICY_ALWAYS = 3;
    */
@@ -3863,7 +3901,7 @@ export enum WaitCondition {
   REMOVED = 3,
 
   /**
-   * Its health probe succeeds. A container without a probe: FAILED_PRECONDITION.
+   * Its health check succeeds. A container without a health check: FAILED_PRECONDITION.
    *
    * @generated from enum value: WAIT_CONDITION_HEALTHY = 4;
    */
@@ -4147,7 +4185,7 @@ export declare const ContainerService: GenService<{
   },
   /**
    * Changes limits and restart policy of a container, also while it runs. What is unset is left as
-   * it is: a new memory limit alone leaves the swap beside it.
+   * it is: a new memory limit alone leaves the swap beside it. What clear names is taken away.
    *
    * Fails with FAILED_PRECONDITION (FIELD_NOT_APPLIED) where the engine leaves a change out.
    *

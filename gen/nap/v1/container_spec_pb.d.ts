@@ -8,7 +8,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { ArgumentList, EndpointSettings, ExposedPort, HealthProbe, PathList, Platform, PortProtocol, Unlimited } from "./types_pb.js";
+import type { ArgumentList, EndpointSettings, ExposedPort, HealthCheck, PathList, Platform, PortProtocol, Unlimited } from "./types_pb.js";
 import type { Duration, Empty } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -24,12 +24,52 @@ export declare const file_nap_v1_container_spec: GenFile;
  */
 export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   /**
-   * The image: name:tag, name@digest, or an image id. A name without tag means "latest". Not there:
-   * NOT_FOUND, IMAGE_NOT_FOUND, unless the request's pull policy says to pull it.
+   * What the container's root file system is made from.
    *
-   * @generated from field: string image = 1;
+   * @generated from oneof nap.v1.ContainerSpec.source
    */
-  image: string;
+  source: {
+    /**
+     * The image: name:tag, name@digest, or an image id. A name without tag means "latest". An image
+     * that the engine does not have is pulled as the request's pull_policy says, else the call fails
+     * with NOT_FOUND, IMAGE_NOT_FOUND.
+     *
+     * @generated from field: string image = 1;
+     */
+    value: string;
+    case: "image";
+  } | {
+    /**
+     * A root file system that is there already, as a directory of the host.
+     *
+     * @generated from field: nap.v1.RootFilesystemSource root_filesystem = 43;
+     */
+    value: RootFilesystemSource;
+    case: "rootFilesystem";
+  } | {
+    /**
+     * A template of an engine that makes containers from templates, for example LXC.
+     *
+     * @generated from field: nap.v1.TemplateSource template = 44;
+     */
+    value: TemplateSource;
+    case: "template";
+  } | {
+    /**
+     * Another container, of which this one becomes a copy.
+     *
+     * @generated from field: nap.v1.CopySource copy = 45;
+     */
+    value: CopySource;
+    case: "copy";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The kind of instance. Default: INSTANCE_KIND_CONTAINER.
+   *
+   * @generated from field: optional nap.v1.InstanceKind kind = 46;
+   */
+  kind?: InstanceKind | undefined;
 
   /**
    * The platform of the image, where the reference stands for several. Default: the engine's own.
@@ -60,6 +100,14 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
    * @generated from field: map<string, string> environment = 5;
    */
   environment: { [key: string]: string };
+
+  /**
+   * Environment variables that the container does not have although its image, or the engine, sets them.
+   * A name that stands in environment too: INVALID_ARGUMENT, FIELD_INVALID.
+   *
+   * @generated from field: repeated string unset_environment = 47;
+   */
+  unsetEnvironment: string[];
 
   /**
    * The directory that the command starts in: an absolute path. Default: the image's, else "/".
@@ -171,11 +219,11 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   restartPolicy?: RestartPolicy | undefined;
 
   /**
-   * How the engine tells whether the container is healthy. Default: the image's.
+   * The command by which the engine tells whether the container is healthy. Default: the image's.
    *
-   * @generated from field: nap.v1.HealthProbe health_probe = 21;
+   * @generated from field: nap.v1.HealthCheck health_check = 21;
    */
-  healthProbe?: HealthProbe | undefined;
+  healthCheck?: HealthCheck | undefined;
 
   /**
    * Where the container's output goes. Default: the engine's, json-file on a fresh Docker.
@@ -319,6 +367,112 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
 export declare const ContainerSpecSchema: GenMessage<ContainerSpec>;
 
 /**
+ * RootFilesystemSource is a directory of the host that holds a root file system.
+ *
+ * @generated from message nap.v1.RootFilesystemSource
+ */
+export declare type RootFilesystemSource = Message<"nap.v1.RootFilesystemSource"> & {
+  /**
+   * The directory.
+   *
+   * @generated from oneof nap.v1.RootFilesystemSource.origin
+   */
+  origin: {
+    /**
+     * The absolute path of a directory of the host.
+     *
+     * @generated from field: string host_path = 1;
+     */
+    value: string;
+    case: "hostPath";
+  } | {
+    /**
+     * A path below a directory that the server's configuration names.
+     *
+     * @generated from field: nap.v1.BindRootPath bind_root = 2;
+     */
+    value: BindRootPath;
+    case: "bindRoot";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The container gets a copy of the directory, and the directory itself is not changed. Default: false,
+   * the container writes to the directory.
+   *
+   * @generated from field: optional bool copy = 3;
+   */
+  copy?: boolean | undefined;
+};
+
+/**
+ * Describes the message nap.v1.RootFilesystemSource.
+ * Use `create(RootFilesystemSourceSchema)` to create a new message.
+ */
+export declare const RootFilesystemSourceSchema: GenMessage<RootFilesystemSource>;
+
+/**
+ * TemplateSource is a template that an engine makes root file systems from.
+ *
+ * @generated from message nap.v1.TemplateSource
+ */
+export declare type TemplateSource = Message<"nap.v1.TemplateSource"> & {
+  /**
+   * The template's name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The server that has the template. Default: the engine's.
+   *
+   * @generated from field: optional string server = 2;
+   */
+  server?: string | undefined;
+
+  /**
+   * Values of the template's variables, for example "release".
+   *
+   * @generated from field: map<string, string> variables = 3;
+   */
+  variables: { [key: string]: string };
+};
+
+/**
+ * Describes the message nap.v1.TemplateSource.
+ * Use `create(TemplateSourceSchema)` to create a new message.
+ */
+export declare const TemplateSourceSchema: GenMessage<TemplateSource>;
+
+/**
+ * CopySource is a container that another one is made from.
+ *
+ * @generated from message nap.v1.CopySource
+ */
+export declare type CopySource = Message<"nap.v1.CopySource"> & {
+  /**
+   * The container: id, unique id prefix, or name. A container that does not exist causes NOT_FOUND,
+   * CONTAINER_NOT_FOUND.
+   *
+   * @generated from field: string container = 1;
+   */
+  container: string;
+
+  /**
+   * The snapshot of that container. Default: the container as it is now.
+   *
+   * @generated from field: optional string snapshot = 2;
+   */
+  snapshot?: string | undefined;
+};
+
+/**
+ * Describes the message nap.v1.CopySource.
+ * Use `create(CopySourceSchema)` to create a new message.
+ */
+export declare const CopySourceSchema: GenMessage<CopySource>;
+
+/**
  * LxcConfigItem is one line of an LXC configuration. A key may occur several times.
  *
  * @generated from message nap.v1.LxcConfigItem
@@ -408,27 +562,12 @@ export declare const LogConfigSchema: GenMessage<LogConfig>;
  */
 export declare type Resources = Message<"nap.v1.Resources"> & {
   /**
-   * How much memory the container's processes may use.
+   * The maximum number of bytes of memory that the container's processes may use; at least 6 MiB on
+   * Docker. What exceeds it is killed (ExitStatus.oom_killed). Default: no limit.
    *
-   * @generated from oneof nap.v1.Resources.memory_limit
+   * @generated from field: optional int64 memory_limit_bytes = 1;
    */
-  memoryLimit: {
-    /**
-     * As many bytes; at least 6 MiB on Docker. What exceeds it is killed (ExitStatus.oom_killed).
-     *
-     * @generated from field: int64 memory_limit_bytes = 1;
-     */
-    value: bigint;
-    case: "memoryLimitBytes";
-  } | {
-    /**
-     * No limit.
-     *
-     * @generated from field: nap.v1.Unlimited memory_unlimited = 2;
-     */
-    value: Unlimited;
-    case: "memoryUnlimited";
-  } | { case: undefined; value?: undefined };
+  memoryLimitBytes?: bigint | undefined;
 
   /**
    * How much swap the container may use beside its memory (Docker's own option counts both
@@ -508,27 +647,12 @@ export declare type Resources = Message<"nap.v1.Resources"> & {
   cpuPeriodMicros?: bigint | undefined;
 
   /**
-   * How much processor time the container may use in each period.
+   * The processor time in microseconds that the container may use in each period; twice the period means
+   * two processors. Default: no limit.
    *
-   * @generated from oneof nap.v1.Resources.cpu_quota
+   * @generated from field: optional int64 cpu_quota_micros = 12;
    */
-  cpuQuota: {
-    /**
-     * As many microseconds: twice the period means two processors.
-     *
-     * @generated from field: int64 cpu_quota_micros = 12;
-     */
-    value: bigint;
-    case: "cpuQuotaMicros";
-  } | {
-    /**
-     * No limit.
-     *
-     * @generated from field: nap.v1.Unlimited cpu_quota_unlimited = 13;
-     */
-    value: Unlimited;
-    case: "cpuQuotaUnlimited";
-  } | { case: undefined; value?: undefined };
+  cpuQuotaMicros?: bigint | undefined;
 
   /**
    * The length of the period that cpu_realtime_runtime_micros is counted in, in microseconds.
@@ -616,32 +740,32 @@ export declare type BlockIo = Message<"nap.v1.BlockIo"> & {
   deviceWeights: BlockIoWeight[];
 
   /**
-   * The most bytes that may be read in a second.
+   * The maximum number of bytes read per second.
    *
-   * @generated from field: repeated nap.v1.BlockIoRate read_bytes_per_second = 3;
+   * @generated from field: repeated nap.v1.BlockIoByteRate read_bytes_per_second = 3;
    */
-  readBytesPerSecond: BlockIoRate[];
+  readBytesPerSecond: BlockIoByteRate[];
 
   /**
-   * The most bytes that may be written in a second.
+   * The maximum number of bytes written per second.
    *
-   * @generated from field: repeated nap.v1.BlockIoRate write_bytes_per_second = 4;
+   * @generated from field: repeated nap.v1.BlockIoByteRate write_bytes_per_second = 4;
    */
-  writeBytesPerSecond: BlockIoRate[];
+  writeBytesPerSecond: BlockIoByteRate[];
 
   /**
-   * The most reads in a second.
+   * The maximum number of reads per second.
    *
-   * @generated from field: repeated nap.v1.BlockIoRate reads_per_second = 5;
+   * @generated from field: repeated nap.v1.BlockIoOperationRate reads_per_second = 5;
    */
-  readsPerSecond: BlockIoRate[];
+  readsPerSecond: BlockIoOperationRate[];
 
   /**
-   * The most writes in a second.
+   * The maximum number of writes per second.
    *
-   * @generated from field: repeated nap.v1.BlockIoRate writes_per_second = 6;
+   * @generated from field: repeated nap.v1.BlockIoOperationRate writes_per_second = 6;
    */
-  writesPerSecond: BlockIoRate[];
+  writesPerSecond: BlockIoOperationRate[];
 };
 
 /**
@@ -678,11 +802,11 @@ export declare type BlockIoWeight = Message<"nap.v1.BlockIoWeight"> & {
 export declare const BlockIoWeightSchema: GenMessage<BlockIoWeight>;
 
 /**
- * BlockIoRate is a limit of one block device.
+ * BlockIoByteRate limits the bytes that are read from one block device, or written to it.
  *
- * @generated from message nap.v1.BlockIoRate
+ * @generated from message nap.v1.BlockIoByteRate
  */
-export declare type BlockIoRate = Message<"nap.v1.BlockIoRate"> & {
+export declare type BlockIoByteRate = Message<"nap.v1.BlockIoByteRate"> & {
   /**
    * The device's path on the host.
    *
@@ -691,18 +815,45 @@ export declare type BlockIoRate = Message<"nap.v1.BlockIoRate"> & {
   devicePath: string;
 
   /**
-   * The most bytes or operations in a second.
+   * The maximum number of bytes per second.
    *
-   * @generated from field: uint64 rate = 2;
+   * @generated from field: uint64 bytes_per_second = 2;
    */
-  rate: bigint;
+  bytesPerSecond: bigint;
 };
 
 /**
- * Describes the message nap.v1.BlockIoRate.
- * Use `create(BlockIoRateSchema)` to create a new message.
+ * Describes the message nap.v1.BlockIoByteRate.
+ * Use `create(BlockIoByteRateSchema)` to create a new message.
  */
-export declare const BlockIoRateSchema: GenMessage<BlockIoRate>;
+export declare const BlockIoByteRateSchema: GenMessage<BlockIoByteRate>;
+
+/**
+ * BlockIoOperationRate limits the operations on one block device.
+ *
+ * @generated from message nap.v1.BlockIoOperationRate
+ */
+export declare type BlockIoOperationRate = Message<"nap.v1.BlockIoOperationRate"> & {
+  /**
+   * The device's path on the host.
+   *
+   * @generated from field: string device_path = 1;
+   */
+  devicePath: string;
+
+  /**
+   * The maximum number of operations per second.
+   *
+   * @generated from field: uint64 operations_per_second = 2;
+   */
+  operationsPerSecond: bigint;
+};
+
+/**
+ * Describes the message nap.v1.BlockIoOperationRate.
+ * Use `create(BlockIoOperationRateSchema)` to create a new message.
+ */
+export declare const BlockIoOperationRateSchema: GenMessage<BlockIoOperationRate>;
 
 /**
  * Ulimit is a resource limit of each process (setrlimit).
@@ -1106,14 +1257,14 @@ export declare type BindMount = Message<"nap.v1.BindMount"> & {
      * A path below a directory that the server's configuration names. Refused on an engine that nap
      * reaches by TCP, since it can check the paths of its own host alone.
      *
-     * @generated from field: nap.v1.RootedPath rooted = 2;
+     * @generated from field: nap.v1.BindRootPath bind_root = 2;
      */
-    value: RootedPath;
-    case: "rooted";
+    value: BindRootPath;
+    case: "bindRoot";
   } | { case: undefined; value?: undefined };
 
   /**
-   * A missing host path is made as a directory. Of a rooted path, what stands before the caller's
+   * A missing host path is made as a directory. Of a bind root, what stands before the caller's
    * identity is never made. Default: false.
    *
    * @generated from field: optional bool create_host_path = 3;
@@ -1156,14 +1307,14 @@ export declare type BindMount = Message<"nap.v1.BindMount"> & {
 export declare const BindMountSchema: GenMessage<BindMount>;
 
 /**
- * RootedPath is a path below a directory that the server's configuration names, possibly one for each
+ * BindRootPath is a path below a directory that the server's configuration names, possibly one for each
  * caller. It is looked at again before each start: if something else is there by then, StartContainer
  * and RestartContainer fail with FAILED_PRECONDITION, CONTAINER_START_FAILED. Not there:
  * FAILED_PRECONDITION, BIND_SOURCE_NOT_FOUND. ContainerMount.host_path tells the path of the host.
  *
- * @generated from message nap.v1.RootedPath
+ * @generated from message nap.v1.BindRootPath
  */
-export declare type RootedPath = Message<"nap.v1.RootedPath"> & {
+export declare type BindRootPath = Message<"nap.v1.BindRootPath"> & {
   /**
    * The name of the directory in the configuration. Not configured: INVALID_ARGUMENT.
    *
@@ -1182,10 +1333,10 @@ export declare type RootedPath = Message<"nap.v1.RootedPath"> & {
 };
 
 /**
- * Describes the message nap.v1.RootedPath.
- * Use `create(RootedPathSchema)` to create a new message.
+ * Describes the message nap.v1.BindRootPath.
+ * Use `create(BindRootPathSchema)` to create a new message.
  */
-export declare const RootedPathSchema: GenMessage<RootedPath>;
+export declare const BindRootPathSchema: GenMessage<BindRootPath>;
 
 /**
  * VolumeMount mounts a volume of the engine.
@@ -1201,11 +1352,11 @@ export declare type VolumeMount = Message<"nap.v1.VolumeMount"> & {
   volume?: string | undefined;
 
   /**
-   * An empty volume is not filled with what the image has at the target. Default: false.
+   * An empty volume is filled with what the image has at the target. Default: true.
    *
-   * @generated from field: optional bool no_copy = 2;
+   * @generated from field: optional bool copy_image_content = 2;
    */
-  noCopy?: boolean | undefined;
+  copyImageContent?: boolean | undefined;
 
   /**
    * A relative path inside the volume that is mounted instead of all of it.
@@ -1276,7 +1427,8 @@ export declare type TmpfsMount = Message<"nap.v1.TmpfsMount"> & {
   sizeBytes?: bigint | undefined;
 
   /**
-   * The permission bits of its root as in chmod: 01777 is 1023. Default: 1023.
+   * The permission bits of its root directory as in chmod, as a plain number: octal 0755 is 493, and
+   * octal 01777 is 1023. Default: 1023.
    *
    * @generated from field: optional uint32 permissions = 2;
    */
@@ -1489,9 +1641,9 @@ export declare type DeviceRequest = Message<"nap.v1.DeviceRequest"> & {
     /**
      * All of them.
      *
-     * @generated from field: google.protobuf.Empty all_devices = 3;
+     * @generated from field: nap.v1.AllDevices all_devices = 3;
      */
-    value: Empty;
+    value: AllDevices;
     case: "allDevices";
   } | {
     /**
@@ -1523,6 +1675,20 @@ export declare type DeviceRequest = Message<"nap.v1.DeviceRequest"> & {
  * Use `create(DeviceRequestSchema)` to create a new message.
  */
 export declare const DeviceRequestSchema: GenMessage<DeviceRequest>;
+
+/**
+ * AllDevices says that a container gets every device of a driver.
+ *
+ * @generated from message nap.v1.AllDevices
+ */
+export declare type AllDevices = Message<"nap.v1.AllDevices"> & {
+};
+
+/**
+ * Describes the message nap.v1.AllDevices.
+ * Use `create(AllDevicesSchema)` to create a new message.
+ */
+export declare const AllDevicesSchema: GenMessage<AllDevices>;
 
 /**
  * DeviceIds are names of devices as their driver knows them.
@@ -1608,9 +1774,9 @@ export declare type Security = Message<"nap.v1.Security"> & {
     /**
      * All of them.
      *
-     * @generated from field: google.protobuf.Empty seccomp_unconfined = 5;
+     * @generated from field: nap.v1.SeccompUnconfined seccomp_unconfined = 5;
      */
-    value: Empty;
+    value: SeccompUnconfined;
     case: "seccompUnconfined";
   } | {
     /**
@@ -1638,9 +1804,9 @@ export declare type Security = Message<"nap.v1.Security"> & {
     /**
      * SELinux does not confine the container.
      *
-     * @generated from field: google.protobuf.Empty selinux_disabled = 8;
+     * @generated from field: nap.v1.SelinuxDisabled selinux_disabled = 8;
      */
-    value: Empty;
+    value: SelinuxDisabled;
     case: "selinuxDisabled";
   } | {
     /**
@@ -1676,6 +1842,34 @@ export declare type Security = Message<"nap.v1.Security"> & {
 export declare const SecuritySchema: GenMessage<Security>;
 
 /**
+ * SeccompUnconfined says that every system call is allowed.
+ *
+ * @generated from message nap.v1.SeccompUnconfined
+ */
+export declare type SeccompUnconfined = Message<"nap.v1.SeccompUnconfined"> & {
+};
+
+/**
+ * Describes the message nap.v1.SeccompUnconfined.
+ * Use `create(SeccompUnconfinedSchema)` to create a new message.
+ */
+export declare const SeccompUnconfinedSchema: GenMessage<SeccompUnconfined>;
+
+/**
+ * SelinuxDisabled says that SELinux does not confine a container.
+ *
+ * @generated from message nap.v1.SelinuxDisabled
+ */
+export declare type SelinuxDisabled = Message<"nap.v1.SelinuxDisabled"> & {
+};
+
+/**
+ * Describes the message nap.v1.SelinuxDisabled.
+ * Use `create(SelinuxDisabledSchema)` to create a new message.
+ */
+export declare const SelinuxDisabledSchema: GenMessage<SelinuxDisabled>;
+
+/**
  * SelinuxLabel is the label of a container's processes.
  *
  * @generated from message nap.v1.SelinuxLabel
@@ -1696,7 +1890,7 @@ export declare type SelinuxLabel = Message<"nap.v1.SelinuxLabel"> & {
   role?: string | undefined;
 
   /**
-   * The type. Default: the engine's.
+   * The type, which SELinux calls a domain for a process. Default: the engine's.
    *
    * @generated from field: optional string domain_type = 3;
    */
@@ -2087,6 +2281,46 @@ export declare type IpcNamespace = Message<"nap.v1.IpcNamespace"> & {
  * Use `create(IpcNamespaceSchema)` to create a new message.
  */
 export declare const IpcNamespaceSchema: GenMessage<IpcNamespace>;
+
+/**
+ * InstanceKind is what an engine runs an instance as.
+ *
+ * @generated from enum nap.v1.InstanceKind
+ */
+export enum InstanceKind {
+  /**
+   * The same as INSTANCE_KIND_CONTAINER.
+   *
+   * @generated from enum value: INSTANCE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A container that runs one command.
+   *
+   * @generated from enum value: INSTANCE_KIND_CONTAINER = 1;
+   */
+  CONTAINER = 1,
+
+  /**
+   * A container that runs a whole system with an init process of its own.
+   *
+   * @generated from enum value: INSTANCE_KIND_SYSTEM = 2;
+   */
+  SYSTEM = 2,
+
+  /**
+   * A virtual machine.
+   *
+   * @generated from enum value: INSTANCE_KIND_VIRTUAL_MACHINE = 3;
+   */
+  VIRTUAL_MACHINE = 3,
+}
+
+/**
+ * Describes the enum nap.v1.InstanceKind.
+ */
+export declare const InstanceKindSchema: GenEnum<InstanceKind>;
 
 /**
  * RestartMode is a restart policy.

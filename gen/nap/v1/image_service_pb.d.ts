@@ -7,7 +7,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ArgumentList, ExposedPort, HealthProbe, LabelFilter, ListView, Platform, RegistryCredentials, TransferProgressBatch } from "./types_pb.js";
+import type { ArgumentList, ExposedPort, HealthCheck, LabelFilter, ListView, Platform, RegistryCredentials, TransferProgressBatch } from "./types_pb.js";
 
 /**
  * Describes the file nap/v1/image_service.proto.
@@ -183,9 +183,9 @@ export declare type ImageConfig = Message<"nap.v1.ImageConfig"> & {
   /**
    * How the engine tells whether a container is healthy.
    *
-   * @generated from field: nap.v1.HealthProbe health_probe = 9;
+   * @generated from field: nap.v1.HealthCheck health_check = 9;
    */
-  healthProbe?: HealthProbe | undefined;
+  healthCheck?: HealthCheck | undefined;
 };
 
 /**

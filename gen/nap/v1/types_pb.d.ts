@@ -393,23 +393,23 @@ export declare type TransferProgressBatch = Message<"nap.v1.TransferProgressBatc
 export declare const TransferProgressBatchSchema: GenMessage<TransferProgressBatch>;
 
 /**
- * HealthProbe is a command that the engine runs regularly to tell whether a container is healthy.
+ * HealthCheck is a command that the engine runs regularly to tell whether a container is healthy.
  *
- * @generated from message nap.v1.HealthProbe
+ * @generated from message nap.v1.HealthCheck
  */
-export declare type HealthProbe = Message<"nap.v1.HealthProbe"> & {
+export declare type HealthCheck = Message<"nap.v1.HealthCheck"> & {
   /**
-   * What to run.
+   * The command to run.
    *
-   * @generated from oneof nap.v1.HealthProbe.probe
+   * @generated from oneof nap.v1.HealthCheck.check
    */
-  probe: {
+  check: {
     /**
-     * No probe, also where the image has one.
+     * The container has no health check, even if its image has one.
      *
-     * @generated from field: nap.v1.HealthProbe.Disabled disabled = 1;
+     * @generated from field: nap.v1.HealthCheckDisabled disabled = 1;
      */
-    value: HealthProbe_Disabled;
+    value: HealthCheckDisabled;
     case: "disabled";
   } | {
     /**
@@ -430,35 +430,37 @@ export declare type HealthProbe = Message<"nap.v1.HealthProbe"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The time from one probe to the next. Default: the image's, else 30 s on Docker.
+   * The time from the end of one check to the start of the next. Default: the image's, else 30 s on
+   * Docker.
    *
    * @generated from field: google.protobuf.Duration interval = 4;
    */
   interval?: Duration | undefined;
 
   /**
-   * After this time a probe counts as failed. Default: the image's, else 30 s on Docker.
+   * The time after which a check counts as failed. Default: the image's, else 30 s on Docker.
    *
    * @generated from field: google.protobuf.Duration timeout = 5;
    */
   timeout?: Duration | undefined;
 
   /**
-   * Failures in this time after the start do not count. Default: the image's, else none.
+   * The time after the start in which failures do not count. Default: the image's, else none.
    *
    * @generated from field: google.protobuf.Duration start_period = 6;
    */
   startPeriod?: Duration | undefined;
 
   /**
-   * The time from one probe to the next within start_period. Default: 5 s on Docker.
+   * The time from one check to the next within start_period. Default: 5 s on Docker.
    *
    * @generated from field: google.protobuf.Duration start_interval = 7;
    */
   startInterval?: Duration | undefined;
 
   /**
-   * As many failures in a row make a container unhealthy. Default: the image's, else 3 on Docker.
+   * The number of failures in a row that make a container unhealthy. Default: the image's, else 3 on
+   * Docker.
    *
    * @generated from field: optional uint32 retries = 8;
    */
@@ -466,24 +468,74 @@ export declare type HealthProbe = Message<"nap.v1.HealthProbe"> & {
 };
 
 /**
- * Describes the message nap.v1.HealthProbe.
- * Use `create(HealthProbeSchema)` to create a new message.
+ * Describes the message nap.v1.HealthCheck.
+ * Use `create(HealthCheckSchema)` to create a new message.
  */
-export declare const HealthProbeSchema: GenMessage<HealthProbe>;
+export declare const HealthCheckSchema: GenMessage<HealthCheck>;
 
 /**
- * Disabled says that there is no probe.
+ * HealthCheckDisabled says that a container has no health check.
  *
- * @generated from message nap.v1.HealthProbe.Disabled
+ * @generated from message nap.v1.HealthCheckDisabled
  */
-export declare type HealthProbe_Disabled = Message<"nap.v1.HealthProbe.Disabled"> & {
+export declare type HealthCheckDisabled = Message<"nap.v1.HealthCheckDisabled"> & {
 };
 
 /**
- * Describes the message nap.v1.HealthProbe.Disabled.
- * Use `create(HealthProbe_DisabledSchema)` to create a new message.
+ * Describes the message nap.v1.HealthCheckDisabled.
+ * Use `create(HealthCheckDisabledSchema)` to create a new message.
  */
-export declare const HealthProbe_DisabledSchema: GenMessage<HealthProbe_Disabled>;
+export declare const HealthCheckDisabledSchema: GenMessage<HealthCheckDisabled>;
+
+/**
+ * HealthCheckResult is how one run of a health check ended.
+ *
+ * @generated from message nap.v1.HealthCheckResult
+ */
+export declare type HealthCheckResult = Message<"nap.v1.HealthCheckResult"> & {
+  /**
+   * The time at which the check began.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The time at which the check ended.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The exit code of the command: 0 means healthy. -1 means that the command took longer than its
+   * timeout, or could not be run.
+   *
+   * @generated from field: int32 exit_code = 3;
+   */
+  exitCode: number;
+
+  /**
+   * The beginning of what the command wrote to standard output and standard error, or why it could not
+   * be run. Docker keeps 4096 bytes. Bytes that are not UTF-8 are replaced.
+   *
+   * @generated from field: string output = 4;
+   */
+  output: string;
+
+  /**
+   * The command wrote more than output has.
+   *
+   * @generated from field: bool truncated = 5;
+   */
+  truncated: boolean;
+};
+
+/**
+ * Describes the message nap.v1.HealthCheckResult.
+ * Use `create(HealthCheckResultSchema)` to create a new message.
+ */
+export declare const HealthCheckResultSchema: GenMessage<HealthCheckResult>;
 
 /**
  * ExposedPort is a port that a container listens on.
@@ -632,7 +684,8 @@ export declare type PathStat = Message<"nap.v1.PathStat"> & {
   kind: FileKind;
 
   /**
-   * The permission bits as in chmod, with setuid, setgid and sticky: 0644 is 420, 04755 is 2541.
+   * The permission bits as in chmod, with setuid, setgid and sticky bit, as a plain number: octal 0644 is
+   * 420, and octal 04755 is 2541.
    *
    * @generated from field: uint32 permissions = 3;
    */

@@ -177,9 +177,9 @@ function isHealthy(container: Container): boolean {
 }
 
 function requireProbe({ id, name, health, spec }: Container): void {
-  const probe = spec?.healthProbe?.probe.case;
-  if (health !== HealthStatus.UNSPECIFIED || (probe !== undefined && probe !== "disabled")) return;
-  const message = `container ${name} has no health probe`;
+  const check = spec?.healthCheck?.check.case;
+  if (health !== HealthStatus.UNSPECIFIED || (check !== undefined && check !== "disabled")) return;
+  const message = `container ${name} has no health check`;
   throw new NapError("NO_HEALTH_CHECK", message, { resource: id });
 }
 

@@ -7,6 +7,7 @@ import type { Event, EventFilter } from "../../../gen/nap/v1/engine_service_pb.j
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Image, ImageFilter } from "../../../gen/nap/v1/image_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
+import { imageOf } from "../../contract/container-source.js";
 import { ownerLabel } from "../../contract/reserved-labels.js";
 import { wildcardFits } from "../../lib/wildcard.js";
 
@@ -40,7 +41,7 @@ export function containerMatches(
   const { spec, imageId } = container;
   return (
     containerMatchesByItself(container, filter) &&
-    anyOf(filter.images, (wanted) => spec?.image === wanted || imageId === wanted) &&
+    anyOf(filter.images, (wanted) => imageOf(spec) === wanted || imageId === wanted) &&
     filter.exposedPorts.length === 0
   );
 }

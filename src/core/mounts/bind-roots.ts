@@ -8,7 +8,7 @@
  */
 import { lstat, mkdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
-import type { RootedPath } from "../../../gen/nap/v1/container_spec_pb.js";
+import type { BindRootPath } from "../../../gen/nap/v1/container_spec_pb.js";
 import { identityNamePattern } from "../../auth/identity.js";
 
 /** A directory of the host that requests may name. */
@@ -26,7 +26,7 @@ export type BindRoots = ReadonlyMap<string, BindRoot>;
 export const identityPart = "{identity}";
 
 /** A rooted path, from a request or remembered. */
-export type RootedName = Pick<RootedPath, "root" | "path">;
+export type RootedName = Pick<BindRootPath, "root" | "path">;
 
 /** Why a rooted path is not mounted: a field of it is at fault, or its source is not there. */
 export interface BindFault {

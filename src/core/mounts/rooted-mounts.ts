@@ -53,8 +53,8 @@ export async function placeRooted(
   const spec = clone(ContainerSpecSchema, given);
   const rooted = [...spec.mounts.entries()].flatMap(([index, mount]) => {
     const { source } = mount;
-    if (source.case !== "bind" || source.value.origin.case !== "rooted") return [];
-    const field = `spec.mounts[${index}].bind.rooted`;
+    if (source.case !== "bind" || source.value.origin.case !== "bindRoot") return [];
+    const field = `spec.mounts[${index}].bind.bind_root`;
     return [{ field, mount, bind: source.value, name: source.value.origin.value }];
   });
   refuse(
@@ -114,7 +114,10 @@ export function reportRooted(mounts: readonly Mount[], labels: Labels): void {
     const entry = remembered?.mounts.find((each) => each.target === target);
     if (entry === undefined || source.case !== "bind") continue;
     const { root, path, createHostPath } = entry;
-    source.value.origin = { case: "rooted", value: { $typeName: "nap.v1.RootedPath", root, path } };
+    source.value.origin = {
+      case: "bindRoot",
+      value: { $typeName: "nap.v1.BindRootPath", root, path },
+    };
     source.value.createHostPath = createHostPath;
   }
 }

@@ -12,6 +12,7 @@ import { ownError } from "./errors.js";
 import { nestedReferences, noReferences, referenceKind, referencesIn } from "./references.js";
 import { services } from "../engines.js";
 import { fieldName } from "../../contract/unsupported.js";
+import { imageSource } from "../../../test/support/source.js";
 
 /** Every field of text that a request can hold, with the kind of what it refers to. */
 function textFields(): Map<string, ReturnType<typeof referenceKind>> {
@@ -63,7 +64,7 @@ describe("references of the core", () => {
       engine: "e",
       name: "n",
       spec: {
-        image: "i",
+        source: imageSource("i"),
         volumesFrom: [{ container: "c1" }],
         namespaces: {
           pid: { mode: { case: "container", value: "c2" } },
@@ -89,11 +90,15 @@ describe("references of the core", () => {
     expect(texts().toSorted()).to.deep.equal(["c1", "c2", "c3", "c4", "n1", "v1"]);
     for (const reference of referencesIn(desc, request)) reference.replace(`x${reference.text}`);
     expect(texts().toSorted()).to.deep.equal(["xc1", "xc2", "xc3", "xc4", "xn1", "xv1"]);
-    expect(request.spec?.image).to.equal("i");
+    expect(request.spec?.source.value).to.equal("i");
     const mode = create(desc, {
       spec: { network: { mode: { case: "container", value: "c" } } },
     });
     expect([...referencesIn(desc, mode)].map(({ kind }) => kind)).to.deep.equal(["container"]);
+    const copy = create(desc, {
+      spec: { source: { case: "copy", value: { container: "c" } } },
+    });
+    expect([...referencesIn(desc, copy)].map(({ kind }) => kind)).to.deep.equal(["container"]);
   });
 
   it("of a request are its own fields and those of its open, where they are not empty", () => {

@@ -23,6 +23,7 @@ export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
   ["nap.v1.PidNamespace.container", "container"],
   ["nap.v1.IpcNamespace.container", "container"],
   ["nap.v1.VolumesFrom.container", "container"],
+  ["nap.v1.CopySource.container", "container"],
   ["nap.v1.ContainerLink.container", "container"],
   ["nap.v1.NetworkAttachment.network", "network"],
   ["nap.v1.NetworkSpec.config_from", "network"],

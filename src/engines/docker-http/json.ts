@@ -190,7 +190,18 @@ export interface StateJson {
   Error: string;
   StartedAt: string;
   FinishedAt: string;
-  Health?: { Status: string };
+  Health?: {
+    Status: string;
+    FailingStreak?: number;
+    Log?: readonly HealthResultJson[] | null;
+  };
+}
+
+export interface HealthResultJson {
+  Start: string;
+  End: string;
+  ExitCode: number;
+  Output: string;
 }
 
 /** What is mounted, as inspect and list report it. */

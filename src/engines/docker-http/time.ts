@@ -13,7 +13,7 @@ export function queryTime(time: Timestamp | undefined): string | undefined {
   return `${time.seconds}.${String(time.nanos).padStart(9, "0")}`;
 }
 
-/** A span from nanoseconds; 0 means unset, as in Docker's health probes. */
+/** A span from nanoseconds; 0 means unset, as in Docker's health checks. */
 export function durationOfNanos(nanos: number | undefined): Duration | undefined {
   if (nanos === undefined || nanos === 0) return undefined;
   const all = BigInt(nanos);

@@ -76,7 +76,7 @@ const fields: readonly [words: RegExp, field: string][] = [
   [/mount config|mount point|invalid mode|volume name/, "spec.mounts"],
   [/Unknown runtime|unknown or invalid runtime name/, "spec.runtime"],
   [/working directory/, "spec.working_dir"],
-  [/Healthcheck/, "spec.health_probe"],
+  [/Healthcheck/, "spec.health_check"],
   [/AutoRemove/, "spec.auto_remove"],
   [/depends on a configuration network/, "spec.config_from"],
   // A number that JSON cannot carry whole.

@@ -4,6 +4,7 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { ArgumentList } from "../../../gen/nap/v1/types_pb.js";
 import {
+  InstanceKind,
   NamespaceMode,
   RecursiveReadOnly,
   RestartMode,
@@ -91,6 +92,7 @@ const zeroMatters = new Set([
   "nap.v1.Resources.swap_limit_bytes",
   "nap.v1.Security.no_new_privileges",
   "nap.v1.TmpfsMount.permissions",
+  "nap.v1.VolumeMount.copy_image_content",
   "nap.v1.VolumesFrom.read_only",
 ]);
 
@@ -111,10 +113,11 @@ const saysSomething = new Set(["nap.v1.ArgumentList", "nap.v1.PathList"]);
 /** Values that dockerd has as if they were unset, for they are its default. */
 const defaults: readonly [name: string, isDefault: (wanted: unknown) => boolean][] = [
   ["nap.v1.RestartPolicy.mode", (mode) => mode === RestartMode.NO],
+  ["nap.v1.ContainerSpec.kind", (kind) => kind === InstanceKind.CONTAINER],
   ["nap.v1.Namespaces.uts", (mode) => mode === NamespaceMode.PRIVATE],
   ["nap.v1.PidNamespace.isolated", () => true],
-  ["nap.v1.Resources.memory_unlimited", () => true],
   ["nap.v1.Resources.pids_unlimited", () => true],
+  ["nap.v1.VolumeMount.copy_image_content", (copied) => copied === true],
   ["nap.v1.NetworkSpec.enable_ipv4", (enabled) => enabled === true],
   // Until API 1.44 all are so.
   ["nap.v1.BindMount.recursive_read_only", (value) => value === RecursiveReadOnly.DISABLED],

@@ -9,6 +9,14 @@ const never: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.ContainerSpec.lxc_config",
     { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
   ],
+  ...["root_filesystem", "template", "copy"].map((source): [string, Unsupported] => [
+    `nap.v1.ContainerSpec.${source}`,
+    { reason: "Docker makes containers from images alone", alternative: "import it as an image" },
+  ]),
+  ...["SYSTEM", "VIRTUAL_MACHINE"].map((kind): [string, Unsupported] => [
+    `nap.v1.ContainerSpec.kind=INSTANCE_KIND_${kind}`,
+    { reason: "Docker runs containers of one command alone" },
+  ]),
   [
     "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
     { reason: "Docker gives user namespaces to all containers or to none, by its daemon" },
@@ -45,7 +53,7 @@ const since: readonly [name: string, apiVersion: string][] = [
   ["nap.v1.RestartContainerRequest.stop_signal", "1.42"],
   ["nap.v1.ContainerSpec.annotations", "1.43"],
   ["nap.v1.BindMount.recursive_read_only=RECURSIVE_READ_ONLY_REQUIRED", "1.44"],
-  ["nap.v1.HealthProbe.start_interval", "1.44"],
+  ["nap.v1.HealthCheck.start_interval", "1.44"],
   ["nap.v1.VolumeMount.subpath", "1.45"],
   ["nap.v1.PushImageRequest.platform", "1.46"],
   ["nap.v1.EndpointSettings.gateway_priority", "1.48"],
@@ -68,7 +76,7 @@ const limits: readonly [fact: keyof HostFacts, what: string, ...fields: string[]
   ["SwapLimit", "swap limits", "swap_limit_bytes", "swap_unlimited"],
   ["PidsLimit", "process limits", "pids_limit_count", "pids_unlimited"],
   ["CPUShares", "shares of processor time", "cpu_shares"],
-  ["CpuCfsQuota", "quotas of processor time", "cpu_quota_micros", "cpu_quota_unlimited"],
+  ["CpuCfsQuota", "quotas of processor time", "cpu_quota_micros"],
   ["CpuCfsPeriod", "quotas of processor time", "cpu_period_micros"],
   ["CPUSet", "sets of processors", "cpuset_cpus", "cpuset_mems"],
   ["OomKillDisable", "way to put off the killing", "oom_kill_disabled"],
@@ -100,7 +108,7 @@ export function dockerSupport(apiVersion: string, info: HostFacts, near: Nearnes
     table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
   }
   if (!near.files) {
-    table.set("nap.v1.BindMount.rooted", {
+    table.set("nap.v1.BindMount.bind_root", {
       reason: "nap reaches this engine by TCP, and can check the paths of its own host alone",
       alternative: "run a nap on the engine's host, which reaches it by its unix socket",
     });

@@ -9,6 +9,7 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { BindRoots } from "../../core/mounts/bind-roots.js";
+import { imageOf } from "../../contract/container-source.js";
 import { NapError } from "../../contract/errors.js";
 import type { EventSource } from "../../core/events/stream.js";
 import { Exits } from "../../core/events/exit-cache.js";
@@ -142,7 +143,7 @@ export class RuncHost implements EventSource {
   /** Reports what was done to a container. */
   report(action: EventAction, engineAction: string, container: Container): void {
     const { id, name, spec, exit, owner } = container;
-    const attributes = { ...spec?.labels, image: spec?.image ?? "", name };
+    const attributes = { ...spec?.labels, image: imageOf(spec), name };
     const event = create(EventSchema, {
       time: timestampNow(),
       resource: EventResource.CONTAINER,

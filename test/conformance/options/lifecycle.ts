@@ -1,14 +1,17 @@
 /** What becomes of a container: its ends and new starts, its health, and where its output goes. */
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
 import { ContainerState, HealthStatus } from "../../../gen/nap/v1/container_service_pb.js";
 import { RestartMode } from "../../../gen/nap/v1/container_spec_pb.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import { all } from "../../support/client.js";
 import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
 import type { OptionTest, Seen } from "./option.js";
 import { imported } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 /** Waits until a container is as it should be. */
 function until(bench: Bench, id: string, fits: (now: Container) => boolean): Promise<Container> {
@@ -190,8 +193,8 @@ export function lifecycleOptions(option: OptionTest): void {
     "healthcheck",
     "a command that succeeds",
     (bench) => {
-      const probe = { case: "command" as const, value: { arguments: ["true"] } };
-      return health(bench, { healthProbe: { probe, ...often } }, HealthStatus.HEALTHY);
+      const check = { case: "command" as const, value: { arguments: ["true"] } };
+      return health(bench, { healthCheck: { check, ...often } }, HealthStatus.HEALTHY);
     },
   );
 
@@ -200,9 +203,67 @@ export function lifecycleOptions(option: OptionTest): void {
     "healthcheck",
     "a shell's command line that fails",
     (bench) => {
-      const probe = { case: "shellCommand" as const, value: "test -e /x || exit 1" };
-      const healthProbe = { probe, ...often, retries: 2 };
-      return health(bench, { healthProbe }, HealthStatus.UNHEALTHY);
+      const check = { case: "shellCommand" as const, value: "test -e /x || exit 1" };
+      const healthCheck = { check, ...often, retries: 2 };
+      return health(bench, { healthCheck }, HealthStatus.UNHEALTHY);
+    },
+  );
+
+  option(
+    "option.healthcheck.results",
+    "healthcheck",
+    "the last five results, in GetContainer and the full view alone",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const script = "echo checked; test -e /many && head -c 5000 /dev/zero | tr '\\0' x; exit 3";
+      const check = { case: "shellCommand" as const, value: script };
+      const { id } = await bench.start({ healthCheck: { check, ...often, retries: 2 } });
+      const now = await until(bench, id, (now) => now.healthFailingStreak >= 6);
+      expect(now.healthCheckResults).to.have.length(5);
+      const times = now.healthCheckResults.flatMap(({ startTime, endTime }) => [
+        startTime,
+        endTime,
+      ]);
+      const millis = times.map((time) => (time === undefined ? NaN : timestampMs(time)));
+      expect(millis).to.deep.equal(millis.toSorted((a, b) => a - b));
+      for (const { exitCode, output, truncated } of now.healthCheckResults) {
+        expect({ exitCode, output, truncated }).to.deep.equal({
+          exitCode: 3,
+          output: "checked\n",
+          truncated: false,
+        });
+      }
+      await bench.exec(id, "touch /many");
+      const cut = await until(bench, id, (later) =>
+        later.healthCheckResults.some(({ truncated }) => truncated),
+      );
+      expect(cut.healthCheckResults.at(-1)?.output).to.have.length(4096);
+      for (const [view, results] of [
+        [ListView.BASIC, 0],
+        [ListView.FULL, 5],
+      ] as const) {
+        const { containers } = await nap.containers.listContainers({
+          engine,
+          view,
+          filter: { ids: [id] },
+        });
+        expect(containers[0]?.healthCheckResults).to.have.length(results);
+      }
+      return "five of exit code 3, and cut at 4096 bytes";
+    },
+  );
+
+  option(
+    "option.healthcheck.timeout",
+    "healthcheck",
+    "a check that takes too long",
+    async (bench) => {
+      const check = { case: "command" as const, value: { arguments: ["sleep", "9"] } };
+      const healthCheck = { check, ...often, timeout: { nanos: 200_000_000 }, retries: 1 };
+      const { id } = await bench.start({ healthCheck });
+      const now = await until(bench, id, ({ health }) => health === HealthStatus.UNHEALTHY);
+      expect(now.healthCheckResults[0]?.exitCode).to.equal(-1);
+      return now.healthCheckResults[0]?.output ?? "";
     },
   );
 
@@ -211,9 +272,9 @@ export function lifecycleOptions(option: OptionTest): void {
     "healthcheck",
     "healthy again after it was not",
     async (bench) => {
-      const probe = { case: "shellCommand" as const, value: "test -e /x" };
-      const healthProbe = { probe, ...often, retries: 1 };
-      const { id } = await bench.start({ healthProbe });
+      const check = { case: "shellCommand" as const, value: "test -e /x" };
+      const healthCheck = { check, ...often, retries: 1 };
+      const { id } = await bench.start({ healthCheck });
       await until(bench, id, (now) => now.health === HealthStatus.UNHEALTHY);
       await bench.exec(id, "touch /x");
       await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
@@ -227,10 +288,13 @@ export function lifecycleOptions(option: OptionTest): void {
     "disabled, where the image has one",
     async (bench) => {
       const image = await imported(bench, ["HEALTHCHECK --interval=50ms CMD true"]);
-      const { id } = await bench.start({ image } as object);
+      const { id } = await bench.start({ source: imageSource(image) } as object);
       await until(bench, id, (now) => now.health === HealthStatus.HEALTHY);
-      const probe = { case: "disabled" as const, value: {} };
-      const without = await bench.start({ image, healthProbe: { probe } } as object);
+      const check = { case: "disabled" as const, value: {} };
+      const without = await bench.start({
+        source: imageSource(image),
+        healthCheck: { check },
+      } as object);
       expect(without.health).to.equal(HealthStatus.UNSPECIFIED);
       return "HEALTHY with the image's, none without";
     },
@@ -239,13 +303,13 @@ export function lifecycleOptions(option: OptionTest): void {
   option(
     "option.healthcheck.start-interval",
     "healthcheck",
-    "the time between probes while it starts",
+    "the time between checks while it starts",
     (bench) => {
-      const probe = { case: "command" as const, value: { arguments: ["true"] } };
+      const check = { case: "command" as const, value: { arguments: ["true"] } };
       const startPeriod = { seconds: 60n };
       const startInterval = { nanos: 50_000_000 };
-      const healthProbe = { probe, interval: { seconds: 60n }, startPeriod, startInterval };
-      return health(bench, { healthProbe }, HealthStatus.HEALTHY);
+      const healthCheck = { check, interval: { seconds: 60n }, startPeriod, startInterval };
+      return health(bench, { healthCheck }, HealthStatus.HEALTHY);
     },
   );
 

@@ -5,6 +5,7 @@ import { PortProtocol } from "../../../gen/nap/v1/types_pb.js";
 import type { Bench, SpecInit } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionTest, Seen } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 type Network = NonNullable<SpecInit["network"]>;
 
@@ -285,7 +286,7 @@ export function networkOptions(option: OptionTest): void {
       const mode = { case: "host" as const, value: {} };
       const network = { mode, portBindings: [{ containerPort: 7000 }] };
       const name = bench.name("dropped");
-      const spec = { image, command: { arguments: ["true"] }, network };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] }, network };
       const error = await failure(nap.containers.createContainer({ engine, name, spec }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FIELD_NOT_APPLIED" });
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
@@ -309,7 +310,11 @@ export function networkOptions(option: OptionTest): void {
           "port_bindings[0].host_port_range_end",
         ],
       ] as const) {
-        const spec = { image, command: { arguments: ["true"] }, network } as SpecInit;
+        const spec = {
+          source: imageSource(image),
+          command: { arguments: ["true"] },
+          network,
+        } as SpecInit;
         const error = await failure(nap.containers.createContainer({ engine, spec } as object));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
         expect(error.fields).to.deep.equal([`spec.network.${field}`]);

@@ -7,6 +7,7 @@ import { ended, failure } from "../bench.js";
 import { all } from "../../support/client.js";
 import type { OptionTest } from "./option.js";
 import { imported } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 const showStdin = "readlink /proc/self/fd/0";
 
@@ -20,7 +21,7 @@ export function processOptions(option: OptionTest): void {
       const found = await nap.images.getImage({ engine, image: bench.image });
       const id = found.image?.id ?? "";
       for (const image of [bench.image, id]) {
-        const ran = await bench.run({ image } as object, "cat /data/seed");
+        const ran = await bench.run({ source: imageSource(image) } as object, "cat /data/seed");
         expect(ran.stdout).to.equal("from the image\n");
         expect((await bench.get(ran.id)).imageId).to.equal(id);
       }
@@ -31,30 +32,34 @@ export function processOptions(option: OptionTest): void {
   option("option.image.by-digest", "image", "by digest, from a registry", async (bench) => {
     const { nap, engine } = bench;
     const image = await published(bench);
-    const spec = { image, command: { arguments: ["true"] } };
-    const pullPolicy = PullPolicy.IF_MISSING;
+    const spec = { source: imageSource(image), command: { arguments: ["true"] } };
+    const pullPolicy = PullPolicy.ALWAYS;
     const { container } = await nap.containers.createContainer({ engine, spec, pullPolicy });
     bench.forget(container?.id ?? "");
     const [digest = ""] = (await nap.images.getImage({ engine, image })).image?.digests ?? [];
     expect(digest).to.match(/@sha256:[0-9a-f]{64}$/);
-    const { stdout } = await bench.run({ image: digest } as object, "cat /data/seed");
+    const { stdout } = await bench.run({ source: imageSource(digest) } as object, "cat /data/seed");
     expect(stdout).to.equal("from the image\n");
     return `runs ${digest.slice(digest.indexOf("@"), digest.indexOf("@") + 20)}`;
   });
 
   option(
-    "option.pull-policy.never-and-if-missing",
+    "option.pull-policy.never-and-always",
     "pull_policy",
-    "never, and pulled if missing",
+    "never, and always",
     async (bench) => {
       const { nap, engine } = bench;
       const image = await published(bench);
-      const spec = { image, command: { arguments: ["cat", "/data/seed"] }, autoRemove: true };
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["cat", "/data/seed"] },
+        autoRemove: true,
+      };
       const never = { engine, spec, pullPolicy: PullPolicy.NEVER };
       const error = await failure(all(nap.containers.runContainer(never)));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
-      const missing = { engine, spec, pullPolicy: PullPolicy.IF_MISSING };
-      const { stdout } = ended(await all(nap.containers.runContainer(missing)));
+      const always = { engine, spec, pullPolicy: PullPolicy.ALWAYS };
+      const { stdout } = ended(await all(nap.containers.runContainer(always)));
       expect(stdout).to.equal("from the image\n");
       return `${error.reason}, then it runs`;
     },
@@ -70,7 +75,7 @@ export function processOptions(option: OptionTest): void {
       const platform = { os: own?.os ?? "", architecture: own?.architecture ?? "" };
       const { stdout } = await bench.run({ platform }, "uname -s");
       expect(stdout).to.equal("Linux\n");
-      const spec = { image, platform: { os: "linux", architecture: "s390x" } };
+      const spec = { source: imageSource(image), platform: { os: "linux", architecture: "s390x" } };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
       return `${platform.os}/${platform.architecture} runs, s390x is not found`;
@@ -97,9 +102,9 @@ export function processOptions(option: OptionTest): void {
     "an empty one resets the image's",
     async (bench) => {
       const image = await imported(bench, ['ENTRYPOINT ["echo", "from the entrypoint"]']);
-      const kept = await bench.run({ image } as object, "echo x");
+      const kept = await bench.run({ source: imageSource(image) } as object, "echo x");
       expect(kept.stdout).to.equal("from the entrypoint sh -c echo x\n");
-      const spec = { image, entrypoint: { arguments: [] } } as object;
+      const spec = { source: imageSource(image), entrypoint: { arguments: [] } } as object;
       const { stdout } = await bench.run(spec, "echo no entrypoint");
       expect(stdout).to.equal("no entrypoint\n");
       return stdout;
@@ -114,7 +119,7 @@ export function processOptions(option: OptionTest): void {
       const { nap, engine, image } = bench;
       const { id, name } = await bench.create({});
       expect((await bench.get(name)).id).to.equal(id);
-      const spec = { image, command: { arguments: ["true"] } };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] } };
       const error = await failure(nap.containers.createContainer({ engine, name, spec }));
       expect(error).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
       return error.reason;
@@ -147,6 +152,35 @@ export function processOptions(option: OptionTest): void {
       spec: { environment: { A: "1 2", B: "x=y", C: "" } },
       script: 'echo "$A|$B|${C-unset}"',
       shows: "1 2|x=y|",
+    },
+  );
+
+  option(
+    "option.environment.unset-everywhere",
+    "environment",
+    "a variable of every container is unset",
+    {
+      spec: { unsetEnvironment: ["HOSTNAME"] },
+      script: "env | grep -c ^HOSTNAME= || true",
+      shows: "0",
+    },
+  );
+
+  option(
+    "option.environment.unset-of-the-image",
+    "environment",
+    "a variable of the image is unset, for commands too, and shown as such",
+    async (bench) => {
+      const image = await imported(bench, ["ENV FROM_IMAGE=1", "ENV KEPT=2"]);
+      const spec = { source: imageSource(image), unsetEnvironment: ["FROM_IMAGE"] } as object;
+      const script = 'echo "${FROM_IMAGE-unset}|${KEPT-unset}"';
+      const { stdout } = await bench.run(spec, script);
+      expect(stdout).to.equal("unset|2\n");
+      const { id, spec: got } = await bench.start(spec);
+      expect(await bench.exec(id, script)).to.equal("unset|2");
+      expect(got?.unsetEnvironment).to.deep.equal(["FROM_IMAGE"]);
+      expect(got?.environment).to.include({ KEPT: "2" }).and.not.have.property("FROM_IMAGE");
+      return stdout;
     },
   );
 
@@ -194,7 +228,7 @@ export function processOptions(option: OptionTest): void {
       const { nap, engine, image } = bench;
       const labels = { "com.example.a": "b=c", empty: "" };
       expect((await bench.create({ labels })).spec?.labels).to.deep.equal(labels);
-      const spec = { image, labels: { "nap.v1.request-id": "forged" } };
+      const spec = { source: imageSource(image), labels: { "nap.v1.request-id": "forged" } };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.labels"]);

@@ -5,6 +5,7 @@ import { DeviceKind, NamespaceMode } from "../../../gen/nap/v1/container_spec_pb
 import type { Bench } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionTest } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 /** A line of a process's status. */
 const status = (name: string): string => `sed -n 's/^${name}:\\t//p' /proc/self/status`;
@@ -223,7 +224,11 @@ export function securityOptions(option: OptionTest): void {
     const { nap, engine, image } = bench;
     const { id } = await bench.start({ namespaces: { ipc: isolated } });
     const mode = { case: "container" as const, value: id };
-    const spec = { image, command: { arguments: ["true"] }, namespaces: { ipc: { mode } } };
+    const spec = {
+      source: imageSource(image),
+      command: { arguments: ["true"] },
+      namespaces: { ipc: { mode } },
+    };
     const create = async () => {
       const { container } = await nap.containers.createContainer({ engine, spec });
       bench.forget(container?.id ?? "");

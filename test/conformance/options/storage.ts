@@ -8,6 +8,7 @@ import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
 import type { OptionTest } from "./option.js";
 import { MiB } from "./option.js";
+import { imageSource } from "../../support/source.js";
 
 type Mounts = NonNullable<SpecInit["mounts"]>;
 
@@ -185,7 +186,7 @@ export function storageOptions(option: OptionTest): void {
       const { nap, engine, image } = bench;
       const source = bindOf(join(directoryOf(bench), "missing"));
       const command = { arguments: ["true"] };
-      const spec = { image, command, mounts: [{ target: "/b", source }] };
+      const spec = { source: imageSource(image), command, mounts: [{ target: "/b", source }] };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({
         code: Code.FAILED_PRECONDITION,
@@ -205,7 +206,7 @@ export function storageOptions(option: OptionTest): void {
         { target: "/t", source: { case: "tmpfs" as const, value: {} } },
         { target: "/./t/", source: bindOf("/tmp") },
       ];
-      const spec = { image, command: { arguments: ["true"] }, mounts };
+      const spec = { source: imageSource(image), command: { arguments: ["true"] }, mounts };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
       expect(error.fields).to.deep.equal(["spec.mounts[1].target"]);
@@ -370,7 +371,11 @@ export function storageOptions(option: OptionTest): void {
     "nocopy and subpath",
     "a volume that is not filled",
     {
-      spec: { mounts: [{ target: "/data", source: { case: "volume", value: { noCopy: true } } }] },
+      spec: {
+        mounts: [
+          { target: "/data", source: { case: "volume", value: { copyImageContent: false } } },
+        ],
+      },
       script: "ls -A /data | wc -l",
       shows: "0",
     },

@@ -15,6 +15,7 @@ import { networkSpecToDocker } from "./network-spec.js";
 import { volumeSpecToDocker } from "./volume.js";
 import { platformText } from "../platform.js";
 import { dockerSupport } from "../../docker/support.js";
+import { imageSource } from "../../../../test/support/source.js";
 
 /** A host that lacks nothing. */
 const host = {
@@ -27,7 +28,7 @@ const host = {
 
 /** What a message needs beside the leaf, so that the conversion has something to work on. */
 const skeletons: Readonly<Record<string, object>> = {
-  "nap.v1.ContainerSpec": { image: "i" },
+  "nap.v1.ContainerSpec": { source: imageSource("i") },
   "nap.v1.Mount": { target: "/t", source: { case: "tmpfs", value: {} } },
   "nap.v1.BindMount": { origin: { case: "hostPath", value: "/h" }, createHostPath: false },
   "nap.v1.HostEntry": { hostname: "h", target: { case: "address", value: "::1" } },
@@ -39,8 +40,8 @@ const skeletons: Readonly<Record<string, object>> = {
   "nap.v1.Ulimit": { name: "nofile", soft: { limit: { case: "amount", value: 1n } } },
   "nap.v1.UlimitValue": { limit: { case: "amount", value: 1n } },
   "nap.v1.PidNamespace": { mode: { case: "container", value: "c" } },
-  "nap.v1.HealthProbe": { probe: { case: "shellCommand", value: "true" } },
-  "nap.v1.Resources": { memoryLimit: { case: "memoryLimitBytes", value: 1n } },
+  "nap.v1.HealthCheck": { check: { case: "shellCommand", value: "true" } },
+  "nap.v1.Resources": { memoryLimitBytes: 1n },
   "nap.v1.SeccompProfile": { defaultAction: "SCMP_ACT_ALLOW" },
   "nap.v1.RestartPolicy": { mode: 2 },
   "nap.v1.Platform": { architecture: "a" },
@@ -157,7 +158,12 @@ describe("mapping to Docker", () => {
       [...dockerSupport(version, host, { files: true, processes: true })].map(([name]) => name);
     const specOf = (name: string) => /^nap\.v1\.(?!Stream|Exec|Stop|Restart|Push|Save)/.test(name);
     expect(names("1.48").filter(specOf).toSorted()).to.deep.equal([
+      "nap.v1.ContainerSpec.copy",
+      "nap.v1.ContainerSpec.kind=INSTANCE_KIND_SYSTEM",
+      "nap.v1.ContainerSpec.kind=INSTANCE_KIND_VIRTUAL_MACHINE",
       "nap.v1.ContainerSpec.lxc_config",
+      "nap.v1.ContainerSpec.root_filesystem",
+      "nap.v1.ContainerSpec.template",
       "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
       "nap.v1.NetworkSpec.ingress",
       "nap.v1.Resources.kernel_memory_limit_bytes",

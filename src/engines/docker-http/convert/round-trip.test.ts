@@ -80,8 +80,7 @@ const values: Generation["values"] = {
 /** What Docker wants of a spec beside the contract's rules, and refuses plainly where it lacks it. */
 const mend: Generation["mend"] = {
   "nap.v1.Resources": (resources: Resources) => {
-    if (resources.memoryLimit.case !== "memoryLimitBytes")
-      resources.swapLimit = { case: undefined };
+    if (resources.memoryLimitBytes === undefined) resources.swapLimit = { case: undefined };
   },
   "nap.v1.RestartPolicy": (policy: RestartPolicy) => {
     if (policy.mode !== RestartMode.ON_FAILURE) delete policy.maximumRetryCount;
@@ -119,6 +118,7 @@ const mend: Generation["mend"] = {
     }
   },
   "nap.v1.ContainerSpec": (spec: ContainerSpec) => {
+    spec.unsetEnvironment = spec.unsetEnvironment.filter((name) => !(name in spec.environment));
     const targets = new Set<string>();
     spec.mounts = spec.mounts.filter(({ target }) => {
       const plain = target.replace(/\/+|(\/\.)+(?=\/|$)/g, "/").replace(/[/.]/g, "");

@@ -14,7 +14,6 @@ import {
   CreateContainerResponseSchema,
   GetContainerResponseSchema,
   ListContainersResponseSchema,
-  PullPolicy,
   RemoveContainerResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { ContainerService } from "../../../../gen/nap/v1/container_service_pb.js";
@@ -24,10 +23,12 @@ import { ContainerSpecSchema } from "../../../../gen/nap/v1/container_spec_pb.js
 import type { ContainerSpec } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { ArgumentListSchema, ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
+import { imageOf } from "../../../contract/container-source.js";
 import { fieldError, unless } from "../../../contract/errors.js";
 import { madeBy, originLabels, requestIdFilter } from "../../../contract/reserved-labels.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
+import { pullBegins } from "../../../core/images/pull.js";
 import { containerMatchesByItself } from "../../../core/lists/filters.js";
 import { placeRooted } from "../../../core/mounts/rooted-mounts.js";
 import { pathPart } from "../../docker-http/client.js";
@@ -60,7 +61,7 @@ export function containerMethods(docker: DockerConnection) {
   return {
     createContainer: async (request, call) => {
       const { signal } = call;
-      for await (const _progress of pullFirst(docker, request, call));
+      for await (const _progress of pullFirst(docker, request, createSchema, call));
       const made = await createContainer(docker, request, createSchema, call);
       const { json, warnings, existed } = made;
       if (signal.aborted && request.requestId === "" && !existed) {
@@ -125,11 +126,7 @@ export async function createContainer(
   const { requestId } = request;
   if (requestId === "") return createAnew(docker, request, schema, call);
   return docker.once(`container ${requestId}`, async () => {
-    const query = { all: true, filters: { label: [requestIdFilter(requestId)] } };
-    const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
-    const made = list.body.find(({ Labels }) =>
-      madeBy(schema, request, call.identity, Labels ?? {}),
-    );
+    const made = await madeBefore(docker, request, schema, call);
     if (made !== undefined) {
       return { json: await inspectContainer(docker, made.Id), warnings: [], existed: true };
     }
@@ -137,21 +134,38 @@ export async function createContainer(
   });
 }
 
-/** Pulls the image of a container that is to be created, as the request's policy says. */
+/** The container that the same request made before. */
+async function madeBefore(
+  docker: DockerConnection,
+  request: CreateContainerRequest | RunContainerRequest,
+  schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
+  { identity }: Call,
+): Promise<ContainerSummaryJson | undefined> {
+  const query = { all: true, filters: { label: [requestIdFilter(request.requestId)] } };
+  const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
+  return list.body.find(({ Labels }) => madeBy(schema, request, identity, Labels ?? {}));
+}
+
+/**
+ * Pulls the image of a container that is to be created, as the request's policy says. A request that is
+ * repeated needs its image no more.
+ */
 export async function* pullFirst(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
+  schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
   call: Call,
 ): AsyncGenerator<PullImageResponse> {
   const { spec = create(ContainerSpecSchema), pullPolicy, registryCredentials } = request;
-  const { image, platform } = spec;
+  const { platform } = spec;
+  const image = imageOf(spec);
   requireOwnRegistry(image, registryCredentials);
-  if (pullPolicy === PullPolicy.IF_MISSING) {
-    const there = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
-    if (there !== undefined) return;
-  } else if (pullPolicy !== PullPolicy.ALWAYS) {
-    return;
-  }
+  const isPresent = async (): Promise<boolean> => {
+    const found = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
+    if (found !== undefined || request.requestId === "") return found !== undefined;
+    return (await madeBefore(docker, request, schema, call)) !== undefined;
+  };
+  if (!(await pullBegins(pullPolicy, image, call.identity, isPresent))) return;
   const pull = create(PullImageRequestSchema, { image, platform, registryCredentials });
   yield* pullImage(docker, pull, call);
 }
@@ -164,6 +178,7 @@ async function createAnew(
 ): Promise<CreatedContainer> {
   const { name, spec: given = create(ContainerSpecSchema) } = request;
   const spec = await withNetworkNames(docker, given);
+  const image = imageOf(spec);
   const placed = await placeRooted(docker.bindRoots, spec, identity.name);
   const { body, further } = specToDocker(
     await withResetCommand(docker, placed.spec),
@@ -177,10 +192,10 @@ async function createAnew(
       query: { name: name === "" ? undefined : name, platform: platformText(spec) },
       body,
     }),
-    name === "" ? `a container of ${spec.image}` : name,
+    name === "" ? `a container of ${image}` : name,
     {
       reasons: { 404: "IMAGE_NOT_FOUND", 409: "NAME_IN_USE" },
-      resources: { IMAGE_NOT_FOUND: spec.image },
+      resources: { IMAGE_NOT_FOUND: image },
       field: "spec",
     },
   );
@@ -272,9 +287,10 @@ async function withResetCommand(
   spec: ContainerSpec,
 ): Promise<ContainerSpec> {
   if (spec.command?.arguments.length !== 0 || spec.entrypoint !== undefined) return spec;
-  const path = `/images/${pathPart(spec.image)}/json`;
+  const reference = imageOf(spec);
+  const path = `/images/${pathPart(reference)}/json`;
   const reasons = { 404: "IMAGE_NOT_FOUND" } as const;
-  const image = await meaning(docker.api.json<ImageJson>({ path }), spec.image, { reasons });
+  const image = await meaning(docker.api.json<ImageJson>({ path }), reference, { reasons });
   const words = image.body.Config?.Entrypoint ?? [];
   return { ...spec, entrypoint: create(ArgumentListSchema, { arguments: words }) };
 }

@@ -87,7 +87,7 @@ async function* runOnDocker(
   request: RunContainerRequest,
   call: Call,
 ): AsyncGenerator<RunContainerResponse> {
-  for await (const { event } of pullFirst(docker, request, call)) {
+  for await (const { event } of pullFirst(docker, request, RunContainerRequestSchema, call)) {
     if (event.case === "progress") yield runEvent({ case: "pullProgress", value: event.value });
   }
   yield* runContainer(runs, request, call, dockerSteps(docker, request, call));

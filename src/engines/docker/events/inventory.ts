@@ -304,7 +304,7 @@ function* containerDifferences(
   const paused = known.paused && !started;
   if (State.Paused && !paused) yield about(EventAction.PAUSE, "pause");
   if (!State.Paused && paused) yield about(EventAction.UNPAUSE, "unpause");
-  // Docker does not report that a probe begins.
+  // Docker does not report that a health check begins.
   const health = State.Health?.Status ?? "none";
   const healthBefore = (started ? undefined : known.health) ?? "starting";
   if (health !== "none" && health !== healthBefore) {

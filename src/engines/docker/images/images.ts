@@ -23,7 +23,7 @@ import { newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
-import { healthProbeFromDocker } from "../../docker-http/convert/container/health-probe.js";
+import { healthCheckFromDocker } from "../../docker-http/convert/container/health-check.js";
 import { portFromKey } from "../../docker-http/convert/container/ports.js";
 import { hasStatus, meaning } from "../errors.js";
 import { filters, labelWords, pruneFilters } from "../filters.js";
@@ -226,6 +226,6 @@ function configFromDocker(
     exposedPorts: Object.keys(config.ExposedPorts ?? {}).map(portFromKey),
     volumePaths: Object.keys(config.Volumes ?? {}),
     stopSignal: config.StopSignal ?? "",
-    healthProbe: healthProbeFromDocker(config.Healthcheck),
+    healthCheck: healthCheckFromDocker(config.Healthcheck),
   };
 }

@@ -28,7 +28,8 @@ import { ImageConfigSchema } from "../../../../gen/nap/v1/image_service_pb.js";
 import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { placeRooted } from "../../../core/mounts/rooted-mounts.js";
-import { fieldError, NapError } from "../../../contract/errors.js";
+import { imageOf } from "../../../contract/container-source.js";
+import { fieldError, NapError, unless } from "../../../contract/errors.js";
 import { madeBy, originLabels } from "../../../contract/reserved-labels.js";
 import { refuseTargetTwice } from "../../../core/mounts/targets.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
@@ -38,6 +39,7 @@ import { demand, execute } from "../runtime/command.js";
 import { bundleConfig, commandLine, unknownCapabilities } from "../convert/bundle.js";
 import type { RuncHost } from "../context.js";
 import { resolveIdentity } from "../runtime/process-user.js";
+import type { StoredImage } from "../images/images.js";
 import { findImage, unpackImage } from "../images/images.js";
 import { deleteFromRuntime, shimLives } from "../runtime/shim.js";
 import type { Stored } from "../runtime/store.js";
@@ -93,8 +95,8 @@ export function containerMethods(host: RuncHost) {
 /** A list shows of a spec what Docker's list shows, so that both views cost alike everywhere. */
 function basicView(container: Container): Container {
   const { spec, startTime: _start, exit: _exit, pid: _pid, ...rest } = container;
-  const { image = "", labels = {} } = spec ?? {};
-  return { ...rest, spec: create(ContainerSpecSchema, { image, labels }) };
+  const { source, labels = {} } = spec ?? {};
+  return { ...rest, spec: create(ContainerSpecSchema, { ...(source && { source }), labels }) };
 }
 
 /** The container as it is now. One whose shim was killed has exited with a code that nobody knows. */
@@ -135,7 +137,7 @@ export async function createContainer(
       throw new NapError("NAME_IN_USE", `the name ${name} is taken`, { resource: name });
     }
     // The image cannot be removed meanwhile: that takes this lock, too.
-    const found = await findImage(host, given.image);
+    const found = await presentImage(host, imageOf(given));
     const image = found.image.config ?? create(ImageConfigSchema);
     if (commandLine({ spec: given, image }).length === 0) {
       const description = "neither the request nor the image says what to run";
@@ -180,6 +182,14 @@ export async function createContainer(
     host.report(EventAction.CREATE, "create", container);
     return { stored, existed: false };
   });
+}
+
+/** The image that a container is made from. There is no registry to pull it from. */
+async function presentImage(host: RuncHost, reference: string): Promise<StoredImage> {
+  const found = await unless("IMAGE_NOT_FOUND", findImage(host, reference));
+  if (found !== undefined) return found;
+  const message = `no such image: ${reference}; nap pulls none for runC: import or load it first`;
+  throw new NapError("IMAGE_NOT_FOUND", message, { resource: reference });
 }
 
 async function requireBindSources({ mounts }: ContainerSpec): Promise<void> {

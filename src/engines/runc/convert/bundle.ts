@@ -65,9 +65,15 @@ export function commandLine({ spec, image }: Pick<BundleSource, "spec" | "image"
 /** The environment of the first process and of commands run beside it. */
 export function environmentOf({ spec, image }: Pick<BundleSource, "spec" | "image">, id: string) {
   const hostname = spec.hostname ?? id.slice(0, 12);
-  const all = { PATH: searchPath, HOSTNAME: hostname, ...image.environment, ...spec.environment };
-  const terminal = spec.tty === true && !("TERM" in all) ? ["TERM=xterm"] : [];
-  return [...environmentList(all), ...terminal];
+  const all: Record<string, string> = {
+    PATH: searchPath,
+    HOSTNAME: hostname,
+    ...(spec.tty === true && { TERM: "xterm" }),
+    ...image.environment,
+    ...spec.environment,
+  };
+  for (const name of spec.unsetEnvironment) delete all[name];
+  return environmentList(all);
 }
 
 const plain = (name: string): string => name.replace(/^CAP_/i, "").toUpperCase();
@@ -198,8 +204,7 @@ function mountOf({ target: destination, readOnly, source }: Mount): object {
 
 function resourcesOf(resources: Resources | undefined): object {
   if (resources === undefined) return {};
-  const { memoryLimit, swapLimit, cpuQuota, pidsLimit } = resources;
-  const memory = memoryLimit.case === "memoryLimitBytes" ? memoryLimit.value : undefined;
+  const { memoryLimitBytes: memory, swapLimit, pidsLimit } = resources;
   const swap = swapLimit.case === "swapUnlimited" ? -1n : both(memory, swapLimit.value);
   return {
     memory: numbers({
@@ -212,7 +217,7 @@ function resourcesOf(resources: Resources | undefined): object {
       ...numbers({
         shares: resources.cpuShares,
         period: resources.cpuPeriodMicros,
-        quota: cpuQuota.case === "cpuQuotaUnlimited" ? -1n : cpuQuota.value,
+        quota: resources.cpuQuotaMicros,
       }),
       ...(resources.cpusetCpus.length > 0 && { cpus: resources.cpusetCpus.join(",") }),
       ...(resources.cpusetMems.length > 0 && { mems: resources.cpusetMems.join(",") }),

@@ -45,17 +45,19 @@ describe("identities", () => {
   });
 
   it("a pull policy is a change of images, and privileged options are a permission", () => {
-    const request = create(CreateContainerRequestSchema, { pullPolicy: PullPolicy.IF_MISSING });
+    const request = create(CreateContainerRequestSchema, { pullPolicy: PullPolicy.ALWAYS });
     const limited = { ...local, imageChanges: false, privilegedOptions: false };
     expect(() => admitRequest(limited, request, [])).to.throw("pull_policy");
-    request.pullPolicy = PullPolicy.NEVER;
-    admitRequest(limited, request, []);
+    for (const policy of [PullPolicy.UNSPECIFIED, PullPolicy.NEVER, PullPolicy.IF_NOT_PRESENT]) {
+      request.pullPolicy = policy;
+      admitRequest(limited, request, []);
+    }
     expect(() => admitRequest(limited, request, ["spec.a", "spec.b"])).to.throw("spec.a, spec.b");
     admitRequest(local, request, ["spec.a"]);
   });
 
   it("a bind root is used by whom it is meant for", () => {
-    const origin = { case: "rooted" as const, value: { root: "mfs" } };
+    const origin = { case: "bindRoot" as const, value: { root: "mfs" } };
     const source = { case: "bind" as const, value: { origin } };
     const request = create(CreateContainerRequestSchema, {
       spec: { mounts: [{ target: "/x", source }] },

@@ -12,7 +12,8 @@ import {
   RestartMode,
   RestartPolicySchema,
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
-import { environmentList, environmentMap } from "../../../../lib/env-vars.js";
+import { environmentList, environmentMap, unsetVariables } from "../../../../lib/env-vars.js";
+import { imageOf } from "../../../../contract/container-source.js";
 import { clientLabels } from "../../../../contract/reserved-labels.js";
 import type {
   ConfigJson,
@@ -28,7 +29,7 @@ import {
   devicesFromDocker,
   devicesToDocker,
 } from "./devices.js";
-import { healthProbeFromDocker, healthProbeToDocker } from "./health-probe.js";
+import { healthCheckFromDocker, healthCheckToDocker } from "./health-check.js";
 import { mountsToDocker } from "./mounts.js";
 import { mountsFromDocker, volumesFromDocker } from "./mounts-read.js";
 import { namespacesFromDocker, namespacesToDocker } from "./namespaces.js";
@@ -75,16 +76,16 @@ export function specToDocker(
 }
 
 function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
-  const { command, entrypoint, healthProbe } = spec;
+  const { command, entrypoint, healthCheck } = spec;
   const stopTimeout = wholeSeconds("spec.stop_timeout", spec.stopTimeout);
   return {
-    Image: spec.image,
+    Image: imageOf(spec),
     ...(command && { Cmd: command.arguments }),
     // dockerd takes one empty string for "reset the image's".
     ...(entrypoint && {
       Entrypoint: entrypoint.arguments.length > 0 ? entrypoint.arguments : [""],
     }),
-    Env: environmentList(spec.environment),
+    Env: [...environmentList(spec.environment), ...spec.unsetEnvironment],
     Labels: { ...spec.labels, ...ownLabels, ...platformLabels(spec.platform) },
     ...(spec.workingDir !== undefined && { WorkingDir: spec.workingDir }),
     ...(spec.user !== undefined && { User: spec.user }),
@@ -95,7 +96,7 @@ function configToDocker(spec: ContainerSpec, ownLabels: StringMap): ConfigJson {
     ...(spec.stdinOnce !== undefined && { StdinOnce: spec.stdinOnce }),
     ...(spec.stopSignal !== undefined && { StopSignal: spec.stopSignal }),
     ...(stopTimeout !== undefined && { StopTimeout: stopTimeout }),
-    ...(healthProbe && { Healthcheck: healthProbeToDocker(healthProbe) }),
+    ...(healthCheck && { Healthcheck: healthCheckToDocker(healthCheck) }),
   };
 }
 
@@ -139,11 +140,12 @@ export function restartToDocker({ mode, maximumRetryCount }: RestartPolicy): {
 export function specFromDocker(json: ContainerJson): ContainerSpec {
   const { Config: config, HostConfig: host } = json;
   return create(ContainerSpecSchema, {
-    image: config.Image ?? "",
+    source: { case: "image", value: config.Image ?? "" },
     platform: platformFromLabels(config.Labels),
     ...(config.Cmd && { command: { arguments: config.Cmd } }),
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
     environment: environmentMap(config.Env),
+    unsetEnvironment: unsetVariables(config.Env),
     labels: clientLabels(config.Labels ?? {}),
     ...text({
       workingDir: config.WorkingDir,
@@ -166,7 +168,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...(host.ReadonlyRootfs && { readOnlyRootFilesystem: true }),
     ...(host.OomScoreAdj && { oomScoreAdj: host.OomScoreAdj }),
     ...(host.ShmSize && { shmSizeBytes: BigInt(host.ShmSize) }),
-    healthProbe: healthProbeFromDocker(config.Healthcheck),
+    healthCheck: healthCheckFromDocker(config.Healthcheck),
     restartPolicy: restartFromDocker(host),
     logConfig: logConfigFromDocker(host),
     resources: resourcesFromDocker(host),

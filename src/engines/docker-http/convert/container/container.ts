@@ -12,6 +12,7 @@ import { clientLabels, ownerOf, requestIdOf } from "../../../../contract/reserve
 import { reportRooted } from "../../../../core/mounts/rooted-mounts.js";
 import type { ContainerJson, ContainerSummaryJson, StateJson } from "../../json.js";
 import { timestampOf, timestampOfNanos } from "../../../../lib/time.js";
+import { healthResultFromDocker } from "./health-check.js";
 import { specFromDocker } from "./container-spec.js";
 import { mountPoints } from "./mounts-read.js";
 import { endpoints } from "./endpoints.js";
@@ -47,7 +48,10 @@ export function containerFromDocker(engine: string, json: ContainerJson): Contai
     spec,
     imageId: json.Image,
     state: stateOf(state.Status),
+    engineState: state.Status,
     health: healthOf(state.Health?.Status),
+    healthCheckResults: (state.Health?.Log ?? []).map(healthResultFromDocker),
+    healthFailingStreak: state.Health?.FailingStreak ?? 0,
     createTime: timestampOf(json.Created),
     startTime: timestampOf(state.StartedAt),
     exit: state.Running ? undefined : exitOf(state),
@@ -71,9 +75,13 @@ export function containerFromSummary(engine: string, json: ContainerSummaryJson)
     engine,
     id: json.Id,
     name: summaryName(json),
-    spec: { image: json.Image, labels: clientLabels(json.Labels ?? {}) },
+    spec: {
+      source: { case: "image", value: json.Image },
+      labels: clientLabels(json.Labels ?? {}),
+    },
     imageId: json.ImageID,
     state: stateOf(json.State),
+    engineState: json.State,
     health: healthOf(health),
     createTime: timestampOfNanos(BigInt(json.Created) * 1_000_000_000n),
     ports: publishedPortsOfSummary(json.Ports),

@@ -1,11 +1,15 @@
 /** Containers as any client of dockerd made them, read from what dockerd 20.10 reports of them. */
-import { create, toJson } from "@bufbuild/protobuf";
+import { toJson } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import type { ContainerSpec } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { ContainerSpecSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
+import { ContainerState } from "../../../../../gen/nap/v1/container_service_pb.js";
+import { HealthCheckResultSchema } from "../../../../../gen/nap/v1/types_pb.js";
+import { containerFromDocker } from "./container.js";
 import { specFromDocker } from "./container-spec.js";
 import type { ContainerJson } from "../../json.js";
 import { inspected } from "../../../../../test/support/inspect.js";
+import { imageSource } from "../../../../../test/support/source.js";
 
 type Expected = Record<string, unknown>;
 const other = "fe72745cf7613f4697783e5c10a1ba323ad7a2d96591b7fa80cdbd7050154b03";
@@ -215,7 +219,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
           target: "/u",
           bind: { hostPath: "/h", createHostPath: true, propagation: "MOUNT_PROPAGATION_RSLAVE" },
         },
-        { target: "/n", volume: { volume: "named", noCopy: true } },
+        { target: "/n", volume: { volume: "named", copyImageContent: false } },
         { target: "/alone", volume: {} },
         { target: "/data", volume: {} },
       ],
@@ -353,7 +357,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
     },
   ],
   [
-    "with a restart policy, a log driver, no health probe, and times",
+    "with a restart policy, a log driver, no health check, and times",
     inspected(
       { Healthcheck: { Test: ["NONE"] }, StopTimeout: 0, StopSignal: "SIGINT" },
       {
@@ -365,7 +369,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
     ),
     {
       network: { none: {} },
-      healthProbe: { disabled: {} },
+      healthCheck: { disabled: {} },
       stopTimeout: "0s",
       stopSignal: "SIGINT",
       restartPolicy: { mode: "RESTART_MODE_ON_FAILURE", maximumRetryCount: 3 },
@@ -454,9 +458,40 @@ describe("inspect", () => {
     });
   }
 
+  it("reads the engine's own word for a state, and the results of health checks", () => {
+    const json = inspected({}, {});
+    const [Start, End] = ["2026-01-01T00:00:00.000000001Z", "2026-01-01T01:00:01.5+01:00"];
+    const Log = ["short...", `${"ä".repeat(2048)}...`].map((Output) => ({
+      Start,
+      End,
+      ExitCode: -1,
+      Output,
+    }));
+    json.State.Status = "removing";
+    json.State.Health = { Status: "unhealthy", FailingStreak: 7, Log };
+    const container = containerFromDocker("docker", json);
+    expect(container).to.include({
+      state: ContainerState.REMOVING,
+      engineState: "removing",
+      healthFailingStreak: 7,
+    });
+    const results = container.healthCheckResults.map((each) =>
+      toJson(HealthCheckResultSchema, each),
+    );
+    const common = {
+      startTime: Start,
+      endTime: "2026-01-01T00:00:01.500Z",
+      exitCode: -1,
+    };
+    expect(results).to.deep.equal([
+      { ...common, output: "short..." },
+      { ...common, output: "ä".repeat(2048), truncated: true },
+    ]);
+  });
+
   it("reads a profile that cannot be read as none, since dockerd looks only at a start", () => {
     const json = inspected({}, { NetworkMode: "none", SecurityOpt: ["seccomp={oops"] });
     expect(specFromDocker(json).security).to.equal(undefined);
-    expect(specFromDocker(json).image).to.equal(create(ContainerSpecSchema, { image: "i" }).image);
+    expect(specFromDocker(json).source).to.deep.equal(imageSource("i"));
   });
 });

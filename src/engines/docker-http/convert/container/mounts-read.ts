@@ -80,7 +80,7 @@ function volumeOptions(mount: MountJson): MessageInitShape<typeof VolumeMountSch
   const made = driver || Object.keys({ ...Labels, ...Options }).length > 0;
   return {
     ...(mount.Source && { volume: mount.Source }),
-    ...(NoCopy && { noCopy: true }),
+    ...(NoCopy && { copyImageContent: false }),
     ...(Subpath && { subpath: Subpath }),
     ...(made && {
       createSpec: {
@@ -113,7 +113,7 @@ function bindFromDocker(bind: string, volumeDriver: string | undefined): MountIn
   if (!source.startsWith("/")) {
     const value = {
       volume: source,
-      ...(words.includes("nocopy") && { noCopy: true }),
+      ...(words.includes("nocopy") && { copyImageContent: false }),
       ...(volumeDriver && { createSpec: { driver: volumeDriver } }),
     };
     return { ...common, source: { case: "volume", value } };

@@ -100,9 +100,9 @@ function mountToDocker({ target, readOnly, source }: Mount, apiVersion: string):
       return { Type: "bind", Source: origin.value, ...common, BindOptions };
     }
     case "volume": {
-      const { volume, noCopy, subpath, createSpec } = source.value;
+      const { volume, copyImageContent, subpath, createSpec } = source.value;
       const VolumeOptions = {
-        ...(noCopy !== undefined && { NoCopy: noCopy }),
+        ...(copyImageContent !== undefined && { NoCopy: !copyImageContent }),
         ...(subpath !== undefined && { Subpath: subpath }),
         ...(createSpec && {
           Labels: createSpec.labels,

@@ -1,48 +1,72 @@
 /** Converts changes of a container's limits to dockerd's JSON. */
+import { create } from "@bufbuild/protobuf";
 import type { UpdateContainerRequest } from "../../../../../gen/nap/v1/container_service_pb.js";
 import type { Resources } from "../../../../../gen/nap/v1/container_spec_pb.js";
+import { ResourcesSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { fieldError } from "../../../../contract/errors.js";
 import type { HostConfigJson } from "../../json.js";
 import { restartToDocker } from "./container-spec.js";
 import { resourcesToDocker } from "../resources/resources.js";
+
+/** What takes a part of an update away: by dockerd's own word for none, or by its default. */
+const cleared: Readonly<Record<string, HostConfigJson>> = {
+  restart_policy: { RestartPolicy: { Name: "no", MaximumRetryCount: 0 } },
+  "resources.cpu_quota_micros": { CpuQuota: -1 },
+  "resources.pids_limit": { PidsLimit: 0 },
+  // dockerd takes 0 for unset, which leaves these as they are.
+  "resources.cpu_shares": { CpuShares: 1024 },
+  "resources.cpu_period_micros": { CpuPeriod: 100_000 },
+};
+
+const swapPath = "resources.swap_limit";
 
 /**
  * An update as dockerd takes it. It counts memory and swap together, and nap apart: what the request
  * leaves unset of the two is taken from `before`, so that it stays as it is.
  */
 export function updateToDocker(request: UpdateContainerRequest, before: HostConfigJson): object {
-  const { resources, restartPolicy } = request;
+  const { resources = create(ResourcesSchema), restartPolicy, clear } = request;
+  const kept = clear.findIndex((path) => path !== swapPath && !Object.hasOwn(cleared, path));
+  if (kept >= 0) refuse(`clear[${kept}]`, `Docker cannot take away ${clear[kept]}`);
   return {
-    ...(resources && resourcesUpdate(resources, before)),
+    ...resourcesUpdate(resources, before, clear.includes(swapPath)),
     ...(restartPolicy && { RestartPolicy: restartToDocker(restartPolicy) }),
+    ...Object.assign({}, ...clear.map((path) => cleared[path])),
   };
 }
 
-function resourcesUpdate(resources: Resources, before: HostConfigJson): HostConfigJson {
+function resourcesUpdate(
+  resources: Resources,
+  before: HostConfigJson,
+  clearsSwap: boolean,
+): HostConfigJson {
   const { Memory: memoryBefore = 0, MemorySwap: bothBefore = 0 } = before;
-  const { memoryLimit, swapLimit } = resources;
-  if (memoryLimit.case === "memoryUnlimited" && memoryBefore > 0) {
-    refuse("memory_unlimited", "Docker cannot lift a memory limit again");
-  }
+  const { memoryLimitBytes, swapLimit } = resources;
   // dockerd takes these in an update and does nothing with them.
   if (resources.memorySwappiness !== undefined) {
-    refuse("memory_swappiness", "Docker does not change it after the creation");
+    refuse("resources.memory_swappiness", "Docker does not change it after the creation");
   }
   if (resources.oomKillDisabled !== undefined) {
-    refuse("oom_kill_disabled", "Docker does not change it after the creation");
+    refuse("resources.oom_kill_disabled", "Docker does not change it after the creation");
   }
   if (resources.kernelMemoryTcpLimitBytes !== undefined) {
-    refuse("kernel_memory_tcp_limit_bytes", "Docker does not change it after the creation");
+    refuse(
+      "resources.kernel_memory_tcp_limit_bytes",
+      "Docker does not change it after the creation",
+    );
   }
   refuseDeviceLimits(resources);
-  const memory = memoryLimit.case === "memoryLimitBytes" ? Number(memoryLimit.value) : memoryBefore;
+  const memory = memoryLimitBytes === undefined ? memoryBefore : Number(memoryLimitBytes);
   const { MemorySwap: _both, ...update } = resourcesToDocker({
     ...resources,
     swapLimit: { case: undefined },
   });
   if (memory === 0 && swapLimit.case === "swapLimitBytes") {
-    refuse("swap_limit_bytes", "Docker limits swap only together with memory", "FIELD_INVALID");
+    const description = "Docker limits swap only together with memory";
+    refuse("resources.swap_limit_bytes", description, "FIELD_INVALID");
   }
+  // As much swap as memory is dockerd's default.
+  if (clearsSwap) return { ...update, ...(memory > 0 && { MemorySwap: 2 * memory }) };
   return { ...update, ...bothAfter(swapLimit, memory, memoryBefore, bothBefore) };
 }
 
@@ -56,7 +80,7 @@ function refuseDeviceLimits({ blockIo }: Resources): void {
     ["writes_per_second", blockIo?.writesPerSecond],
   ] as const;
   const set = lists.find(([, list]) => list !== undefined && list.length > 0);
-  if (set) refuse(`block_io.${set[0]}`, "Docker does not change it after the creation");
+  if (set) refuse(`resources.block_io.${set[0]}`, "Docker does not change it after the creation");
 }
 
 function bothAfter(
@@ -76,5 +100,5 @@ function refuse(
   description: string,
   reason: "FIELD_INVALID" | "FIELD_UNSUPPORTED" = "FIELD_UNSUPPORTED",
 ): never {
-  throw fieldError([{ field: `resources.${field}`, description, reason }]);
+  throw fieldError([{ field, description, reason }]);
 }

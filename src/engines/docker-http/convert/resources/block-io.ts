@@ -2,7 +2,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
   BlockIo,
-  BlockIoRate,
+  BlockIoByteRate,
+  BlockIoOperationRate,
   BlockIoSchema,
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import type { BlkioRateJson, HostConfigJson } from "../../json.js";
@@ -16,32 +17,38 @@ export function blockIoToDocker(blockIo: BlockIo | undefined): HostConfigJson {
       Path: devicePath,
       Weight: weight,
     })),
-    BlkioDeviceReadBps: blockIo.readBytesPerSecond.map(rateToDocker),
-    BlkioDeviceWriteBps: blockIo.writeBytesPerSecond.map(rateToDocker),
-    BlkioDeviceReadIOps: blockIo.readsPerSecond.map(rateToDocker),
-    BlkioDeviceWriteIOps: blockIo.writesPerSecond.map(rateToDocker),
+    BlkioDeviceReadBps: blockIo.readBytesPerSecond.map(bytesToDocker),
+    BlkioDeviceWriteBps: blockIo.writeBytesPerSecond.map(bytesToDocker),
+    BlkioDeviceReadIOps: blockIo.readsPerSecond.map(operationsToDocker),
+    BlkioDeviceWriteIOps: blockIo.writesPerSecond.map(operationsToDocker),
   };
 }
 
-function rateToDocker({ devicePath, rate }: BlockIoRate): BlkioRateJson {
-  return { Path: devicePath, Rate: Number(rate) };
+function bytesToDocker({ devicePath, bytesPerSecond }: BlockIoByteRate): BlkioRateJson {
+  return { Path: devicePath, Rate: Number(bytesPerSecond) };
+}
+
+function operationsToDocker(rate: BlockIoOperationRate): BlkioRateJson {
+  return { Path: rate.devicePath, Rate: Number(rate.operationsPerSecond) };
 }
 
 /** Limits of block devices as dockerd reports them. Undefined: there are none. */
 export function blockIoFromDocker(
   host: HostConfigJson,
 ): MessageInitShape<typeof BlockIoSchema> | undefined {
-  const rates = (list: readonly BlkioRateJson[] | null | undefined) =>
-    (list ?? []).map(({ Path, Rate }) => ({ devicePath: Path, rate: BigInt(Rate) }));
+  const bytes = (list: readonly BlkioRateJson[] | null | undefined) =>
+    (list ?? []).map(({ Path, Rate }) => ({ devicePath: Path, bytesPerSecond: BigInt(Rate) }));
+  const operations = (list: readonly BlkioRateJson[] | null | undefined) =>
+    (list ?? []).map(({ Path, Rate }) => ({ devicePath: Path, operationsPerSecond: BigInt(Rate) }));
   const lists = {
     deviceWeights: (host.BlkioWeightDevice ?? []).map(({ Path, Weight }) => ({
       devicePath: Path,
       weight: Weight,
     })),
-    readBytesPerSecond: rates(host.BlkioDeviceReadBps),
-    writeBytesPerSecond: rates(host.BlkioDeviceWriteBps),
-    readsPerSecond: rates(host.BlkioDeviceReadIOps),
-    writesPerSecond: rates(host.BlkioDeviceWriteIOps),
+    readBytesPerSecond: bytes(host.BlkioDeviceReadBps),
+    writeBytesPerSecond: bytes(host.BlkioDeviceWriteBps),
+    readsPerSecond: operations(host.BlkioDeviceReadIOps),
+    writesPerSecond: operations(host.BlkioDeviceWriteIOps),
   };
   const some = host.BlkioWeight || Object.values(lists).some((list) => list.length > 0);
   return some ? { ...(host.BlkioWeight && { weight: host.BlkioWeight }), ...lists } : undefined;

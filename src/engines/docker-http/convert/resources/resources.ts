@@ -18,17 +18,17 @@ const defaultPeriodMicros = 100_000;
 /** Limits as dockerd takes them. Docker counts memory and swap together, nap counts them apart. */
 export function resourcesToDocker(resources: Resources | undefined): HostConfigJson {
   if (resources === undefined) return {};
-  const { memoryLimit, cpuQuota, pidsLimit } = resources;
+  const { pidsLimit } = resources;
   return {
-    ...(memoryLimit.case === "memoryLimitBytes" && { Memory: Number(memoryLimit.value) }),
     ...numbers({
+      Memory: resources.memoryLimitBytes,
       MemorySwap: memoryAndSwap(resources),
       MemoryReservation: resources.memoryReservationBytes,
       MemorySwappiness: resources.memorySwappiness,
       KernelMemoryTCP: resources.kernelMemoryTcpLimitBytes,
       CpuShares: resources.cpuShares,
       CpuPeriod: resources.cpuPeriodMicros,
-      CpuQuota: limit(cpuQuota),
+      CpuQuota: resources.cpuQuotaMicros,
       CpuRealtimePeriod: resources.cpuRealtimePeriodMicros,
       CpuRealtimeRuntime: resources.cpuRealtimeRuntimeMicros,
       PidsLimit: limit(pidsLimit),
@@ -40,9 +40,9 @@ export function resourcesToDocker(resources: Resources | undefined): HostConfigJ
   };
 }
 
-function memoryAndSwap({ memoryLimit, swapLimit }: Resources): bigint | undefined {
+function memoryAndSwap({ memoryLimitBytes, swapLimit }: Resources): bigint | undefined {
   if (swapLimit.case === undefined) return undefined;
-  if (memoryLimit.case !== "memoryLimitBytes") {
+  if (memoryLimitBytes === undefined) {
     const description = "Docker limits swap only together with memory_limit_bytes";
     const field =
       swapLimit.case === "swapUnlimited"
@@ -50,7 +50,7 @@ function memoryAndSwap({ memoryLimit, swapLimit }: Resources): bigint | undefine
         : "spec.resources.swap_limit_bytes";
     throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
   }
-  return swapLimit.case === "swapUnlimited" ? -1n : memoryLimit.value + swapLimit.value;
+  return swapLimit.case === "swapUnlimited" ? -1n : memoryLimitBytes + swapLimit.value;
 }
 
 /** The number of a oneof of a limit and "unlimited", which dockerd writes as -1. */
@@ -68,7 +68,7 @@ function numbers(values: Record<string, bigint | undefined>): HostConfigJson {
 export function resourcesFromDocker(host: HostConfigJson): Resources | undefined {
   const init: MessageInitShape<typeof ResourcesSchema> = {};
   const { Memory = 0, MemorySwap = 0, PidsLimit, CpuQuota = 0, NanoCpus = 0 } = host;
-  if (Memory > 0) init.memoryLimit = { case: "memoryLimitBytes", value: BigInt(Memory) };
+  if (Memory > 0) init.memoryLimitBytes = BigInt(Memory);
   if (MemorySwap < 0) init.swapLimit = { case: "swapUnlimited", value: {} };
   else if (MemorySwap > 0) {
     init.swapLimit = { case: "swapLimitBytes", value: BigInt(MemorySwap - Memory) };
@@ -77,10 +77,9 @@ export function resourcesFromDocker(host: HostConfigJson): Resources | undefined
   else if (PidsLimit) init.pidsLimit = { case: "pidsLimitCount", value: BigInt(PidsLimit) };
   if (NanoCpus > 0) {
     const quota = Math.round((NanoCpus * defaultPeriodMicros) / 1e9);
-    init.cpuQuota = { case: "cpuQuotaMicros", value: BigInt(quota) };
+    init.cpuQuotaMicros = BigInt(quota);
     init.cpuPeriodMicros = BigInt(defaultPeriodMicros);
-  } else if (CpuQuota < 0) init.cpuQuota = { case: "cpuQuotaUnlimited", value: {} };
-  else if (CpuQuota > 0) init.cpuQuota = { case: "cpuQuotaMicros", value: BigInt(CpuQuota) };
+  } else if (CpuQuota > 0) init.cpuQuotaMicros = BigInt(CpuQuota);
   if (host.CpuPeriod) init.cpuPeriodMicros = BigInt(host.CpuPeriod);
   if (host.MemoryReservation) init.memoryReservationBytes = BigInt(host.MemoryReservation);
   // dockerd before 23 reports an unset swappiness as -1 or null.
