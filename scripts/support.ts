@@ -9,6 +9,7 @@ import { accessClasses } from "../src/auth/access-classes.js";
 import type { Engine } from "../src/core/engine.js";
 import { Registry, services } from "../src/core/engines.js";
 import type { Support } from "../src/contract/unsupported.js";
+import { supportEntries } from "../src/contract/unsupported.js";
 import { createDockerEngine } from "../src/engines/docker/engine.js";
 import { createRuncEngine } from "../src/engines/runc/engine.js";
 import { runcSupport } from "../src/engines/runc/support.js";
@@ -72,12 +73,21 @@ function methodRows(): string[][] {
   );
 }
 
+/** A value of a field that is refused as a whole is refused for the same reason. */
 function fieldRows(): string[][] {
-  const names = [...new Set(engines.flatMap(({ support }) => [...support.keys()]))].toSorted();
-  return names.map((name) => [
-    `\`${name.replace(/^nap\.v1\./, "")}\``,
-    ...engines.map(({ support }) => support.get(name)?.reason ?? "yes"),
-  ]);
+  const rows = new Map(
+    engines
+      .flatMap(({ support }) => supportEntries(support))
+      .map(({ field, value = "" }) => [`${field} ${value}`, { field, value }]),
+  );
+  return [...rows.keys()].toSorted().map((row) => {
+    const { field = "", value = "" } = rows.get(row) ?? {};
+    const cells = engines.map(
+      ({ support: { fields, values } }) =>
+        (fields.get(field) ?? values.get(field)?.get(value))?.reason ?? "yes",
+    );
+    return [`\`${field.replace(/^nap\.v1\./, "")}\``, value && `\`${value}\``, ...cells];
+  });
 }
 
 /** Each field with its class and the values that are of the other one. */
@@ -103,9 +113,10 @@ ${table(["method", ...titles], methodRows())}
 ## Fields and values
 
 Every field of the contract that is not in this table is honoured by every engine here. A field that is
-refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED_BY_ENGINE and its path.
+refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED_BY_ENGINE and its path. A field is named by its
+path from a message that holds it; with a value, it is honoured but for that one.
 
-${table(["field or value", ...titles], fieldRows())}
+${table(["field", "value", ...titles], fieldRows())}
 
 ## Access
 

@@ -1,5 +1,5 @@
 /** Every field that a request can set has an access class, and the walk finds the privileged ones. */
-import type { DescField, DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
@@ -16,21 +16,20 @@ import { CreateVolumeRequestSchema } from "../../gen/nap/v1/volume_service_pb.js
 import { isLookedInto, privilegedFields } from "./privileged-fields.js";
 import { accessClasses } from "./access-classes.js";
 import { services } from "../core/engines.js";
-import { fieldName } from "../contract/unsupported.js";
+import { byKey } from "../contract/walk.js";
+import { fieldKeys } from "../../test/support/keys.js";
 
-/** Every field that the walk asks for the class of, in any request. */
-function leavesOfRequests(): Map<string, DescField> {
-  const leaves = new Map<string, DescField>();
-  const seen = new Set<string>();
-  const visit = (desc: DescMessage): void => {
-    if (seen.has(desc.typeName)) return;
-    seen.add(desc.typeName);
+/** Every field that the walk asks for the class of, in any request, by its path from the request. */
+function leavesOfRequests(): Map<string, readonly string[]> {
+  const leaves = new Map<string, readonly string[]>();
+  const visit = (desc: DescMessage, above: readonly string[]): void => {
     for (const field of desc.fields) {
-      if (field.message !== undefined && isLookedInto(field)) visit(field.message);
-      else leaves.set(fieldName(field), field);
+      const keys = [...above, desc.typeName].map((key) => `${key}.${field.name}`);
+      if (field.message !== undefined && isLookedInto(field, keys)) visit(field.message, keys);
+      else leaves.set(keys[0] ?? "", keys);
     }
   };
-  for (const { input } of services.flatMap(({ desc }) => desc.methods)) visit(input);
+  for (const { input } of services.flatMap(({ desc }) => desc.methods)) visit(input, []);
   return leaves;
 }
 
@@ -42,20 +41,22 @@ const inSpec = (spec: SpecInit): string[] => {
 
 describe("access classes of the core", () => {
   const leaves = leavesOfRequests();
+  const fields = fieldKeys(services.flatMap(({ desc }) => desc.methods.map(({ input }) => input)));
 
   it("exist for every field that a request can set", () => {
-    const without = [...leaves.keys()].filter((name) => !accessClasses.has(name));
-    expect(without).to.deep.equal([]);
-    expect(leaves.size).to.be.greaterThan(300);
+    const without = [...leaves].filter(([, keys]) => byKey(accessClasses, keys) === undefined);
+    expect(without.map(([path]) => path)).to.deep.equal([]);
+    expect(leaves.size).to.be.greaterThan(600);
   });
 
   it("name fields of requests, and values that these can have", () => {
+    const asked = new Set([...leaves.values()].flat());
     for (const [key, kind] of accessClasses) {
       const [name = "", value] = key.split("=");
-      const field = leaves.get(name);
-      expect(field, key).not.to.equal(undefined);
+      expect(asked, key).to.include(name);
       if (value === undefined) continue;
       expect(kind, key).not.to.equal(accessClasses.get(name));
+      const field = fields.get(name);
       if (field?.enum !== undefined) {
         expect(
           field.enum.values.map((each) => each.name),
@@ -68,13 +69,16 @@ describe("access classes of the core", () => {
   });
 
   it("exempt no message as a whole, which may gain fields", () => {
-    const messages = [...leaves].filter(
-      ([, { message }]) => message !== undefined && !message.typeName.startsWith("google."),
-    );
+    const messages = [...leaves].flatMap(([path, keys]) => {
+      const message = fields.get(path)?.message;
+      return message === undefined || message.typeName.startsWith("google.")
+        ? []
+        : [[message, keys] as const];
+    });
     expect(messages).not.to.deep.equal([]);
-    for (const [name, { message }] of messages) {
-      const expected = message?.fields.length === 0 ? /./ : /^privileged$/;
-      expect(accessClasses.get(name), name).to.match(expected);
+    for (const [message, keys] of messages) {
+      const expected = message.fields.length === 0 ? /./ : /^privileged$/;
+      expect(byKey(accessClasses, keys), keys[0]).to.match(expected);
     }
   });
 

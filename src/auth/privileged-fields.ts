@@ -5,72 +5,44 @@
  * thought about it.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
-import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
-import { reflect } from "@bufbuild/protobuf/reflect";
 import type { AccessClass } from "./access-classes.js";
 import { accessClasses } from "./access-classes.js";
-import { fieldName } from "../contract/unsupported.js";
-import { fieldPath } from "../contract/walk.js";
+import type { FieldVisit } from "../contract/walk.js";
+import { byKey, walkFields } from "../contract/walk.js";
 
 /**
  * Whether a field holds messages that are looked into, so that its own class is that of their fields.
- * One that is privileged as a whole is not: there, an empty message says something, too.
+ * One that is privileged as a whole is not: there, an empty message says something, too. `keys` are the
+ * field's, as {@link walkFields} gives them.
  */
-export function isLookedInto(field: DescField): boolean {
-  const { message } = field;
+export function isLookedInto({ message }: DescField, keys: readonly string[]): boolean {
   if (message === undefined || message.fields.length === 0) return false;
-  return !message.typeName.startsWith("google.protobuf.") && !accessClasses.has(fieldName(field));
+  return !message.typeName.startsWith("google.protobuf.") && !byKey(accessClasses, keys);
 }
 
 /** The paths, such as `spec.security.privileged`, of everything privileged that a request sets. */
 export function privilegedFields(desc: DescMessage, request: Message): string[] {
-  return [...privilegedIn("", reflect(desc, request))];
+  const descend = ({ field, keys }: FieldVisit): boolean => isLookedInto(field, keys);
+  return [...walkFields(desc, request, descend)].flatMap((visit) =>
+    descend(visit)
+      ? []
+      : [...valuesIn(visit)]
+          .filter(([, value]) => classOf(visit.keys, value) === "privileged")
+          .map(([where]) => where),
+  );
 }
 
-function* privilegedIn(path: string, message: ReflectMessage): Generator<string> {
-  for (const field of message.fields) {
-    if (!message.isSet(field)) continue;
-    const at = fieldPath(path, field.name);
-    if (isLookedInto(field)) {
-      for (const [where, below] of messagesIn(at, message, field))
-        yield* privilegedIn(where, below);
-    } else {
-      for (const [where, value] of valuesIn(at, message, field)) {
-        if (classOf(field, value) === "privileged") yield where;
-      }
-    }
-  }
-}
-
-function classOf(field: DescField, value: string | undefined): AccessClass {
-  const name = fieldName(field);
-  const ofValue = value === undefined ? undefined : accessClasses.get(`${name}=${value}`);
-  return ofValue ?? accessClasses.get(name) ?? "privileged";
-}
-
-function* messagesIn(
-  path: string,
-  parent: ReflectMessage,
-  field: DescField,
-): Generator<[path: string, message: ReflectMessage]> {
-  if (field.fieldKind === "message") {
-    yield [path, parent.get(field)];
-  } else if (field.fieldKind === "list") {
-    let index = 0;
-    for (const item of parent.get(field)) yield [`${path}[${index++}]`, item as ReflectMessage];
-  } else if (field.fieldKind === "map") {
-    for (const [key, value] of parent.get(field)) {
-      yield [`${path}[${JSON.stringify(key)}]`, value as ReflectMessage];
-    }
-  }
+function classOf(keys: readonly string[], value: string | undefined): AccessClass {
+  const each = keys.flatMap((key) => (value === undefined ? [key] : [`${key}=${value}`, key]));
+  return byKey(accessClasses, each) ?? "privileged";
 }
 
 /** The values of a field that can have a class of their own, as the table writes them. */
-function* valuesIn(
-  path: string,
-  parent: ReflectMessage,
-  field: DescField,
-): Generator<[path: string, value: string | undefined]> {
+function* valuesIn({
+  path,
+  message,
+  field,
+}: FieldVisit): Generator<[path: string, value: string | undefined]> {
   const written = (value: unknown): string | undefined =>
     field.enum !== undefined
       ? field.enum.value[Number(value)]?.name
@@ -79,9 +51,9 @@ function* valuesIn(
         : undefined;
   if (field.fieldKind === "list" && field.listKind !== "message") {
     let index = 0;
-    for (const value of parent.get(field)) yield [`${path}[${index++}]`, written(value)];
+    for (const value of message.get(field)) yield [`${path}[${index++}]`, written(value)];
   } else {
     const single = field.fieldKind === "scalar" || field.fieldKind === "enum";
-    yield [path, single ? written(parent.get(field)) : undefined];
+    yield [path, single ? written(message.get(field)) : undefined];
   }
 }

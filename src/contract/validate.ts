@@ -62,7 +62,7 @@ function* fieldViolations(
   field: DescField,
 ): Generator<FieldViolation> {
   const at = fieldPath(path, field.name);
-  for (const [where, value] of enumValues(at, message, field)) {
+  for (const [where, value] of enumValues({ path: at, message, field })) {
     if (field.enum?.value[value] !== undefined) continue;
     yield invalid(where, `${field.enum?.typeName} has no value ${value}`);
   }

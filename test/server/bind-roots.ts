@@ -249,7 +249,7 @@ export function bindRootCases(open: () => RootsBench): void {
       ["docker", false],
     ] as const) {
       const { unsupportedFields } = await nap.engines.getEngineCapabilities({ engine });
-      const names = unsupportedFields.map(({ name }) => name);
+      const names = unsupportedFields.map(({ field }) => field);
       expect(names.includes("nap.v1.BindMount.rooted"), engine).to.equal(refused);
     }
   });

@@ -72,7 +72,7 @@ export function errorCases(open: () => DockerBench): void {
     const said = await nap.engines.getEngineCapabilities({ engine: "docker" });
     expect(said.supportedMethods).to.include("nap.v1.ContainerService/CreateContainer");
     expect(said.supportedMethods.length + said.unsupportedMethods.length).to.equal(58);
-    const fields = said.unsupportedFields.map(({ name }) => name);
+    const fields = said.unsupportedFields.map(({ field }) => field);
     expect(fields).to.include("nap.v1.ContainerSpec.lxc_config");
   });
 

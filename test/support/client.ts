@@ -62,7 +62,11 @@ export class RpcError extends Error {
   readonly subjects: readonly string[];
   readonly retryAfterMillis: number | undefined;
 
-  constructor(cause: ServiceError) {
+  constructor(
+    cause: ServiceError,
+    /** What the call sent. */
+    readonly request: DescMessage,
+  ) {
     super(`${Code[cause.code]}: ${cause.details}`, { cause });
     this.code = cause.code;
     const [bytes] = cause.metadata?.get("grpc-status-details-bin") ?? [];
@@ -165,7 +169,7 @@ async function* callStream(
     ended = true;
     throw (error as ServiceError).metadata === undefined
       ? error
-      : new RpcError(error as ServiceError);
+      : new RpcError(error as ServiceError, method.input);
   } finally {
     signal?.removeEventListener("abort", onAbort);
     if (!ended) stream.cancel();

@@ -15,7 +15,7 @@ import {
   SecuritySchema,
   UlimitValueSchema,
 } from "../../../gen/nap/v1/container_spec_pb.js";
-import { fieldName } from "../../contract/unsupported.js";
+import { fieldName, supportOf } from "../../contract/unsupported.js";
 import type { Support, Unsupported } from "../../contract/unsupported.js";
 
 const notYet = "nap does not map this to runC yet";
@@ -46,7 +46,7 @@ const honoured: readonly [desc: DescMessage, fields: string][] = [
 ];
 
 /** Other fields that are refused, and why. */
-const further: readonly [name: string, reason: Unsupported][] = [
+const further: readonly [field: string, reason: Unsupported & { readonly value?: string }][] = [
   ["nap.v1.CreateContainerRequest.pull_policy", { reason: notYet }],
   ["nap.v1.CreateContainerRequest.registry_credentials", { reason: notYet }],
   ["nap.v1.RunContainerRequest.pull_policy", { reason: notYet }],
@@ -58,12 +58,15 @@ const further: readonly [name: string, reason: Unsupported][] = [
   ["nap.v1.ContainerFilter.healths", { reason: "this engine has no health probes yet" }],
   ["nap.v1.StreamContainerLogsRequest.cursor", { reason: notYet }],
   ["nap.v1.StreamContainerLogsRequest.follow_restarts", { reason: notYet }],
-  ["nap.v1.WAIT_CONDITION_HEALTHY", { reason: "this engine has no health probes yet" }],
+  [
+    "nap.v1.WaitContainerRequest.condition",
+    { value: "WAIT_CONDITION_HEALTHY", reason: "this engine has no health probes yet" },
+  ],
   ["nap.v1.ExecSpec.tty", { reason: notYet }],
   ["nap.v1.ExecSpec.privileged", { reason: notYet }],
   [
-    "nap.v1.ExecContainerSyncRequest.on_disconnect=DISCONNECT_ACTION_KILL",
-    { reason: "a command whose call is cancelled goes on" },
+    "nap.v1.ExecContainerSyncRequest.on_disconnect",
+    { value: "DISCONNECT_ACTION_KILL", reason: "a command whose call is cancelled goes on" },
   ],
   ["nap.v1.ImportImageOpen.instructions", { reason: notYet }],
   ["nap.v1.ImportImageOpen.platform", { reason: notYet }],
@@ -75,12 +78,10 @@ const further: readonly [name: string, reason: Unsupported][] = [
 
 /** The table, the same for every host. */
 export function runcSupport(): Support {
-  const table = new Map<string, Unsupported>(further);
-  for (const [desc, names] of honoured) {
+  const rest = honoured.flatMap(([desc, names]) => {
     const known = new Set(names.trim().split(/\s+/));
-    for (const field of desc.fields) {
-      if (!known.has(field.name)) table.set(fieldName(field), { reason: notYet });
-    }
-  }
-  return table;
+    const refused = desc.fields.filter(({ name }) => !known.has(name));
+    return refused.map((field) => ({ field: fieldName(field), reason: notYet }));
+  });
+  return supportOf([...further.map(([field, reason]) => ({ field, ...reason })), ...rest]);
 }

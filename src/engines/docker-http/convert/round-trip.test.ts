@@ -71,7 +71,7 @@ const values: Generation["values"] = {
   "nap.v1.Mount.target": path,
   "nap.v1.BindMount.host_path": path,
   "nap.v1.TmpfsMount.options": fc.constantFrom("noexec", "uid=7", "nosuid", "nr_inodes=9"),
-  "nap.v1.Security.capabilities_add": matching(/^(CAP_)?[A-Z]{2,4}_[A-Z]{2}$/),
+  "nap.v1.Security.capabilities_add": matching(/^(CAP_)?[A-BD-Z][A-Z]{1,3}_[A-Z]{2}$/),
   "nap.v1.Security.capabilities_drop": matching(/^(cap_)?[a-z]{2,4}$/),
   "nap.v1.SeccompArgument.value": anyNumber,
   "nap.v1.SeccompArgument.value_two": anyNumber,

@@ -24,17 +24,6 @@ function resourcesUpdate(resources: Resources, before: HostConfigJson): HostConf
   if (memoryLimit.case === "memoryUnlimited" && memoryBefore > 0) {
     refuse("memory_unlimited", "Docker cannot lift a memory limit again");
   }
-  // dockerd takes these in an update and does nothing with them.
-  if (resources.memorySwappiness !== undefined) {
-    refuse("memory_swappiness", "Docker does not change it after the creation");
-  }
-  if (resources.oomKillDisabled !== undefined) {
-    refuse("oom_kill_disabled", "Docker does not change it after the creation");
-  }
-  if (resources.kernelMemoryTcpLimitBytes !== undefined) {
-    refuse("kernel_memory_tcp_limit_bytes", "Docker does not change it after the creation");
-  }
-  refuseDeviceLimits(resources);
   const memory = memoryLimit.case === "memoryLimitBytes" ? Number(memoryLimit.value) : memoryBefore;
   const { MemorySwap: _both, ...update } = resourcesToDocker({
     ...resources,
@@ -44,19 +33,6 @@ function resourcesUpdate(resources: Resources, before: HostConfigJson): HostConf
     refuse("swap_limit_bytes", "Docker limits swap only together with memory", "FIELD_INVALID");
   }
   return { ...update, ...bothAfter(swapLimit, memory, memoryBefore, bothBefore) };
-}
-
-/** Of the limits of block devices dockerd changes the weight alone. */
-function refuseDeviceLimits({ blockIo }: Resources): void {
-  const lists = [
-    ["device_weights", blockIo?.deviceWeights],
-    ["read_bytes_per_second", blockIo?.readBytesPerSecond],
-    ["write_bytes_per_second", blockIo?.writeBytesPerSecond],
-    ["reads_per_second", blockIo?.readsPerSecond],
-    ["writes_per_second", blockIo?.writesPerSecond],
-  ] as const;
-  const set = lists.find(([, list]) => list !== undefined && list.length > 0);
-  if (set) refuse(`block_io.${set[0]}`, "Docker does not change it after the creation");
 }
 
 function bothAfter(
