@@ -105,12 +105,10 @@ const messages: Readonly<Record<string, Fields>> = {
     privileged: `privileged capabilities_add seccomp_unconfined seccomp_profile apparmor_profile
       selinux_disabled selinux_label masked_paths read_only_paths no_new_privileges=false`,
   },
-  Namespaces: {
-    ordinary: "uts user cgroup",
-    privileged: `uts=NAMESPACE_MODE_HOST user=NAMESPACE_MODE_HOST cgroup=NAMESPACE_MODE_HOST`,
-  },
-  PidNamespace: { ordinary: "isolated", privileged: "host container" },
-  IpcNamespace: { ordinary: "isolated shareable none", privileged: "host container" },
+  Namespaces: {},
+  Namespace: { privileged: "host container pod path" },
+  // Mapped ids may be those of the host's users.
+  IsolatedNamespace: { ordinary: "shareable without_shm", privileged: "uids gids" },
 
   // Networks. One with a subnet of the client's choice takes the host's traffic to those addresses.
   NetworkSpec: {

@@ -8,7 +8,7 @@ import {
   ExecContainerSyncRequestSchema,
   UpdateContainerRequestSchema,
 } from "../../gen/nap/v1/container_service_pb.js";
-import { DeviceKind, MountPropagation, NamespaceMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { DeviceKind, MountPropagation } from "../../gen/nap/v1/container_spec_pb.js";
 import { BuildImageRequestSchema } from "../../gen/nap/v1/image_service_pb.js";
 import { CreateNetworkRequestSchema } from "../../gen/nap/v1/network_service_pb.js";
 import { ResourceScope } from "../../gen/nap/v1/types_pb.js";
@@ -122,7 +122,11 @@ describe("access classes of the core", () => {
         capabilitiesAdd: ["NET_BIND_SERVICE", "CAP_CHOWN"],
         noNewPrivileges: true,
       },
-      namespaces: { uts: NamespaceMode.PRIVATE, pid: { mode: { case: "isolated", value: {} } } },
+      namespaces: {
+        pid: { mode: { case: "isolated", value: {} } },
+        ipc: { mode: { case: "isolated", value: { shareable: true } } },
+        user: { mode: { case: "isolated", value: {} } },
+      },
     });
     expect(found).to.deep.equal([]);
   });
@@ -132,6 +136,7 @@ describe("access classes of the core", () => {
   const rooted = { origin: { case: "rooted" as const, value: { root: "r" } } };
   const host = { case: "host" as const, value: empty };
   const other = { case: "container" as const, value: "c" };
+  const file = { case: "path" as const, value: "/proc/1/ns/pid" };
   const cases: readonly [path: string, spec: SpecInit][] = [
     ["spec.annotations", { annotations: { a: "b" } }],
     ["spec.oom_score_adj", { oomScoreAdj: 0 }],
@@ -214,13 +219,18 @@ describe("access classes of the core", () => {
     ],
     ["spec.security.masked_paths", { security: { maskedPaths: empty } }],
     ["spec.security.read_only_paths", { security: { readOnlyPaths: empty } }],
-    ["spec.namespaces.pid.host", { namespaces: { pid: { mode: host } } }],
-    ["spec.namespaces.pid.container", { namespaces: { pid: { mode: other } } }],
-    ["spec.namespaces.ipc.host", { namespaces: { ipc: { mode: host } } }],
-    ["spec.namespaces.ipc.container", { namespaces: { ipc: { mode: other } } }],
-    ["spec.namespaces.uts", { namespaces: { uts: NamespaceMode.HOST } }],
-    ["spec.namespaces.user", { namespaces: { user: NamespaceMode.HOST } }],
-    ["spec.namespaces.cgroup", { namespaces: { cgroup: NamespaceMode.HOST } }],
+    ...(["pid", "ipc", "uts", "user", "cgroup", "mount"] as const).flatMap((kind) =>
+      [host, other, { case: "pod" as const, value: "p" }, file].map(
+        (mode): [path: string, spec: SpecInit] => [
+          `spec.namespaces.${kind}.${mode.case}`,
+          { namespaces: { [kind]: { mode } } },
+        ],
+      ),
+    ),
+    [
+      "spec.namespaces.user.isolated.uids",
+      { namespaces: { user: { mode: { case: "isolated", value: { uids: [{ size: 1 }] } } } } },
+    ],
   ];
   for (const [path, spec] of cases) {
     it(`find ${path}`, () => expect(inSpec({ image: "i", ...spec })).to.deep.equal([path]));

@@ -5,6 +5,7 @@ import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 import type { FieldViolation } from "./errors.js";
+import { namespaceViolations } from "./namespace-rules.js";
 import { ownPrefix } from "./reserved-labels.js";
 import { enumValues, fieldPath, walk } from "./walk.js";
 
@@ -15,12 +16,16 @@ const timestampSeconds = { first: -62_135_596_800n, last: 253_402_300_799n };
 
 /** Every violation of the contract in `request`, in the order of its fields. */
 export function contractViolations(desc: DescMessage, request: Message): FieldViolation[] {
-  return [...walk(desc, request)].flatMap(({ path, message }) => [
-    ...unknownFields(path, message),
-    ...wellKnownType(path, message),
-    ...missingOneofs(path, message),
-    ...message.fields.flatMap((field) => [...fieldViolations(path, message, field)]),
-  ]);
+  return [...walk(desc, request)].flatMap((visit) => {
+    const { path, message } = visit;
+    return [
+      ...unknownFields(path, message),
+      ...wellKnownType(path, message),
+      ...missingOneofs(path, message),
+      ...message.fields.flatMap((field) => [...fieldViolations(path, message, field)]),
+      ...namespaceViolations(visit),
+    ];
+  });
 }
 
 function invalid(field: string, description: string): FieldViolation {

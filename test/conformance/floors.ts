@@ -18,7 +18,7 @@ export const dockerFloor: Floor = {
   exceptions: new Map([
     // Docker has no such thing in any version.
     ["options: lxc_conf: raw keys", ["spec.lxc_config"]],
-    ["options: userns_mode: its own", ["spec.namespaces.user"]],
+    ["options: userns_mode: its own", ["spec.namespaces.user.isolated"]],
     ["options: kernel_memory: kernel memory", ["spec.resources.kernel_memory_limit_bytes"]],
     ["options: kernel_memory: buffers of TCP", ["spec.resources.kernel_memory_tcp_limit_bytes"]],
     // The API has it in later versions.

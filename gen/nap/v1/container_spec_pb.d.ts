@@ -277,7 +277,7 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   security?: Security | undefined;
 
   /**
-   * Namespaces shared with the host or another container.
+   * Where the container's namespaces come from.
    *
    * @generated from field: nap.v1.Namespaces namespaces = 36;
    */
@@ -1937,45 +1937,53 @@ export declare type SeccompCondition = Message<"nap.v1.SeccompCondition"> & {
 export declare const SeccompConditionSchema: GenMessage<SeccompCondition>;
 
 /**
- * Namespaces are those that a container shares with the host or with another container.
+ * Namespaces say which of the kernel's namespaces a container has of its own, and which it shares.
  *
  * @generated from message nap.v1.Namespaces
  */
 export declare type Namespaces = Message<"nap.v1.Namespaces"> & {
   /**
-   * Process ids. Default: its own.
+   * The namespace of process ids. Default: isolated.
    *
-   * @generated from field: nap.v1.PidNamespace pid = 1;
+   * @generated from field: nap.v1.Namespace pid = 1;
    */
-  pid?: PidNamespace | undefined;
+  pid?: Namespace | undefined;
 
   /**
-   * Shared memory and message queues. Default: its own.
+   * The namespace of shared memory and message queues. Default: the engine's, isolated on a fresh
+   * Docker.
    *
-   * @generated from field: nap.v1.IpcNamespace ipc = 2;
+   * @generated from field: nap.v1.Namespace ipc = 2;
    */
-  ipc?: IpcNamespace | undefined;
+  ipc?: Namespace | undefined;
 
   /**
-   * Host and domain name. Default: its own.
+   * The namespace of the host and domain name. Default: isolated.
    *
-   * @generated from field: nap.v1.NamespaceMode uts = 3;
+   * @generated from field: nap.v1.Namespace uts = 3;
    */
-  uts: NamespaceMode;
+  uts?: Namespace | undefined;
 
   /**
-   * User ids. Default: the engine's.
+   * The namespace of user ids. Default: the engine's.
    *
-   * @generated from field: nap.v1.NamespaceMode user = 4;
+   * @generated from field: nap.v1.Namespace user = 4;
    */
-  user: NamespaceMode;
+  user?: Namespace | undefined;
 
   /**
-   * Control groups. Default: the engine's.
+   * The namespace of control groups. Default: the engine's.
    *
-   * @generated from field: nap.v1.NamespaceMode cgroup = 5;
+   * @generated from field: nap.v1.Namespace cgroup = 5;
    */
-  cgroup: NamespaceMode;
+  cgroup?: Namespace | undefined;
+
+  /**
+   * The namespace of mounts. Default: isolated.
+   *
+   * @generated from field: nap.v1.Namespace mount = 7;
+   */
+  mount?: Namespace | undefined;
 };
 
 /**
@@ -1985,108 +1993,160 @@ export declare type Namespaces = Message<"nap.v1.Namespaces"> & {
 export declare const NamespacesSchema: GenMessage<Namespaces>;
 
 /**
- * PidNamespace says whose process ids a container sees.
+ * Namespace says where one namespace of a container comes from. Which kinds of namespaces an engine takes
+ * from where is declared by EngineService.GetEngineCapabilities, for example as
+ * "nap.v1.Namespaces.user.isolated".
  *
- * @generated from message nap.v1.PidNamespace
+ * @generated from message nap.v1.Namespace
  */
-export declare type PidNamespace = Message<"nap.v1.PidNamespace"> & {
+export declare type Namespace = Message<"nap.v1.Namespace"> & {
   /**
-   * Whose.
+   * Where the namespace comes from.
    *
-   * @generated from oneof nap.v1.PidNamespace.mode
+   * @generated from oneof nap.v1.Namespace.mode
    */
   mode: {
     /**
-     * The host's.
+     * The container has a namespace of its own.
      *
-     * @generated from field: google.protobuf.Empty host = 1;
+     * @generated from field: nap.v1.IsolatedNamespace isolated = 1;
      */
-    value: Empty;
+    value: IsolatedNamespace;
+    case: "isolated";
+  } | {
+    /**
+     * The container is in the namespace of the engine's host.
+     *
+     * @generated from field: nap.v1.HostNamespace host = 2;
+     */
+    value: HostNamespace;
     case: "host";
   } | {
     /**
-     * Those of another container: id, unique id prefix, or name.
+     * The container is in the namespace of another one: its id, unique id prefix, or name. An IPC
+     * namespace must be shareable.
      *
-     * @generated from field: string container = 2;
+     * @generated from field: string container = 3;
      */
     value: string;
     case: "container";
   } | {
     /**
-     * Its own.
+     * The container is in the namespace of a pod: the pod's id or name.
      *
-     * @generated from field: google.protobuf.Empty isolated = 3;
-     */
-    value: Empty;
-    case: "isolated";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message nap.v1.PidNamespace.
- * Use `create(PidNamespaceSchema)` to create a new message.
- */
-export declare const PidNamespaceSchema: GenMessage<PidNamespace>;
-
-/**
- * IpcNamespace says whose shared memory a container sees.
- *
- * @generated from message nap.v1.IpcNamespace
- */
-export declare type IpcNamespace = Message<"nap.v1.IpcNamespace"> & {
-  /**
-   * Whose.
-   *
-   * @generated from oneof nap.v1.IpcNamespace.mode
-   */
-  mode: {
-    /**
-     * The host's.
-     *
-     * @generated from field: google.protobuf.Empty host = 1;
-     */
-    value: Empty;
-    case: "host";
-  } | {
-    /**
-     * That of another container, which must be shareable: id, unique id prefix, or name.
-     *
-     * @generated from field: string container = 2;
+     * @generated from field: string pod = 4;
      */
     value: string;
-    case: "container";
+    case: "pod";
   } | {
     /**
-     * Its own.
+     * The container is in the namespace that this file of the host stands for, for example
+     * "/run/netns/blue".
      *
-     * @generated from field: google.protobuf.Empty isolated = 3;
+     * @generated from field: string path = 5;
      */
-    value: Empty;
-    case: "isolated";
-  } | {
-    /**
-     * Its own, and other containers may share it.
-     *
-     * @generated from field: google.protobuf.Empty shareable = 4;
-     */
-    value: Empty;
-    case: "shareable";
-  } | {
-    /**
-     * Its own, without /dev/shm.
-     *
-     * @generated from field: google.protobuf.Empty none = 5;
-     */
-    value: Empty;
-    case: "none";
+    value: string;
+    case: "path";
   } | { case: undefined; value?: undefined };
 };
 
 /**
- * Describes the message nap.v1.IpcNamespace.
- * Use `create(IpcNamespaceSchema)` to create a new message.
+ * Describes the message nap.v1.Namespace.
+ * Use `create(NamespaceSchema)` to create a new message.
  */
-export declare const IpcNamespaceSchema: GenMessage<IpcNamespace>;
+export declare const NamespaceSchema: GenMessage<Namespace>;
+
+/**
+ * IsolatedNamespace is a namespace of the container's own. A field that its kind of namespace does not
+ * have is refused with INVALID_ARGUMENT, FIELD_INVALID.
+ *
+ * @generated from message nap.v1.IsolatedNamespace
+ */
+export declare type IsolatedNamespace = Message<"nap.v1.IsolatedNamespace"> & {
+  /**
+   * Other containers may share the namespace. IPC alone; excludes without_shm. Default: false.
+   *
+   * @generated from field: optional bool shareable = 1;
+   */
+  shareable?: boolean | undefined;
+
+  /**
+   * The container has no /dev/shm. IPC alone. Default: false.
+   *
+   * @generated from field: optional bool without_shm = 2;
+   */
+  withoutShm?: boolean | undefined;
+
+  /**
+   * The user ids of the container and those that they are on the host, in ranges that do not overlap.
+   * User namespaces alone. Empty: the same ranges as gids, or the engine's choice.
+   *
+   * @generated from field: repeated nap.v1.IdMapping uids = 3;
+   */
+  uids: IdMapping[];
+
+  /**
+   * The group ids of the container and those that they are on the host, in ranges that do not overlap.
+   * User namespaces alone. Empty: the same ranges as uids, or the engine's choice.
+   *
+   * @generated from field: repeated nap.v1.IdMapping gids = 4;
+   */
+  gids: IdMapping[];
+};
+
+/**
+ * Describes the message nap.v1.IsolatedNamespace.
+ * Use `create(IsolatedNamespaceSchema)` to create a new message.
+ */
+export declare const IsolatedNamespaceSchema: GenMessage<IsolatedNamespace>;
+
+/**
+ * HostNamespace says that a container is in a namespace of the engine's host.
+ *
+ * @generated from message nap.v1.HostNamespace
+ */
+export declare type HostNamespace = Message<"nap.v1.HostNamespace"> & {
+};
+
+/**
+ * Describes the message nap.v1.HostNamespace.
+ * Use `create(HostNamespaceSchema)` to create a new message.
+ */
+export declare const HostNamespaceSchema: GenMessage<HostNamespace>;
+
+/**
+ * IdMapping maps a range of user or group ids of a container to ids of the host.
+ *
+ * @generated from message nap.v1.IdMapping
+ */
+export declare type IdMapping = Message<"nap.v1.IdMapping"> & {
+  /**
+   * The first id of the range inside the container.
+   *
+   * @generated from field: uint32 container_id = 1;
+   */
+  containerId: number;
+
+  /**
+   * The first id of the range on the host.
+   *
+   * @generated from field: uint32 host_id = 2;
+   */
+  hostId: number;
+
+  /**
+   * The number of ids in the range.
+   *
+   * @generated from field: uint32 size = 3;
+   */
+  size: number;
+};
+
+/**
+ * Describes the message nap.v1.IdMapping.
+ * Use `create(IdMappingSchema)` to create a new message.
+ */
+export declare const IdMappingSchema: GenMessage<IdMapping>;
 
 /**
  * RestartMode is a restart policy.
@@ -2301,37 +2361,4 @@ export enum DeviceKind {
  * Describes the enum nap.v1.DeviceKind.
  */
 export declare const DeviceKindSchema: GenEnum<DeviceKind>;
-
-/**
- * NamespaceMode says whether a container has a namespace of its own.
- *
- * @generated from enum nap.v1.NamespaceMode
- */
-export enum NamespaceMode {
-  /**
-   * The engine's default.
-   *
-   * @generated from enum value: NAMESPACE_MODE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * One of its own.
-   *
-   * @generated from enum value: NAMESPACE_MODE_PRIVATE = 1;
-   */
-  PRIVATE = 1,
-
-  /**
-   * The host's.
-   *
-   * @generated from enum value: NAMESPACE_MODE_HOST = 2;
-   */
-  HOST = 2,
-}
-
-/**
- * Describes the enum nap.v1.NamespaceMode.
- */
-export declare const NamespaceModeSchema: GenEnum<NamespaceMode>;
 

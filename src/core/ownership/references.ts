@@ -19,8 +19,7 @@ const named: Readonly<Record<string, OwnedKind>> = {
 /** The fields below a request that refer to something. A request's own are told by their names. */
 export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
   ["nap.v1.ContainerNetwork.container", "container"],
-  ["nap.v1.PidNamespace.container", "container"],
-  ["nap.v1.IpcNamespace.container", "container"],
+  ["nap.v1.Namespace.container", "container"],
   ["nap.v1.VolumesFrom.container", "container"],
   ["nap.v1.ContainerLink.container", "container"],
   ["nap.v1.NetworkAttachment.network", "network"],

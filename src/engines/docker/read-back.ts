@@ -3,11 +3,7 @@ import { posix } from "node:path";
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { ArgumentList } from "../../../gen/nap/v1/types_pb.js";
-import {
-  NamespaceMode,
-  RecursiveReadOnly,
-  RestartMode,
-} from "../../../gen/nap/v1/container_spec_pb.js";
+import { RecursiveReadOnly, RestartMode } from "../../../gen/nap/v1/container_spec_pb.js";
 import { NapError } from "../../contract/errors.js";
 import type { Difference, Rewrites } from "../../contract/not-applied.js";
 import { lostFields } from "../../contract/not-applied.js";
@@ -107,11 +103,13 @@ const emptyIsUnset = new Set([
 /** Messages that say something also where no field of them is set. */
 const saysSomething = new Set(["nap.v1.ArgumentList", "nap.v1.PathList"]);
 
-/** Values that dockerd has as if they were unset, for they are its default. */
-const defaults: readonly [name: string, isDefault: (wanted: unknown) => boolean][] = [
+/** Values that dockerd has as if they were unset, for they are its default, by a key of their field. */
+const defaults: readonly [key: string, isDefault: (wanted: unknown) => boolean][] = [
   ["nap.v1.RestartPolicy.mode", (mode) => mode === RestartMode.NO],
-  ["nap.v1.Namespaces.uts", (mode) => mode === NamespaceMode.PRIVATE],
-  ["nap.v1.PidNamespace.isolated", () => true],
+  ["nap.v1.Namespaces.pid.isolated", () => true],
+  ["nap.v1.Namespaces.uts.isolated", () => true],
+  ["nap.v1.Namespaces.user.isolated", () => true],
+  ["nap.v1.Namespaces.mount.isolated", () => true],
   ["nap.v1.Resources.memory_unlimited", () => true],
   ["nap.v1.Resources.pids_unlimited", () => true],
   ["nap.v1.NetworkSpec.enable_ipv4", (enabled) => enabled === true],
@@ -131,8 +129,7 @@ function isReset(list: unknown): boolean {
 const containers = new Set([
   "nap.v1.ContainerLink.container",
   "nap.v1.ContainerNetwork.container",
-  "nap.v1.IpcNamespace.container",
-  "nap.v1.PidNamespace.container",
+  "nap.v1.Namespace.container",
 ]);
 
 /** How values are written that may be written in several ways. */
@@ -174,10 +171,10 @@ function capability(name: string): string {
   return name.toUpperCase().replace(/^CAP_/, "");
 }
 
-function isSame({ name, wanted, got, chosen }: Difference): boolean {
+function isSame({ name, keys, wanted, got, chosen }: Difference): boolean {
   if (got === undefined) {
     if (!chosen && isZero(wanted) && !zeroMatters.has(name)) return true;
-    return defaults.some(([field, isDefault]) => field === name && isDefault(wanted));
+    return defaults.some(([key, isDefault]) => keys.includes(key) && isDefault(wanted));
   }
   if (typeof wanted !== "string" || typeof got !== "string") return false;
   if (containers.has(name) || (wanted === "" && emptyIsUnset.has(name))) return true;

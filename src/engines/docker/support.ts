@@ -4,19 +4,25 @@ import { supportOf } from "../../contract/unsupported.js";
 import { isAtLeast } from "../docker-http/api-version.js";
 import type { InfoJson } from "../docker-http/json.js";
 
+const ofHostAlone = { reason: "Docker shares this kind of namespace with the host alone" };
+const alwaysOwn = { reason: "Docker gives every container mounts of its own" };
+
 /** What Docker cannot do in any version. */
-const never: readonly [field: string, reason: Unsupported & { readonly value?: string }][] = [
+const never: readonly [field: string, reason: Unsupported][] = [
   [
     "nap.v1.ContainerSpec.lxc_config",
     { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
   ],
+  ["nap.v1.Namespace.pod", { reason: "Docker has no pods" }],
   [
-    "nap.v1.Namespaces.user",
-    {
-      value: "NAMESPACE_MODE_PRIVATE",
-      reason: "Docker gives user namespaces to all containers or to none, by its daemon",
-    },
+    "nap.v1.Namespace.path",
+    { reason: "Docker does not put a container into a namespace by its file" },
   ],
+  ["nap.v1.Namespaces.uts.container", ofHostAlone],
+  ["nap.v1.Namespaces.user.container", ofHostAlone],
+  ["nap.v1.Namespaces.cgroup.container", ofHostAlone],
+  ["nap.v1.Namespaces.mount.container", alwaysOwn],
+  ["nap.v1.Namespaces.mount.host", alwaysOwn],
   [
     "nap.v1.NetworkSpec.ingress",
     { reason: "nap does not make Docker a swarm, which alone has such a network" },
@@ -141,7 +147,8 @@ function* entries(
       alternative: "run nap on the engine's host",
     };
   }
-  for (const [name, reason] of [...cgroupGaps(info), ...confinementGaps(info)]) {
+  const gaps = [...cgroupGaps(info), ...userNamespaceGaps(info), ...confinementGaps(info)];
+  for (const [name, reason] of gaps) {
     yield { field: `nap.v1.${name}`, reason };
   }
   const storage = storageGap(info);
@@ -162,6 +169,18 @@ function* cgroupGaps(info: HostFacts): Generator<[name: string, reason: string]>
     const reason = "control groups of version 2 do not have it";
     yield ["Resources.memory_swappiness", reason];
     yield ["Resources.oom_kill_disabled", reason];
+  }
+}
+
+/** With `userns-remap` in its configuration, dockerd gives every container a user namespace. */
+function* userNamespaceGaps({ SecurityOptions }: HostFacts): Generator<[string, string]> {
+  if (SecurityOptions?.some((option) => option.split(",")[0] === "name=userns") === true) {
+    const reason = "Docker maps the ids of all containers alike, by its daemon's configuration";
+    yield ["Namespaces.user.isolated.uids", reason];
+    yield ["Namespaces.user.isolated.gids", reason];
+  } else {
+    const reason = "Docker gives user namespaces to all containers or to none, by its daemon";
+    yield ["Namespaces.user.isolated", reason];
   }
 }
 

@@ -1,7 +1,7 @@
 /** Privileges and confinement: capabilities, system calls, namespaces and devices. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { DeviceKind, NamespaceMode } from "../../../gen/nap/v1/container_spec_pb.js";
+import { DeviceKind } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Bench } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionCase } from "./option.js";
@@ -34,7 +34,7 @@ async function hasItsOwn(bench: Bench, name: string, namespaces: object): Promis
 
 /** A namespace shared with another container, that is named by id and by name. */
 async function sharesContainer(bench: Bench, kind: "pid" | "ipc"): Promise<string> {
-  const shareable = { ipc: { mode: { case: "shareable" as const, value: {} } } };
+  const shareable = { ipc: { mode: { case: "isolated" as const, value: { shareable: true } } } };
   const other = await bench.start(kind === "ipc" ? { namespaces: shareable } : {});
   const theirs = await bench.exec(other.id, namespace(kind));
   for (const value of [other.id, other.name]) {
@@ -248,39 +248,39 @@ export const securityOptions: readonly OptionCase[] = [
   {
     option: "ipc_mode",
     form: "its own, without /dev/shm",
-    spec: { namespaces: { ipc: { mode: { case: "none", value: {} } } } },
+    spec: { namespaces: { ipc: { mode: { case: "isolated", value: { withoutShm: true } } } } },
     script: "grep -c ' /dev/shm ' /proc/mounts",
     shows: "0",
   },
   {
     option: "uts_mode",
     form: "host",
-    see: (bench) => sharesHost(bench, "uts", { uts: NamespaceMode.HOST }),
+    see: (bench) => sharesHost(bench, "uts", { uts: host }),
   },
   {
     option: "uts_mode",
     form: "its own",
-    see: (bench) => hasItsOwn(bench, "uts", { uts: NamespaceMode.PRIVATE }),
+    see: (bench) => hasItsOwn(bench, "uts", { uts: isolated }),
   },
   {
     option: "userns_mode",
     form: "host",
-    see: (bench) => sharesHost(bench, "user", { user: NamespaceMode.HOST }),
+    see: (bench) => sharesHost(bench, "user", { user: host }),
   },
   {
     option: "userns_mode",
     form: "its own",
-    see: (bench) => hasItsOwn(bench, "user", { user: NamespaceMode.PRIVATE }),
+    see: (bench) => hasItsOwn(bench, "user", { user: isolated }),
   },
   {
     option: "cgroupns_mode",
     form: "host",
-    see: (bench) => sharesHost(bench, "cgroup", { cgroup: NamespaceMode.HOST }),
+    see: (bench) => sharesHost(bench, "cgroup", { cgroup: host }),
   },
   {
     option: "cgroupns_mode",
     form: "its own",
-    see: (bench) => hasItsOwn(bench, "cgroup", { cgroup: NamespaceMode.PRIVATE }),
+    see: (bench) => hasItsOwn(bench, "cgroup", { cgroup: isolated }),
   },
   {
     option: "devices",

@@ -9,6 +9,7 @@ import type {
   ContainerSpec,
   DevicePermissions,
   Mount,
+  Namespaces,
   PortBinding,
   Resources,
   RestartPolicy,
@@ -17,6 +18,8 @@ import type {
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import {
   ContainerSpecSchema,
+  IsolatedNamespaceSchema,
+  NamespacesSchema,
   RestartMode,
   VolumeSpecSchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
@@ -62,8 +65,7 @@ const values: Generation["values"] = {
     .map((seconds) => create(DurationSchema, { seconds })),
   "nap.v1.ArgumentList.arguments[]": words(2),
   "nap.v1.ContainerNetwork.container": container,
-  "nap.v1.IpcNamespace.container": container,
-  "nap.v1.PidNamespace.container": container,
+  "nap.v1.Namespace.container": container,
   "nap.v1.VolumesFrom.container": container,
   "nap.v1.ContainerLink.container": container,
   "nap.v1.ContainerLink.alias": container,
@@ -116,6 +118,22 @@ const mend: Generation["mend"] = {
     } else if (network.mode.case !== undefined) {
       network.portBindings = [];
       delete network.publishAllPorts;
+    }
+  },
+  "nap.v1.Namespaces": (namespaces: Namespaces) => {
+    for (const { localName } of NamespacesSchema.fields) {
+      const mode = namespaces[localName as "pid"]?.mode;
+      if (mode?.case !== "isolated") continue;
+      const { shareable, withoutShm } = mode.value;
+      mode.value = create(
+        IsolatedNamespaceSchema,
+        localName !== "ipc"
+          ? {}
+          : {
+              ...(shareable !== undefined && { shareable }),
+              ...(withoutShm !== undefined && !shareable && { withoutShm }),
+            },
+      );
     }
   },
   "nap.v1.ContainerSpec": (spec: ContainerSpec) => {

@@ -114,8 +114,8 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       namespaces: {
         ipc: { container: other },
         pid: { host: {} },
-        cgroup: "NAMESPACE_MODE_HOST",
-        uts: "NAMESPACE_MODE_HOST",
+        cgroup: { host: {} },
+        uts: { host: {} },
       },
       security: { privileged: true },
     },
