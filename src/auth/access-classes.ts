@@ -62,11 +62,7 @@ const messages: Readonly<Record<string, Fields>> = {
     privileged: "name",
   },
   UlimitValue: { ordinary: "amount unlimited" },
-  ContainerNetwork: {
-    ordinary: "none publish_all_ports dns_servers dns_searches dns_options",
-    privileged: "host container",
-  },
-  NetworkAttachments: {},
+  NetworkConfig: { ordinary: "publish_all_ports dns_servers dns_searches dns_options" },
   // An engine that takes a mode by the name of a network would take these.
   NetworkAttachment: { ordinary: "network", privileged: "network=host" },
   EndpointSettings: {
@@ -76,10 +72,10 @@ const messages: Readonly<Record<string, Fields>> = {
   },
   ContainerLink: { ordinary: "container alias" },
   ExposedPort: { ordinary: "container_port protocol" },
-  PortBinding: {
+  PortMapping: {
     ordinary: "container_port protocol host_address host_port host_port_range_end",
   },
-  HostEntry: { ordinary: "hostname address host_gateway" },
+  HostAlias: { ordinary: "hostname address host_gateway" },
   Mount: { ordinary: "target read_only" },
   // Mounts made below a source by the host, or by the container for the host, are not the client's.
   BindMount: {

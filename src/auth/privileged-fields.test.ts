@@ -98,10 +98,8 @@ describe("access classes of the core", () => {
       logConfig: { driver: "local" },
       resources: { memoryLimit: { case: "memoryLimitBytes", value: 1n }, cpusetCpus: [0, 1] },
       ulimits: [{ name: "nofile", soft: { limit: { case: "unlimited", value: {} } } }],
-      network: {
-        mode: { case: "attachments", value: { items: [{ network: "n", endpoint: {} }] } },
-        portBindings: [{ containerPort: 80, hostPort: 80 }],
-      },
+      networks: [{ network: "n", endpoint: {} }],
+      networkConfig: { portMappings: [{ containerPort: 80, hostPort: 80 }] },
       mounts: [
         { target: "/a", source: { case: "volume", value: { createSpec: { driver: "local" } } } },
         {
@@ -126,6 +124,7 @@ describe("access classes of the core", () => {
         pid: { mode: { case: "isolated", value: {} } },
         ipc: { mode: { case: "isolated", value: { shareable: true } } },
         user: { mode: { case: "isolated", value: {} } },
+        network: { mode: { case: "isolated", value: {} } },
       },
     });
     expect(found).to.deep.equal([]);
@@ -155,22 +154,10 @@ describe("access classes of the core", () => {
     ["spec.resources.cpu_realtime_period_micros", { resources: { cpuRealtimePeriodMicros: 1n } }],
     ["spec.resources.cpu_realtime_runtime_micros", { resources: { cpuRealtimeRuntimeMicros: 1n } }],
     ["spec.ulimits[1].name", { ulimits: [{ name: "core" }, { name: "rtprio" }] }],
-    ["spec.network.host", { network: { mode: host } }],
-    ["spec.network.container", { network: { mode: other } }],
+    ["spec.networks[0].network", { networks: [{ network: "host" }] }],
     [
-      "spec.network.attachments.items[0].network",
-      { network: { mode: { case: "attachments", value: { items: [{ network: "host" }] } } } },
-    ],
-    [
-      "spec.network.attachments.items[0].endpoint.driver_options",
-      {
-        network: {
-          mode: {
-            case: "attachments",
-            value: { items: [{ network: "n", endpoint: { driverOptions: { a: "b" } } }] },
-          },
-        },
-      },
+      "spec.networks[0].endpoint.driver_options",
+      { networks: [{ network: "n", endpoint: { driverOptions: { a: "b" } } }] },
     ],
     [
       "spec.mounts[0].bind.host_path",
@@ -219,7 +206,7 @@ describe("access classes of the core", () => {
     ],
     ["spec.security.masked_paths", { security: { maskedPaths: empty } }],
     ["spec.security.read_only_paths", { security: { readOnlyPaths: empty } }],
-    ...(["pid", "ipc", "uts", "user", "cgroup", "mount"] as const).flatMap((kind) =>
+    ...(["pid", "ipc", "uts", "user", "cgroup", "network", "mount"] as const).flatMap((kind) =>
       [host, other, { case: "pod" as const, value: "p" }, file].map(
         (mode): [path: string, spec: SpecInit] => [
           `spec.namespaces.${kind}.${mode.case}`,

@@ -97,7 +97,7 @@ describe("contract", () => {
         "ContainerSpec",
         "Resources",
         "Security",
-        "ContainerNetwork",
+        "NetworkConfig",
         "NetworkSpec",
         "VolumeSpec",
         "Mount",

@@ -26,7 +26,7 @@ describe("namespaces of the contract", () => {
     expect(violations({ ipc: isolated({ withoutShm: true, shareable: true }) })).to.deep.equal([
       "ipc.isolated.without_shm",
     ]);
-    for (const kind of ["pid", "uts", "user", "cgroup", "mount"] as const) {
+    for (const kind of ["pid", "uts", "user", "cgroup", "network", "mount"] as const) {
       expect(
         violations({ [kind]: isolated({ shareable: false, withoutShm: true }) }),
       ).to.deep.equal([`${kind}.isolated.shareable`, `${kind}.isolated.without_shm`]);
@@ -35,7 +35,7 @@ describe("namespaces of the contract", () => {
 
   it("map ids in the user namespace alone, at most 340 ranges, none empty", () => {
     expect(violations({ user: isolated({ uids, gids: uids }) })).to.deep.equal([]);
-    for (const kind of ["pid", "ipc", "uts", "cgroup", "mount"] as const) {
+    for (const kind of ["pid", "ipc", "uts", "cgroup", "network", "mount"] as const) {
       expect(violations({ [kind]: isolated({ uids, gids: uids }) })).to.deep.equal([
         `${kind}.isolated.uids`,
         `${kind}.isolated.gids`,
@@ -47,6 +47,29 @@ describe("namespaces of the contract", () => {
     expect(violations({ user: isolated({ gids: [{ containerId: 1 }] }) })).to.deep.equal([
       "user.isolated.gids[0].size",
     ]);
+  });
+
+  it("are the container's own, or a pod's, where it is on networks", () => {
+    const networks = [{ network: "n" }];
+    for (const [mode, fields] of [
+      [undefined, []],
+      [{ case: "isolated", value: {} }, []],
+      [{ case: "pod", value: "p" }, []],
+      [{ case: "host", value: {} }, ["spec.networks"]],
+      [{ case: "container", value: "c" }, ["spec.networks"]],
+      [{ case: "path", value: "/run/netns/n" }, ["spec.networks"]],
+    ] as const) {
+      const namespaces = mode === undefined ? {} : { network: { mode } };
+      for (const attached of [true, false]) {
+        const spec = { image: "i", namespaces, networks: attached ? networks : [] };
+        const request = create(CreateContainerRequestSchema, { spec });
+        const found = contractViolations(CreateContainerRequestSchema, request);
+        expect(
+          found.map(({ field }) => field),
+          mode?.case,
+        ).to.deep.equal(attached ? fields : []);
+      }
+    }
   });
 
   it("come from one place, which is named whole", () => {

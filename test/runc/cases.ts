@@ -53,15 +53,16 @@ export function runcCases(open: () => RuncBench): void {
     const { nap, bench } = open();
     const isolated = { mode: { case: "isolated" as const, value: {} } };
     const { id, pid } = await bench.start({ hostname: "first", namespaces: { cgroup: isolated } });
-    for (const kind of ["pid", "ipc", "uts", "cgroup"] as const) {
-      const theirs = await bench.exec(id, `readlink /proc/self/ns/${kind}`);
+    for (const kind of ["pid", "ipc", "uts", "cgroup", "network"] as const) {
+      const file = kind === "network" ? "net" : kind;
+      const theirs = await bench.exec(id, `readlink /proc/self/ns/${file}`);
       const at = (value: string) => ({
         hostname: "second",
         namespaces: { [kind]: { mode: { case: "path" as const, value } } },
       });
       const { stdout } = await bench.run(
-        at(`/proc/${pid}/ns/${kind}`),
-        `readlink /proc/self/ns/${kind}`,
+        at(`/proc/${pid}/ns/${file}`),
+        `readlink /proc/self/ns/${file}`,
       );
       expect(stdout.trim(), kind).to.equal(theirs);
       for (const path of ["/proc/0/ns/none", "/etc/passwd"]) {

@@ -36,7 +36,7 @@ export function errorCases(open: () => DockerBench): void {
   it("tells of many violations in a status that every client can take", async () => {
     const { nap, bench } = open();
     const dnsServers = Array.from({ length: 3000 }, (_, n) => `not an address ${n}`);
-    const spec = { image: bench.image, network: { dnsServers } };
+    const spec = { image: bench.image, networkConfig: { dnsServers } };
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
     expect(error.badRequest?.fieldViolations).to.have.length(16);
@@ -94,16 +94,24 @@ export function errorCases(open: () => DockerBench): void {
     await bench.tidy();
   });
 
-  it("refuses the host's network as an attachment, by its name and by its id", async () => {
+  it("refuses Docker's networks host and none as attachments, and says what to say instead", async () => {
     const { dockerd, nap, bench } = open();
     const docker = new Docker({ socketPath: dockerd.socket, host: undefined, port: undefined });
-    const { Id } = (await docker.getNetwork("host").inspect()) as { Id: string };
-    for (const network of ["host", Id, Id.slice(0, 12)]) {
-      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
-      const spec = { image: bench.image, network: { mode } };
+    const idOf = async (name: string): Promise<string> =>
+      ((await docker.getNetwork(name).inspect()) as { Id: string }).Id;
+    const [host, none] = [await idOf("host"), await idOf("none")];
+    for (const [network, instead] of [
+      ["host", "spec.namespaces.network.host"],
+      [host, "spec.namespaces.network.host"],
+      [host.slice(0, 12), "spec.namespaces.network.host"],
+      ["none", "spec.namespaces.network.isolated without networks"],
+      [none, "spec.namespaces.network.isolated without networks"],
+    ] as const) {
+      const spec = { image: bench.image, networks: [{ network }] };
       const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
-      expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
+      expect(error.fields).to.deep.equal(["spec.networks[0].network"]);
+      expect(error.message).to.include(instead);
     }
   });
 

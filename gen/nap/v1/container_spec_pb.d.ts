@@ -214,11 +214,22 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   shmSizeBytes?: bigint | undefined;
 
   /**
-   * Networks, ports and name resolution.
+   * The networks that the container is attached to from its start, none twice. Which of them has the
+   * default route is the engine's choice, unless gateway_priority says it. With networks the container
+   * has a network namespace of its own: a namespaces.network of host, container or path beside them is
+   * refused with INVALID_ARGUMENT, FIELD_INVALID. Empty: without namespaces.network the engine's default
+   * network, "bridge" on Docker, and with isolated there no interface but the loopback.
    *
-   * @generated from field: nap.v1.ContainerNetwork network = 27;
+   * @generated from field: repeated nap.v1.NetworkAttachment networks = 41;
    */
-  network?: ContainerNetwork | undefined;
+  networks: NetworkAttachment[];
+
+  /**
+   * Ports and name resolution.
+   *
+   * @generated from field: nap.v1.NetworkConfig network_config = 42;
+   */
+  networkConfig?: NetworkConfig | undefined;
 
   /**
    * File systems mounted into the container. Two mounts at one target are refused.
@@ -775,126 +786,66 @@ export declare type UlimitValue = Message<"nap.v1.UlimitValue"> & {
 export declare const UlimitValueSchema: GenMessage<UlimitValue>;
 
 /**
- * ContainerNetwork is a container's networks, ports and name resolution.
+ * NetworkConfig is a container's ports and name resolution.
  *
- * @generated from message nap.v1.ContainerNetwork
+ * @generated from message nap.v1.NetworkConfig
  */
-export declare type ContainerNetwork = Message<"nap.v1.ContainerNetwork"> & {
+export declare type NetworkConfig = Message<"nap.v1.NetworkConfig"> & {
   /**
-   * What the container is connected to. Default: the engine's default network, "bridge" on Docker.
+   * Ports that the container listens on, in addition to the image's; publish_all_ports opens them.
    *
-   * @generated from oneof nap.v1.ContainerNetwork.mode
-   */
-  mode: {
-    /**
-     * No interface but the loopback.
-     *
-     * @generated from field: google.protobuf.Empty none = 1;
-     */
-    value: Empty;
-    case: "none";
-  } | {
-    /**
-     * The host's own network.
-     *
-     * @generated from field: google.protobuf.Empty host = 2;
-     */
-    value: Empty;
-    case: "host";
-  } | {
-    /**
-     * The network of another container: id, unique id prefix, or name.
-     *
-     * @generated from field: string container = 3;
-     */
-    value: string;
-    case: "container";
-  } | {
-    /**
-     * One or more networks.
-     *
-     * @generated from field: nap.v1.NetworkAttachments attachments = 4;
-     */
-    value: NetworkAttachments;
-    case: "attachments";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Ports that the container listens on, beside the image's; publish_all_ports opens them.
-   *
-   * @generated from field: repeated nap.v1.ExposedPort exposed_ports = 5;
+   * @generated from field: repeated nap.v1.ExposedPort exposed_ports = 1;
    */
   exposedPorts: ExposedPort[];
 
   /**
-   * Ports of the host that lead into the container. One container port may be bound several times.
+   * Ports of the host that lead into the container. One container port may be mapped several times.
    *
-   * @generated from field: repeated nap.v1.PortBinding port_bindings = 6;
+   * @generated from field: repeated nap.v1.PortMapping port_mappings = 2;
    */
-  portBindings: PortBinding[];
+  portMappings: PortMapping[];
 
   /**
    * Every exposed port gets a random port of the host. Default: false.
    *
-   * @generated from field: optional bool publish_all_ports = 7;
+   * @generated from field: optional bool publish_all_ports = 3;
    */
   publishAllPorts?: boolean | undefined;
 
   /**
    * Addresses of the name servers. Empty: the engine's default.
    *
-   * @generated from field: repeated string dns_servers = 8;
+   * @generated from field: repeated string dns_servers = 4;
    */
   dnsServers: string[];
 
   /**
    * Domains that short names are looked up in. Empty: the host's.
    *
-   * @generated from field: repeated string dns_searches = 9;
+   * @generated from field: repeated string dns_searches = 5;
    */
   dnsSearches: string[];
 
   /**
    * Options of the resolver, for example "ndots:2". Empty: the host's.
    *
-   * @generated from field: repeated string dns_options = 10;
+   * @generated from field: repeated string dns_options = 6;
    */
   dnsOptions: string[];
 
   /**
-   * Further lines of /etc/hosts.
+   * Lines of /etc/hosts in addition to the engine's own.
    *
-   * @generated from field: repeated nap.v1.HostEntry extra_hosts = 11;
+   * @generated from field: repeated nap.v1.HostAlias extra_hosts = 7;
    */
-  extraHosts: HostEntry[];
+  extraHosts: HostAlias[];
 };
 
 /**
- * Describes the message nap.v1.ContainerNetwork.
- * Use `create(ContainerNetworkSchema)` to create a new message.
+ * Describes the message nap.v1.NetworkConfig.
+ * Use `create(NetworkConfigSchema)` to create a new message.
  */
-export declare const ContainerNetworkSchema: GenMessage<ContainerNetwork>;
-
-/**
- * NetworkAttachments are the networks that a container is attached to from its start.
- *
- * @generated from message nap.v1.NetworkAttachments
- */
-export declare type NetworkAttachments = Message<"nap.v1.NetworkAttachments"> & {
-  /**
-   * One entry for each network, none twice. Which of them has the default route is the engine's
-   * choice.
-   *
-   * @generated from field: repeated nap.v1.NetworkAttachment items = 1;
-   */
-  items: NetworkAttachment[];
-};
-
-/**
- * Describes the message nap.v1.NetworkAttachments.
- * Use `create(NetworkAttachmentsSchema)` to create a new message.
- */
-export declare const NetworkAttachmentsSchema: GenMessage<NetworkAttachments>;
+export declare const NetworkConfigSchema: GenMessage<NetworkConfig>;
 
 /**
  * NetworkAttachment attaches a container to one network.
@@ -903,7 +854,8 @@ export declare const NetworkAttachmentsSchema: GenMessage<NetworkAttachments>;
  */
 export declare type NetworkAttachment = Message<"nap.v1.NetworkAttachment"> & {
   /**
-   * The network's id or name. Not there: NOT_FOUND, NETWORK_NOT_FOUND.
+   * The network's id or name. Not there: NOT_FOUND, NETWORK_NOT_FOUND. Docker's networks "host" and
+   * "none" are refused with INVALID_ARGUMENT, FIELD_INVALID: namespaces.network says these.
    *
    * @generated from field: string network = 1;
    */
@@ -924,11 +876,12 @@ export declare type NetworkAttachment = Message<"nap.v1.NetworkAttachment"> & {
 export declare const NetworkAttachmentSchema: GenMessage<NetworkAttachment>;
 
 /**
- * PortBinding leads a port of the host into a container.
+ * PortMapping leads a port of the host into a container. In a spec it says what is wanted, in
+ * Container.ports what there is.
  *
- * @generated from message nap.v1.PortBinding
+ * @generated from message nap.v1.PortMapping
  */
-export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
+export declare type PortMapping = Message<"nap.v1.PortMapping"> & {
   /**
    * The port inside the container.
    *
@@ -937,21 +890,21 @@ export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
   containerPort: number;
 
   /**
-   * Its protocol. Default: TCP.
+   * The protocol of both ports. Default: TCP.
    *
    * @generated from field: nap.v1.PortProtocol protocol = 2;
    */
   protocol: PortProtocol;
 
   /**
-   * The host's address to listen on. Default: all addresses.
+   * The address of the host to listen on. Default: all addresses.
    *
    * @generated from field: optional string host_address = 3;
    */
   hostAddress?: string | undefined;
 
   /**
-   * The host's port. Default: a free one that the engine chooses, shown by Container.ports. Taken:
+   * The port of the host. Default: a free one that the engine chooses, shown by Container.ports. Taken:
    * FAILED_PRECONDITION, HOST_PORT_IN_USE, when the container starts.
    *
    * @generated from field: optional uint32 host_port = 4;
@@ -959,7 +912,8 @@ export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
   hostPort?: number | undefined;
 
   /**
-   * The engine takes the first free port from host_port up to this one. Default: host_port alone.
+   * The end of a range: the engine takes the first free port from host_port up to this one. Default:
+   * host_port alone. Never set in Container.ports.
    *
    * @generated from field: optional uint32 host_port_range_end = 5;
    */
@@ -967,17 +921,17 @@ export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
 };
 
 /**
- * Describes the message nap.v1.PortBinding.
- * Use `create(PortBindingSchema)` to create a new message.
+ * Describes the message nap.v1.PortMapping.
+ * Use `create(PortMappingSchema)` to create a new message.
  */
-export declare const PortBindingSchema: GenMessage<PortBinding>;
+export declare const PortMappingSchema: GenMessage<PortMapping>;
 
 /**
- * HostEntry is a further line of a container's /etc/hosts.
+ * HostAlias is a line of a container's /etc/hosts.
  *
- * @generated from message nap.v1.HostEntry
+ * @generated from message nap.v1.HostAlias
  */
-export declare type HostEntry = Message<"nap.v1.HostEntry"> & {
+export declare type HostAlias = Message<"nap.v1.HostAlias"> & {
   /**
    * The name.
    *
@@ -988,7 +942,7 @@ export declare type HostEntry = Message<"nap.v1.HostEntry"> & {
   /**
    * What the name stands for.
    *
-   * @generated from oneof nap.v1.HostEntry.target
+   * @generated from oneof nap.v1.HostAlias.target
    */
   target: {
     /**
@@ -1002,18 +956,32 @@ export declare type HostEntry = Message<"nap.v1.HostEntry"> & {
     /**
      * The address by which the container reaches its host.
      *
-     * @generated from field: google.protobuf.Empty host_gateway = 3;
+     * @generated from field: nap.v1.HostGateway host_gateway = 3;
      */
-    value: Empty;
+    value: HostGateway;
     case: "hostGateway";
   } | { case: undefined; value?: undefined };
 };
 
 /**
- * Describes the message nap.v1.HostEntry.
- * Use `create(HostEntrySchema)` to create a new message.
+ * Describes the message nap.v1.HostAlias.
+ * Use `create(HostAliasSchema)` to create a new message.
  */
-export declare const HostEntrySchema: GenMessage<HostEntry>;
+export declare const HostAliasSchema: GenMessage<HostAlias>;
+
+/**
+ * HostGateway stands for the address by which a container reaches its host.
+ *
+ * @generated from message nap.v1.HostGateway
+ */
+export declare type HostGateway = Message<"nap.v1.HostGateway"> & {
+};
+
+/**
+ * Describes the message nap.v1.HostGateway.
+ * Use `create(HostGatewaySchema)` to create a new message.
+ */
+export declare const HostGatewaySchema: GenMessage<HostGateway>;
 
 /**
  * Mount is one file system mounted into a container.
@@ -1977,6 +1945,14 @@ export declare type Namespaces = Message<"nap.v1.Namespaces"> & {
    * @generated from field: nap.v1.Namespace cgroup = 5;
    */
   cgroup?: Namespace | undefined;
+
+  /**
+   * The namespace of network interfaces. Default: isolated, on the networks of the spec or on the
+   * engine's default network. Set to isolated with no networks: no interface but the loopback.
+   *
+   * @generated from field: nap.v1.Namespace network = 6;
+   */
+  network?: Namespace | undefined;
 
   /**
    * The namespace of mounts. Default: isolated.

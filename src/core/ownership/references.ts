@@ -18,7 +18,6 @@ const named: Readonly<Record<string, OwnedKind>> = {
 
 /** The fields below a request that refer to something. A request's own are told by their names. */
 export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
-  ["nap.v1.ContainerNetwork.container", "container"],
   ["nap.v1.Namespace.container", "container"],
   ["nap.v1.VolumesFrom.container", "container"],
   ["nap.v1.ContainerLink.container", "container"],

@@ -29,7 +29,7 @@ const discarded: readonly [words: RegExp, ...fields: string[]][] = [
   [/BPS write limit discarded/, "resources.block_io.write_bytes_per_second"],
   [/IOPS read limit discarded/, "resources.block_io.reads_per_second"],
   [/IOPS write limit discarded/, "resources.block_io.writes_per_second"],
-  [/Published ports are discarded/, "network.port_bindings"],
+  [/Published ports are discarded/, "network_config.port_mappings"],
   [/Cgroup namespace setting discarded/, "namespaces.cgroup"],
 ];
 
@@ -126,11 +126,7 @@ function isReset(list: unknown): boolean {
 }
 
 /** Names that dockerd replaces by the id or the name of the same container. */
-const containers = new Set([
-  "nap.v1.ContainerLink.container",
-  "nap.v1.ContainerNetwork.container",
-  "nap.v1.Namespace.container",
-]);
+const containers = new Set(["nap.v1.ContainerLink.container", "nap.v1.Namespace.container"]);
 
 /** How values are written that may be written in several ways. */
 const canonical: Readonly<Record<string, (value: string) => string>> = {
@@ -142,9 +138,9 @@ const canonical: Readonly<Record<string, (value: string) => string>> = {
   "nap.v1.EndpointSettings.mac_address": (address) => address.toLowerCase(),
   "nap.v1.EndpointSettings.ipv6_address": address,
   "nap.v1.EndpointSettings.link_local_addresses": address,
-  "nap.v1.PortBinding.host_address": address,
-  "nap.v1.HostEntry.address": address,
-  "nap.v1.ContainerNetwork.dns_servers": address,
+  "nap.v1.PortMapping.host_address": address,
+  "nap.v1.HostAlias.address": address,
+  "nap.v1.NetworkConfig.dns_servers": address,
   "nap.v1.AddressPool.gateway": address,
   "nap.v1.AddressPool.auxiliary_addresses": address,
   "nap.v1.AddressPool.subnet": subnet,

@@ -5,7 +5,6 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import {
   BindMountSchema,
-  ContainerNetworkSchema,
   ContainerSpecSchema,
   MountSchema,
   NamespacesSchema,
@@ -25,7 +24,7 @@ const honoured: readonly [desc: DescMessage, fields: string][] = [
   [
     ContainerSpecSchema,
     `image command entrypoint environment working_dir user additional_groups hostname labels tty
-     stop_signal stop_timeout auto_remove resources ulimits oom_score_adj shm_size_bytes network
+     stop_signal stop_timeout auto_remove resources ulimits oom_score_adj shm_size_bytes
      mounts read_only_root_filesystem security namespaces sysctls`,
   ],
   [
@@ -34,11 +33,10 @@ const honoured: readonly [desc: DescMessage, fields: string][] = [
      memory_swappiness cpu_shares cpu_period_micros cpu_quota_micros cpu_quota_unlimited cpuset_cpus
      cpuset_mems pids_limit_count pids_unlimited`,
   ],
-  [ContainerNetworkSchema, "none host"],
   [MountSchema, "target read_only bind tmpfs"],
   [BindMountSchema, "host_path rooted"],
   [SecuritySchema, "capabilities_add capabilities_drop no_new_privileges seccomp_unconfined"],
-  [NamespacesSchema, "pid ipc uts user cgroup mount"],
+  [NamespacesSchema, "pid ipc uts user cgroup network mount"],
   [NamespaceSchema, "isolated host path"],
   [IsolatedNamespaceSchema, "without_shm"],
   // The kernel's "unlimited", 2^64-1, is no number of JavaScript's JSON.

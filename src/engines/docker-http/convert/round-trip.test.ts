@@ -5,12 +5,11 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import type {
   BindMount,
-  ContainerNetwork,
   ContainerSpec,
   DevicePermissions,
   Mount,
   Namespaces,
-  PortBinding,
+  PortMapping,
   Resources,
   RestartPolicy,
   SelinuxLabel,
@@ -64,7 +63,6 @@ const values: Generation["values"] = {
     .bigInt({ min: 0n, max: 2_147_483_647n })
     .map((seconds) => create(DurationSchema, { seconds })),
   "nap.v1.ArgumentList.arguments[]": words(2),
-  "nap.v1.ContainerNetwork.container": container,
   "nap.v1.Namespace.container": container,
   "nap.v1.VolumesFrom.container": container,
   "nap.v1.ContainerLink.container": container,
@@ -94,7 +92,7 @@ const mend: Generation["mend"] = {
   "nap.v1.SelinuxLabel": (label: SelinuxLabel) => {
     label.user ??= "u";
   },
-  "nap.v1.PortBinding": (binding: PortBinding) => {
+  "nap.v1.PortMapping": (binding: PortMapping) => {
     const { hostPort: first, hostPortRangeEnd: last } = binding;
     if (first === undefined || (last ?? first) < first) delete binding.hostPortRangeEnd;
   },
@@ -106,19 +104,6 @@ const mend: Generation["mend"] = {
   },
   "nap.v1.Mount": (mount: Mount) => {
     if (mount.source.case === "image") delete mount.readOnly;
-  },
-  "nap.v1.ContainerNetwork": (network: ContainerNetwork) => {
-    if (network.mode.case === "attachments") {
-      const names = new Set<string>();
-      const { value } = network.mode;
-      value.items = value.items.filter(
-        (item) => !names.has(item.network) && names.add(item.network),
-      );
-      for (const { endpoint } of value.items.slice(1)) delete endpoint?.macAddress;
-    } else if (network.mode.case !== undefined) {
-      network.portBindings = [];
-      delete network.publishAllPorts;
-    }
   },
   "nap.v1.Namespaces": (namespaces: Namespaces) => {
     for (const { localName } of NamespacesSchema.fields) {
@@ -137,6 +122,19 @@ const mend: Generation["mend"] = {
     }
   },
   "nap.v1.ContainerSpec": (spec: ContainerSpec) => {
+    const mode = spec.namespaces?.network?.mode.case;
+    if (mode === "host" || mode === "container") spec.networks = [];
+    const names = new Set<string>();
+    spec.networks = spec.networks.filter(
+      ({ network }) => !names.has(network) && names.add(network),
+    );
+    for (const { endpoint } of spec.networks.slice(1)) delete endpoint?.macAddress;
+    if (mode !== undefined && spec.networks.length === 0 && spec.networkConfig !== undefined) {
+      spec.networkConfig.portMappings = [];
+      delete spec.networkConfig.publishAllPorts;
+    }
+    // The engine's part leaves out what networks say, too.
+    if (spec.networks.length > 0) delete spec.namespaces?.network;
     const targets = new Set<string>();
     spec.mounts = spec.mounts.filter(({ target }) => {
       const plain = target.replace(/\/+|(\/\.)+(?=\/|$)/g, "/").replace(/[/.]/g, "");

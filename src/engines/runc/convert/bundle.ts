@@ -103,7 +103,6 @@ export function capabilitiesOf({ security }: ContainerSpec): string[] {
 export function bundleConfig(source: BundleSource): object {
   const { id, spec, identity, paths, cgroupParent } = source;
   const capabilities = capabilitiesOf(spec);
-  const hostNetwork = spec.network?.mode.case === "host";
   return {
     ociVersion: "1.0.2",
     process: {
@@ -140,7 +139,7 @@ export function bundleConfig(source: BundleSource): object {
       },
       namespaces: [
         { type: "mount" },
-        ...(hostNetwork ? [] : [{ type: "network" }]),
+        ...namespaceOf("network", spec.namespaces?.network),
         ...namespaceOf("uts", spec.namespaces?.uts),
         ...namespaceOf("pid", spec.namespaces?.pid),
         ...namespaceOf("ipc", spec.namespaces?.ipc),

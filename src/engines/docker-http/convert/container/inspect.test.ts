@@ -9,7 +9,8 @@ import { inspected } from "../../../../../test/support/inspect.js";
 
 type Expected = Record<string, unknown>;
 const other = "fe72745cf7613f4697783e5c10a1ba323ad7a2d96591b7fa80cdbd7050154b03";
-const attached = (items: object[]) => ({ attachments: { items } });
+/** Only the loopback. */
+const alone = { namespaces: { network: { isolated: {} } } };
 
 /** How a container was made, what inspect then shows, and what the spec has beside its image. */
 const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
@@ -57,15 +58,13 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
         bridge: { IPAMConfig: null, Links: null, Aliases: null, DriverOpts: null, MacAddress: "" },
       },
     ),
-    { network: attached([{ network: "bridge", endpoint: {} }]) },
+    { networks: [{ network: "bridge", endpoint: {} }] },
   ],
   [
     "with a link on the default bridge, which dockerd reports with the container's own name",
     inspected({}, { NetworkMode: "default", Links: ["/base:/cli/db"] }, { bridge: {} }),
     {
-      network: attached([
-        { network: "bridge", endpoint: { links: [{ container: "base", alias: "db" }] } },
-      ]),
+      networks: [{ network: "bridge", endpoint: { links: [{ container: "base", alias: "db" }] } }],
     },
   ],
   [
@@ -79,7 +78,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: attached([
+      networks: [
         {
           network: "n1",
           endpoint: {
@@ -92,7 +91,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
           network: "n0",
           endpoint: { links: [{ container: "base", alias: "db" }], gatewayPriority: 7 },
         },
-      ]),
+      ],
     },
   ],
   [
@@ -110,8 +109,8 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { container: other },
       namespaces: {
+        network: { container: other },
         ipc: { container: other },
         pid: { host: {} },
         cgroup: { host: {} },
@@ -139,14 +138,14 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: {
-        none: {},
+      ...alone,
+      networkConfig: {
         exposedPorts: [
           { containerPort: 80, protocol: "PORT_PROTOCOL_TCP" },
           { containerPort: 81, protocol: "PORT_PROTOCOL_UDP" },
           { containerPort: 99, protocol: "PORT_PROTOCOL_SCTP" },
         ],
-        portBindings: [
+        portMappings: [
           { containerPort: 80, protocol: "PORT_PROTOCOL_TCP" },
           {
             containerPort: 81,
@@ -179,8 +178,8 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: {
-        host: {},
+      namespaces: { network: { host: {} } },
+      networkConfig: {
         dnsServers: ["1.1.1.1"],
         dnsSearches: ["a.test"],
         dnsOptions: ["ndots:2"],
@@ -204,7 +203,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       mounts: [
         {
           target: "/t",
@@ -239,7 +238,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       mounts: [
         {
           target: "/d",
@@ -284,7 +283,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       mounts: [
         {
           target: "/t",
@@ -334,7 +333,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       resources: {
         memoryLimitBytes: "67108864",
         swapUnlimited: {},
@@ -364,7 +363,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       healthProbe: { disabled: {} },
       stopTimeout: "0s",
       stopSignal: "SIGINT",
@@ -392,7 +391,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       security: {
         capabilitiesAdd: ["NET_ADMIN", "SYS_TIME"],
         capabilitiesDrop: ["ALL"],
@@ -429,7 +428,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       devices: [{ hostPath: "/dev/null", containerPath: "/dev/n", permissions: { read: true } }],
       deviceCgroupRules: [
         {

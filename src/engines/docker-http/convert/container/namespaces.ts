@@ -41,14 +41,21 @@ function isolatedIpc({ mode }: Namespace): string {
   return withoutShm ? "none" : shareable ? "shareable" : "private";
 }
 
-/** Namespaces as dockerd reports them. Undefined: nothing but its defaults. */
-export function namespacesFromDocker(host: HostConfigJson): Namespaces | undefined {
+/**
+ * Namespaces as dockerd reports them. That of the network is read with the networks. Undefined: nothing
+ * but its defaults.
+ */
+export function namespacesFromDocker(
+  host: HostConfigJson,
+  network: Namespace | undefined,
+): Namespaces | undefined {
   const set = Object.entries({
     pid: namespaceFromMode(host.PidMode),
     ipc: namespaceFromMode(host.IpcMode),
     uts: namespaceFromMode(host.UTSMode),
     user: namespaceFromMode(host.UsernsMode),
     cgroup: namespaceFromMode(host.CgroupnsMode),
+    network,
   }).filter(([, namespace]) => namespace !== undefined);
   return set.length === 0 ? undefined : create(NamespacesSchema, Object.fromEntries(set));
 }
