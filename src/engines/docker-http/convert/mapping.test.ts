@@ -178,4 +178,16 @@ describe("mapping to Docker", () => {
       "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
     ]);
   });
+
+  it("honours user namespaces, but no mapped ids, where dockerd remaps users", () => {
+    const remapping = { ...host, SecurityOptions: [...host.SecurityOptions, "name=userns"] };
+    const support = dockerSupport("1.48", remapping, { files: true, processes: true });
+    const refused = (value: object): string[] => {
+      const user = { mode: { case: "isolated" as const, value } };
+      const spec = create(ContainerSpecSchema, { image: "i", namespaces: { user } });
+      return unsupportedFields(support, ContainerSpecSchema, spec).map(({ field }) => field);
+    };
+    expect(refused({})).to.deep.equal([]);
+    expect(refused({ uids: [{ size: 1 }] })).to.deep.equal(["namespaces.user.isolated.uids"]);
+  });
 });
