@@ -5,16 +5,27 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createRegistry } from "@bufbuild/protobuf";
+import { file_nap_v1_container_spec } from "../gen/nap/v1/container_spec_pb.js";
+import { file_nap_v1_types } from "../gen/nap/v1/types_pb.js";
 import { accessClasses } from "../src/auth/access-classes.js";
 import type { Engine } from "../src/core/engine.js";
 import { Registry, services } from "../src/core/engines.js";
-import type { Support } from "../src/contract/unsupported.js";
+import type { Support, Unsupported } from "../src/contract/unsupported.js";
+import { supportEntries } from "../src/contract/unsupported.js";
+import { byKey } from "../src/contract/walk.js";
 import { createDockerEngine } from "../src/engines/docker/engine.js";
 import { createRuncEngine } from "../src/engines/runc/engine.js";
 import { runcSupport } from "../src/engines/runc/support.js";
 import { dockerSupport } from "../src/engines/docker/support.js";
 
 const none = new Map();
+
+const types = createRegistry(
+  file_nap_v1_container_spec,
+  file_nap_v1_types,
+  ...services.map(({ desc }) => desc.file),
+);
 
 /** A host that lacks nothing: what stands in the page is due to the engine itself. */
 const host = {
@@ -73,11 +84,30 @@ function methodRows(): string[][] {
 }
 
 function fieldRows(): string[][] {
-  const names = [...new Set(engines.flatMap(({ support }) => [...support.keys()]))].toSorted();
-  return names.map((name) => [
-    `\`${name.replace(/^nap\.v1\./, "")}\``,
-    ...engines.map(({ support }) => support.get(name)?.reason ?? "yes"),
-  ]);
+  const rows = new Map(
+    engines
+      .flatMap(({ support }) => supportEntries(support))
+      .map(({ field, value = "" }) => [`${field} ${value}`, { field, value }]),
+  );
+  return [...rows.keys()].toSorted().map((row) => {
+    const { field = "", value = "" } = rows.get(row) ?? {};
+    const cells = engines.map(({ support }) => refusal(support, field, value)?.reason ?? "yes");
+    return [`\`${field.replace(/^nap\.v1\./, "")}\``, value && `\`${value}\``, ...cells];
+  });
+}
+
+/** Why an engine refuses a field or a value of it: by any of its keys, or by a field that holds it. */
+function refusal(support: Support, key: string, value: string): Unsupported | undefined {
+  const [, typeName = "", names = ""] = /^(nap\.v1\.\w+)\.(.*)$/.exec(key) ?? [];
+  let desc = types.getMessage(typeName);
+  let keys: string[] = [];
+  for (const name of names.split(".")) {
+    keys = [...keys, desc?.typeName ?? ""].map((above) => `${above}.${name}`);
+    const refused = byKey(support.fields, keys);
+    if (refused !== undefined) return refused;
+    desc = desc?.fields.find((field) => field.name === name)?.message;
+  }
+  return byKey(support.values, keys)?.get(value);
 }
 
 /** Each field with its class and the values that are of the other one. */
@@ -103,9 +133,14 @@ ${table(["method", ...titles], methodRows())}
 ## Fields and values
 
 Every field of the contract that is not in this table is honoured by every engine here. A field that is
+<<<<<<< HEAD
 refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED and its path.
+=======
+refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED and its path. A field is named by its
+path from a message that holds it; with a value, it is honoured but for that one.
+>>>>>>> c3a
 
-${table(["field or value", ...titles], fieldRows())}
+${table(["field", "value", ...titles], fieldRows())}
 
 ## Access
 

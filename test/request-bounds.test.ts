@@ -21,7 +21,7 @@ import type { FieldViolation, NapError } from "../src/contract/errors.js";
 import { fieldError, firstOf, toldViolations } from "../src/contract/errors.js";
 import { services } from "../src/core/engines.js";
 import type { Support, Unsupported } from "../src/contract/unsupported.js";
-import { unsupportedFields } from "../src/contract/unsupported.js";
+import { supportOf, unsupportedFields } from "../src/contract/unsupported.js";
 import { walk } from "../src/contract/walk.js";
 import { wildcardFits } from "../src/lib/wildcard.js";
 import { OpenRecord } from "../src/rpc/call-record.js";
@@ -39,11 +39,14 @@ const table = new RuleTable();
 const mostFound = toldViolations + 1;
 
 /** A table of support that refuses every field below a request. */
-const refusing: Support = new (class extends Map<string, Unsupported> {
-  override get(name: string): Unsupported | undefined {
-    return name.includes("Request.") ? undefined : { reason: "no" };
-  }
-})();
+const refusing: Support = {
+  fields: new (class extends Map<string, Unsupported> {
+    override get(name: string): Unsupported | undefined {
+      return name.includes("Request.") ? undefined : { reason: "no" };
+    }
+  })(),
+  values: new Map(),
+};
 
 /** Counts what is read of the elements of a list. */
 function counted<T>(list: T[]): { list: T[]; reads: () => number } {
@@ -83,7 +86,7 @@ describe("the bounds of requests", function () {
     const before = heapBytes();
     let count = 0;
     for (const request of hostileRequests()) {
-      const error = expectBounded(new Map(), request);
+      const error = expectBounded(supportOf([]), request);
       expect(error?.reason, request.claim).to.match(
         /^(FIELD_INVALID|FIELD_UNKNOWN|MALFORMED_MESSAGE)$/,
       );
@@ -99,7 +102,7 @@ describe("the bounds of requests", function () {
     for (const request of largestTaken(table)) {
       const { violations } = scanWire(table, request.desc, request.bytes);
       expect(violations, request.claim).to.deep.equal([]);
-      for (const support of [new Map<string, never>(), refusing]) expectBounded(support, request);
+      for (const support of [supportOf([]), refusing]) expectBounded(support, request);
       count++;
     }
     expect(count).to.be.greaterThan(250);
@@ -122,7 +125,7 @@ describe("the bounds of requests", function () {
     });
     const read = counted(request.spec!.mounts);
     request.spec!.mounts = read.list;
-    const refused: Support = new Map([["nap.v1.Mount.target", { reason: "no" }]]);
+    const refused = supportOf([{ field: "nap.v1.Mount.target", reason: "no" }]);
     const found = firstOf(unsupportedFields(refused, CreateContainerRequestSchema, request));
     expect(found).to.have.lengthOf(mostFound);
     expect(read.reads()).to.be.at.most(mostFound);
@@ -166,7 +169,7 @@ describe("the bounds of requests", function () {
       desc: ListContainersRequestSchema,
       bytes: Buffer.concat([bytes, bytes]),
     };
-    const found = judge(table, new Map(), twice)?.details.violations ?? [];
+    const found = judge(table, supportOf([]), twice)?.details.violations ?? [];
     expect(found.map(({ field }) => field)).to.deep.equal(["filter.labels"]);
   });
 

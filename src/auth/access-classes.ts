@@ -68,11 +68,7 @@ const messages: Readonly<Record<string, Fields>> = {
     privileged: "name",
   },
   UlimitValue: { ordinary: "amount unlimited" },
-  ContainerNetwork: {
-    ordinary: "none publish_all_ports dns_servers dns_searches dns_options",
-    privileged: "host container",
-  },
-  NetworkAttachments: {},
+  NetworkConfig: { ordinary: "publish_all_ports dns_servers dns_searches dns_options" },
   // An engine that takes a mode by the name of a network would take these.
   NetworkAttachment: { ordinary: "network", privileged: "network=host" },
   EndpointSettings: {
@@ -82,10 +78,10 @@ const messages: Readonly<Record<string, Fields>> = {
   },
   ContainerLink: { ordinary: "container alias" },
   ExposedPort: { ordinary: "container_port protocol" },
-  PortBinding: {
+  PortMapping: {
     ordinary: "container_port protocol host_address host_port host_port_range_end",
   },
-  HostEntry: { ordinary: "hostname address host_gateway" },
+  HostAlias: { ordinary: "hostname address host_gateway" },
   Mount: { ordinary: "target read_only" },
   // Mounts made below a source by the host, or by the container for the host, are not the client's.
   BindMount: {
@@ -111,12 +107,10 @@ const messages: Readonly<Record<string, Fields>> = {
     privileged: `privileged capabilities_add seccomp_unconfined seccomp_profile apparmor_profile
       selinux_disabled selinux_label masked_paths read_only_paths no_new_privileges=false`,
   },
-  Namespaces: {
-    ordinary: "uts user cgroup",
-    privileged: `uts=NAMESPACE_MODE_HOST user=NAMESPACE_MODE_HOST cgroup=NAMESPACE_MODE_HOST`,
-  },
-  PidNamespace: { ordinary: "isolated", privileged: "host container" },
-  IpcNamespace: { ordinary: "isolated shareable none", privileged: "host container" },
+  Namespaces: {},
+  Namespace: { privileged: "host container pod path" },
+  // Mapped ids may be those of the host's users.
+  IsolatedNamespace: { ordinary: "shareable without_shm", privileged: "uids gids" },
 
   // Networks. One with a subnet of the client's choice takes the host's traffic to those addresses.
   NetworkSpec: {

@@ -1,5 +1,5 @@
 /** Every field that a request can set has an access class, and the walk finds the privileged ones. */
-import type { DescField, DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
@@ -8,7 +8,7 @@ import {
   ExecContainerSyncRequestSchema,
   UpdateContainerRequestSchema,
 } from "../../gen/nap/v1/container_service_pb.js";
-import { DeviceKind, MountPropagation, NamespaceMode } from "../../gen/nap/v1/container_spec_pb.js";
+import { DeviceKind, MountPropagation } from "../../gen/nap/v1/container_spec_pb.js";
 import { BuildImageRequestSchema } from "../../gen/nap/v1/image_service_pb.js";
 import { CreateNetworkRequestSchema } from "../../gen/nap/v1/network_service_pb.js";
 import { ResourceScope } from "../../gen/nap/v1/types_pb.js";
@@ -16,22 +16,21 @@ import { CreateVolumeRequestSchema } from "../../gen/nap/v1/volume_service_pb.js
 import { isLookedInto, privilegedFields } from "./privileged-fields.js";
 import { accessClasses } from "./access-classes.js";
 import { services } from "../core/engines.js";
-import { fieldName } from "../contract/unsupported.js";
 import { imageSource } from "../../test/support/source.js";
+import { byKey } from "../contract/walk.js";
+import { fieldKeys } from "../../test/support/keys.js";
 
-/** Every field that the walk asks for the class of, in any request. */
-function leavesOfRequests(): Map<string, DescField> {
-  const leaves = new Map<string, DescField>();
-  const seen = new Set<string>();
-  const visit = (desc: DescMessage): void => {
-    if (seen.has(desc.typeName)) return;
-    seen.add(desc.typeName);
+/** Every field that the walk asks for the class of, in any request, by its path from the request. */
+function leavesOfRequests(): Map<string, readonly string[]> {
+  const leaves = new Map<string, readonly string[]>();
+  const visit = (desc: DescMessage, above: readonly string[]): void => {
     for (const field of desc.fields) {
-      if (field.message !== undefined && isLookedInto(field)) visit(field.message);
-      else leaves.set(fieldName(field), field);
+      const keys = [...above, desc.typeName].map((key) => `${key}.${field.name}`);
+      if (field.message !== undefined && isLookedInto(field, keys)) visit(field.message, keys);
+      else leaves.set(keys[0] ?? "", keys);
     }
   };
-  for (const { input } of services.flatMap(({ desc }) => desc.methods)) visit(input);
+  for (const { input } of services.flatMap(({ desc }) => desc.methods)) visit(input, []);
   return leaves;
 }
 
@@ -43,20 +42,22 @@ const inSpec = (spec: SpecInit): string[] => {
 
 describe("access classes of the core", () => {
   const leaves = leavesOfRequests();
+  const fields = fieldKeys(services.flatMap(({ desc }) => desc.methods.map(({ input }) => input)));
 
   it("exist for every field that a request can set", () => {
-    const without = [...leaves.keys()].filter((name) => !accessClasses.has(name));
-    expect(without).to.deep.equal([]);
-    expect(leaves.size).to.be.greaterThan(300);
+    const without = [...leaves].filter(([, keys]) => byKey(accessClasses, keys) === undefined);
+    expect(without.map(([path]) => path)).to.deep.equal([]);
+    expect(leaves.size).to.be.greaterThan(600);
   });
 
   it("name fields of requests, and values that these can have", () => {
+    const asked = new Set([...leaves.values()].flat());
     for (const [key, kind] of accessClasses) {
       const [name = "", value] = key.split("=");
-      const field = leaves.get(name);
-      expect(field, key).not.to.equal(undefined);
+      expect(asked, key).to.include(name);
       if (value === undefined) continue;
       expect(kind, key).not.to.equal(accessClasses.get(name));
+      const field = fields.get(name);
       if (field?.enum !== undefined) {
         expect(
           field.enum.values.map((each) => each.name),
@@ -69,13 +70,16 @@ describe("access classes of the core", () => {
   });
 
   it("exempt no message as a whole, which may gain fields", () => {
-    const messages = [...leaves].filter(
-      ([, { message }]) => message !== undefined && !message.typeName.startsWith("google."),
-    );
+    const messages = [...leaves].flatMap(([path, keys]) => {
+      const message = fields.get(path)?.message;
+      return message === undefined || message.typeName.startsWith("google.")
+        ? []
+        : [[message, keys] as const];
+    });
     expect(messages).not.to.deep.equal([]);
-    for (const [name, { message }] of messages) {
-      const expected = message?.fields.length === 0 ? /./ : /^privileged$/;
-      expect(accessClasses.get(name), name).to.match(expected);
+    for (const [message, keys] of messages) {
+      const expected = message.fields.length === 0 ? /./ : /^privileged$/;
+      expect(byKey(accessClasses, keys), keys[0]).to.match(expected);
     }
   });
 
@@ -95,10 +99,8 @@ describe("access classes of the core", () => {
       logConfig: { driver: "local" },
       resources: { memoryLimitBytes: 1n, cpusetCpus: [0, 1] },
       ulimits: [{ name: "nofile", soft: { limit: { case: "unlimited", value: {} } } }],
-      network: {
-        mode: { case: "attachments", value: { items: [{ network: "n", endpoint: {} }] } },
-        portBindings: [{ containerPort: 80, hostPort: 80 }],
-      },
+      networks: [{ network: "n", endpoint: {} }],
+      networkConfig: { portMappings: [{ containerPort: 80, hostPort: 80 }] },
       mounts: [
         { target: "/a", source: { case: "volume", value: { createSpec: { driver: "local" } } } },
         {
@@ -119,7 +121,12 @@ describe("access classes of the core", () => {
         capabilitiesAdd: ["NET_BIND_SERVICE", "CAP_CHOWN"],
         noNewPrivileges: true,
       },
-      namespaces: { uts: NamespaceMode.PRIVATE, pid: { mode: { case: "isolated", value: {} } } },
+      namespaces: {
+        pid: { mode: { case: "isolated", value: {} } },
+        ipc: { mode: { case: "isolated", value: { shareable: true } } },
+        user: { mode: { case: "isolated", value: {} } },
+        network: { mode: { case: "isolated", value: {} } },
+      },
     });
     expect(found).to.deep.equal([]);
   });
@@ -129,6 +136,7 @@ describe("access classes of the core", () => {
   const rooted = { origin: { case: "bindRoot" as const, value: { root: "r" } } };
   const host = { case: "host" as const, value: empty };
   const other = { case: "container" as const, value: "c" };
+  const file = { case: "path" as const, value: "/proc/1/ns/pid" };
   const cases: readonly [path: string, spec: SpecInit][] = [
     [
       "spec.root_filesystem.host_path",
@@ -161,22 +169,10 @@ describe("access classes of the core", () => {
     ["spec.resources.cpu_realtime_period_micros", { resources: { cpuRealtimePeriodMicros: 1n } }],
     ["spec.resources.cpu_realtime_runtime_micros", { resources: { cpuRealtimeRuntimeMicros: 1n } }],
     ["spec.ulimits[1].name", { ulimits: [{ name: "core" }, { name: "rtprio" }] }],
-    ["spec.network.host", { network: { mode: host } }],
-    ["spec.network.container", { network: { mode: other } }],
+    ["spec.networks[0].network", { networks: [{ network: "host" }] }],
     [
-      "spec.network.attachments.items[0].network",
-      { network: { mode: { case: "attachments", value: { items: [{ network: "host" }] } } } },
-    ],
-    [
-      "spec.network.attachments.items[0].endpoint.driver_options",
-      {
-        network: {
-          mode: {
-            case: "attachments",
-            value: { items: [{ network: "n", endpoint: { driverOptions: { a: "b" } } }] },
-          },
-        },
-      },
+      "spec.networks[0].endpoint.driver_options",
+      { networks: [{ network: "n", endpoint: { driverOptions: { a: "b" } } }] },
     ],
     [
       "spec.mounts[0].bind.host_path",
@@ -225,13 +221,18 @@ describe("access classes of the core", () => {
     ],
     ["spec.security.masked_paths", { security: { maskedPaths: empty } }],
     ["spec.security.read_only_paths", { security: { readOnlyPaths: empty } }],
-    ["spec.namespaces.pid.host", { namespaces: { pid: { mode: host } } }],
-    ["spec.namespaces.pid.container", { namespaces: { pid: { mode: other } } }],
-    ["spec.namespaces.ipc.host", { namespaces: { ipc: { mode: host } } }],
-    ["spec.namespaces.ipc.container", { namespaces: { ipc: { mode: other } } }],
-    ["spec.namespaces.uts", { namespaces: { uts: NamespaceMode.HOST } }],
-    ["spec.namespaces.user", { namespaces: { user: NamespaceMode.HOST } }],
-    ["spec.namespaces.cgroup", { namespaces: { cgroup: NamespaceMode.HOST } }],
+    ...(["pid", "ipc", "uts", "user", "cgroup", "network", "mount"] as const).flatMap((kind) =>
+      [host, other, { case: "pod" as const, value: "p" }, file].map(
+        (mode): [path: string, spec: SpecInit] => [
+          `spec.namespaces.${kind}.${mode.case}`,
+          { namespaces: { [kind]: { mode } } },
+        ],
+      ),
+    ),
+    [
+      "spec.namespaces.user.isolated.uids",
+      { namespaces: { user: { mode: { case: "isolated", value: { uids: [{ size: 1 }] } } } } },
+    ],
   ];
   for (const [path, spec] of cases) {
     it(`find ${path}`, () =>

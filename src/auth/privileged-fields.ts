@@ -5,93 +5,59 @@
  * thought about it.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
-import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
-import { reflect } from "@bufbuild/protobuf/reflect";
 import type { AccessClass } from "./access-classes.js";
 import { accessClasses } from "./access-classes.js";
-import { fieldName } from "../contract/unsupported.js";
-import { fieldPath } from "../contract/walk.js";
+import type { FieldVisit } from "../contract/walk.js";
+import { byKey, walkFields } from "../contract/walk.js";
 
 /**
  * Whether a field holds messages that are looked into, so that its own class is that of their fields.
- * One that is privileged as a whole is not: there, an empty message says something, too.
+ * One that is privileged as a whole is not: there, an empty message says something, too. `keys` are the
+ * field's, as {@link walkFields} gives them.
  */
-export function isLookedInto(field: DescField): boolean {
-  const { message } = field;
+export function isLookedInto({ message }: DescField, keys: readonly string[]): boolean {
   if (message === undefined || message.fields.length === 0) return false;
-  return !message.typeName.startsWith("google.protobuf.") && !accessClasses.has(fieldName(field));
+  return !message.typeName.startsWith("google.protobuf.") && !byKey(accessClasses, keys);
 }
 
 /**
  * The paths, such as `spec.security.privileged`, of everything privileged that a request sets. Each is
  * looked for when it is asked for.
  */
-export function privilegedFields(desc: DescMessage, request: Message): Generator<string> {
-  return privilegedIn("", reflect(desc, request));
-}
-
-function* privilegedIn(path: string, message: ReflectMessage): Generator<string> {
-  for (const field of message.fields) {
-    if (!message.isSet(field)) continue;
-    const at = fieldPath(path, field.name);
-    if (isLookedInto(field)) {
-      for (const [where, below] of messagesIn(at, message, field))
-        yield* privilegedIn(where, below);
-    } else {
-      yield* privilegedValues(at, message, field);
-    }
+export function* privilegedFields(desc: DescMessage, request: Message): Generator<string> {
+  const descend = ({ field, keys }: FieldVisit): boolean => isLookedInto(field, keys);
+  for (const visit of walkFields(desc, request, descend)) {
+    if (!descend(visit)) yield* privilegedValues(visit);
   }
 }
 
-/** The fields of which some values have a class of their own. */
-const fieldsByValue: ReadonlySet<string> = new Set(
+/** The keys of the fields of which some values have a class of their own. */
+const keysByValue: ReadonlySet<string> = new Set(
   [...accessClasses.keys()].flatMap((key) =>
     key.includes("=") ? [key.slice(0, key.indexOf("="))] : [],
   ),
 );
 
-function classOf(name: string, value: string | undefined): AccessClass {
-  const ofValue = value === undefined ? undefined : accessClasses.get(`${name}=${value}`);
-  return ofValue ?? accessClasses.get(name) ?? "privileged";
-}
-
-function* messagesIn(
-  path: string,
-  parent: ReflectMessage,
-  field: DescField,
-): Generator<[path: string, message: ReflectMessage]> {
-  if (field.fieldKind === "message") {
-    yield [path, parent.get(field)];
-  } else if (field.fieldKind === "list") {
-    let index = 0;
-    for (const item of parent.get(field)) yield [`${path}[${index++}]`, item as ReflectMessage];
-  } else if (field.fieldKind === "map") {
-    for (const [key, value] of parent.get(field)) {
-      yield [`${path}[${JSON.stringify(key)}]`, value as ReflectMessage];
-    }
-  }
+function classOf(keys: readonly string[], value: string | undefined): AccessClass {
+  const each = keys.flatMap((key) => (value === undefined ? [key] : [`${key}=${value}`, key]));
+  return byKey(accessClasses, each) ?? "privileged";
 }
 
 /** The places in a field of values that are privileged, as the table writes them. */
-function* privilegedValues(
-  path: string,
-  parent: ReflectMessage,
-  field: DescField,
-): Generator<string> {
-  const name = fieldName(field);
-  const byValue = fieldsByValue.has(name);
-  if (!byValue && classOf(name, undefined) !== "privileged") return;
+function* privilegedValues({ path, keys, message, field }: FieldVisit): Generator<string> {
+  const byValue = keys.some((key) => keysByValue.has(key));
+  if (!byValue && classOf(keys, undefined) !== "privileged") return;
   const isPrivileged = (value: unknown): boolean =>
-    !byValue || classOf(name, written(field, value)) === "privileged";
+    !byValue || classOf(keys, written(field, value)) === "privileged";
   if (field.fieldKind === "list" && field.listKind !== "message") {
     let index = 0;
-    for (const value of parent.get(field)) {
+    for (const value of message.get(field)) {
       if (isPrivileged(value)) yield `${path}[${index}]`;
       index++;
     }
   } else {
     const single = field.fieldKind === "scalar" || field.fieldKind === "enum";
-    if (isPrivileged(single ? parent.get(field) : undefined)) yield path;
+    if (isPrivileged(single ? message.get(field) : undefined)) yield path;
   }
 }
 

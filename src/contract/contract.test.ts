@@ -19,9 +19,10 @@ import { file_nap_v1_types } from "../../gen/nap/v1/types_pb.js";
 import { services } from "../core/engines.js";
 import { reasonRules } from "./errors.js";
 import { openField } from "./open.js";
-import { enumValueName, fieldName } from "./unsupported.js";
+import { fieldName, supportEntries } from "./unsupported.js";
 import { runcSupport } from "../engines/runc/support.js";
 import { dockerSupport } from "../engines/docker/support.js";
+import { fieldKeys } from "../../test/support/keys.js";
 
 const proto = join(import.meta.dirname, "..", "..", "proto");
 
@@ -126,7 +127,7 @@ describe("contract", () => {
         "ContainerSpec",
         "Resources",
         "Security",
-        "ContainerNetwork",
+        "NetworkConfig",
         "NetworkSpec",
         "VolumeSpec",
         "Mount",
@@ -207,21 +208,20 @@ describe("contract", () => {
   });
 
   it("has every name that an engine's support table refuses", () => {
-    const enums = files.flatMap((file) => file.enums);
-    const names = new Set([
-      ...fields.map(fieldName),
-      ...enums.flatMap((desc) => desc.values.map((value) => enumValueName(desc, value))),
-    ]);
+    const names = fieldKeys(messages);
     const limits = { MemoryLimit: false, SwapLimit: false, PidsLimit: false };
     const info = { CgroupVersion: "2", SecurityOptions: [], ...limits };
     for (const table of [
       dockerSupport("1.41", info, { files: false, processes: true }),
       runcSupport(),
     ]) {
-      for (const key of table.keys()) {
-        const [name = "", value] = key.split("=");
-        expect(names, key).to.include(name);
-        if (value !== undefined) expect(names, key).to.include(`nap.v1.${value}`);
+      for (const { field, value } of supportEntries(table)) {
+        expect([...names.keys()], field).to.include(field);
+        if (value === undefined) continue;
+        expect(
+          names.get(field)?.enum?.values.map(({ name }) => name),
+          field,
+        ).to.include(value);
       }
     }
   });

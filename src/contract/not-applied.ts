@@ -15,6 +15,8 @@ import { fieldPath } from "./walk.js";
 export interface Difference {
   /** The field's full name, for example `nap.v1.ContainerSpec.tty`. */
   readonly name: string;
+  /** The paths of types to the field, as in a `Visit`: `nap.v1.Namespaces.pid.isolated` is one. */
+  readonly keys: readonly string[];
   /** The value of a scalar, or the message where it is compared as a whole or has no fields set. */
   readonly wanted: unknown;
   readonly got: unknown;
@@ -41,23 +43,27 @@ export function lostFields(
   path = "",
 ): string[] {
   const present = got ?? create(desc);
-  return [...lostIn(path, reflect(desc, wanted), reflect(desc, present), rewrites)];
+  return [...lostIn(path, [], reflect(desc, wanted), reflect(desc, present), rewrites)];
 }
 
+/** `above` are the keys of the field that holds the messages. */
 function* lostIn(
   path: string,
+  above: readonly string[],
   wanted: ReflectMessage,
   got: ReflectMessage,
   rewrites: Rewrites,
 ): Generator<string> {
   for (const field of wanted.fields) {
-    if (wanted.isSet(field))
-      yield* lostField(fieldPath(path, field.name), field, wanted, got, rewrites);
+    if (!wanted.isSet(field)) continue;
+    const keys = [...above, wanted.desc.typeName].map((key) => `${key}.${field.name}`);
+    yield* lostField(fieldPath(path, field.name), keys, field, wanted, got, rewrites);
   }
 }
 
 function* lostField(
   at: string,
+  keys: readonly string[],
   field: DescField,
   wanted: ReflectMessage,
   got: ReflectMessage,
@@ -67,6 +73,7 @@ function* lostField(
     value !== found &&
     !rewrites.isSame({
       name: fieldName(field),
+      keys,
       wanted: value,
       got: found,
       chosen: field.oneof !== undefined || field.fieldKind === "list" || field.fieldKind === "map",
@@ -80,14 +87,20 @@ function* lostField(
         if (!same && differs(value.message, found?.message)) yield at;
         return;
       }
-      yield* lostIn(at, value, found ?? reflect(field.message), rewrites);
+      yield* lostIn(at, keys, value, found ?? reflect(field.message), rewrites);
       return;
     }
     case "list": {
       const values = [...wanted.get(field)];
       const found = [...got.get(field)];
       if (field.listKind === "message") {
-        yield* lostMessages(at, values as ReflectMessage[], found as ReflectMessage[], rewrites);
+        yield* lostMessages(
+          at,
+          keys,
+          values as ReflectMessage[],
+          found as ReflectMessage[],
+          rewrites,
+        );
       } else if (rewrites.ordered.has(fieldName(field))) {
         const same =
           values.length === found.length && values.every((v, i) => !differs(v, found[i]));
@@ -134,6 +147,7 @@ function isEmptyList({ fields }: ReflectMessage, got: ReflectMessage): boolean {
 /** Each message goes with one that holds all of it, where there is one, else with the most like it. */
 function* lostMessages(
   at: string,
+  keys: readonly string[],
   wanted: readonly ReflectMessage[],
   got: readonly ReflectMessage[],
   rewrites: Rewrites,
@@ -141,13 +155,15 @@ function* lostMessages(
   const left = [...got];
   const unmatched: [index: number, value: ReflectMessage][] = [];
   for (const [index, value] of wanted.entries()) {
-    const match = left.findIndex((other) => [...lostIn("", value, other, rewrites)].length === 0);
+    const match = left.findIndex(
+      (other) => [...lostIn("", keys, value, other, rewrites)].length === 0,
+    );
     if (match < 0) unmatched.push([index, value]);
     else left.splice(match, 1);
   }
   for (const [index, value] of unmatched) {
     const where = `${at}[${index}]`;
-    const losses = left.map((other) => [...lostIn(where, value, other, rewrites)]);
+    const losses = left.map((other) => [...lostIn(where, keys, value, other, rewrites)]);
     const least = losses.toSorted((a, b) => a.length - b.length)[0];
     if (least !== undefined) left.splice(losses.indexOf(least), 1);
     yield* least ?? [where];

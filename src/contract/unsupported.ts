@@ -1,12 +1,12 @@
 /**
- * What an engine cannot do, as a table of field and enum value names.
+ * What an engine cannot do, as a table of fields and of single values of fields.
  *
  * The one table drives the check that every request passes, `GetEngineCapabilities`, and the support
  * matrix in the documentation.
  */
-import type { DescEnum, DescEnumValue, DescField, DescMessage, Message } from "@bufbuild/protobuf";
+import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { FieldViolation } from "./errors.js";
-import { enumValues, fieldPath, walk } from "./walk.js";
+import { byKey, enumValues, walkFields } from "./walk.js";
 
 /** Why an engine refuses a field or a value, and what to do instead. */
 export interface Unsupported {
@@ -15,46 +15,77 @@ export interface Unsupported {
 }
 
 /**
- * The fields and enum values that an engine refuses, by their full names: `nap.v1.Mount.image`,
- * `nap.v1.WAIT_CONDITION_HEALTHY`, or both where a value is refused in one field alone:
- * `nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE`. What is not in it, the engine honours.
+ * One line of an engine's table. `field` is the path of a field from a message that holds it:
+ * `nap.v1.Mount.image` is refused wherever a Mount stands, `nap.v1.Namespaces.user.isolated.uids` in
+ * the user namespace alone. With `value`, the name of an enum value, the field is honoured but for it.
  */
-export type Support = ReadonlyMap<string, Unsupported>;
+export interface UnsupportedEntry extends Unsupported {
+  readonly field: string;
+  readonly value?: string;
+}
+
+/** The fields and the values of fields that an engine refuses. What is not in it, the engine honours. */
+export interface Support {
+  readonly fields: ReadonlyMap<string, Unsupported>;
+  /** By field, then by the value's name. */
+  readonly values: ReadonlyMap<string, ReadonlyMap<string, Unsupported>>;
+}
+
+/** The table of these entries. Of several entries for one field or value the last one counts. */
+export function supportOf(entries: Iterable<UnsupportedEntry>): Support {
+  const fields = new Map<string, Unsupported>();
+  const values = new Map<string, Map<string, Unsupported>>();
+  for (const { field, value, ...unsupported } of entries) {
+    if (value === undefined) {
+      fields.set(field, unsupported);
+    } else {
+      const known = values.get(field) ?? new Map<string, Unsupported>();
+      values.set(field, known.set(value, unsupported));
+    }
+  }
+  return { fields, values };
+}
+
+/** The entries of a table, sorted by field and value. */
+export function supportEntries({ fields, values }: Support): UnsupportedEntry[] {
+  const entries: UnsupportedEntry[] = [
+    ...[...fields].map(([field, unsupported]) => ({ field, ...unsupported })),
+    ...[...values].flatMap(([field, each]) =>
+      [...each].map(([value, unsupported]) => ({ field, value, ...unsupported })),
+    ),
+  ];
+  const order = ({ field, value = "" }: UnsupportedEntry): string => `${field} ${value}`;
+  return entries.toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
+}
 
 /** The full name of a field. */
 export function fieldName(field: DescField): string {
   return `${field.parent.typeName}.${field.name}`;
 }
 
-/** The full name of an enum value. As in protobuf, it is a sibling of its enum. */
-export function enumValueName(desc: DescEnum, value: DescEnumValue): string {
-  const scope = desc.typeName.slice(0, desc.typeName.lastIndexOf("."));
-  return `${scope}.${value.name}`;
-}
-
-/** Everything in a request that the table refuses. Each is looked for when it is asked for. */
+/**
+ * Everything in a request that the table refuses. What is below a refused field is not looked at. Each is
+ * looked for when it is asked for.
+ */
 export function* unsupportedFields(
   support: Support,
   desc: DescMessage,
   request: Message,
 ): Generator<FieldViolation> {
-  for (const { path, message } of walk(desc, request)) {
-    for (const field of message.fields) {
-      if (!message.isSet(field)) continue;
-      const at = fieldPath(path, field.name);
-      const refused = support.get(fieldName(field));
-      if (refused !== undefined) {
-        yield violation(at, refused);
-        continue;
-      }
-      for (const [where, value] of enumValues(at, message, field)) {
-        const known = field.enum?.value[value];
-        const refusal =
-          known &&
-          (support.get(enumValueName(known.parent, known)) ??
-            support.get(`${fieldName(field)}=${known.name}`));
-        if (refusal !== undefined) yield violation(where, refusal);
-      }
+  const isHonoured = ({ keys }: { keys: readonly string[] }): boolean =>
+    byKey(support.fields, keys) === undefined;
+  for (const visit of walkFields(desc, request, isHonoured)) {
+    const refused = byKey(support.fields, visit.keys);
+    if (refused !== undefined) {
+      yield violation(visit.path, refused);
+      continue;
+    }
+    for (const [where, value] of enumValues(visit)) {
+      const name = visit.field.enum?.value[value]?.name ?? "";
+      const refusal = visit.keys
+        .map((key) => support.values.get(key)?.get(name))
+        .find((each) => each !== undefined);
+      if (refusal !== undefined) yield violation(where, refusal);
     }
   }
 }

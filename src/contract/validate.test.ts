@@ -71,8 +71,13 @@ const requests: readonly [claim: string, request: Request, ...paths: string[]][]
   ],
   [
     "refuses a port above 65535",
-    { spec: { source: imageSource("a"), network: { portBindings: [{ containerPort: 70_000 }] } } },
-    "spec.network.port_bindings[0].container_port",
+    {
+      spec: {
+        source: imageSource("a"),
+        networkConfig: { portMappings: [{ containerPort: 70_000 }] },
+      },
+    },
+    "spec.network_config.port_mappings[0].container_port",
   ],
   [
     "refuses an unknown enum value",

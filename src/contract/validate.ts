@@ -3,6 +3,7 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { disagreements } from "./agreement.js";
 import type { FieldViolation } from "./errors.js";
+import { namespaceViolations } from "./namespace-rules.js";
 import { ownPrefix } from "./reserved-labels.js";
 import { enumValues, fieldPath, walk } from "./walk.js";
 import type { Bounds, RuledField, RuledMessage, RuleTable } from "./rules.js";
@@ -23,13 +24,15 @@ export function* contractViolations(
   desc: DescMessage,
   request: Message,
 ): Generator<FieldViolation> {
-  for (const { path, message } of walk(desc, request)) {
+  for (const visit of walk(desc, request)) {
+    const { path, message } = visit;
     const ruled = table.of(message.desc);
     yield* unknownFields(path, message);
     yield* wellKnownType(path, message);
     yield* missingOneofs(path, message, ruled);
     yield* disagreements(path, message.message);
     for (const field of ruled.fields) yield* fieldViolations(path, message, field);
+    yield* namespaceViolations(visit);
   }
 }
 
@@ -97,7 +100,7 @@ function* unnamedValues(
   message: ReflectMessage,
   { desc }: RuledField,
 ): Generator<FieldViolation> {
-  for (const [where, value] of enumValues(at, message, desc)) {
+  for (const [where, value] of enumValues({ path: at, message, field: desc })) {
     if (desc.enum?.value[value] !== undefined) continue;
     yield invalid(where, `${desc.enum?.typeName} has no value ${value}`);
   }

@@ -1,4 +1,4 @@
-/** Visits every message inside a message, with the path at which it stands. */
+/** Visits everything that is set in a message, with the path at which it stands and with its keys. */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { reflect } from "@bufbuild/protobuf/reflect";
@@ -7,7 +7,19 @@ import { reflect } from "@bufbuild/protobuf/reflect";
 export interface Visit {
   /** The path from the root, empty for the root itself. */
   readonly path: string;
+  /**
+   * The paths of types from each message that holds this one, from the root inwards. For the user
+   * namespace of a spec: `nap.v1.ContainerSpec.namespaces.user`, `nap.v1.Namespaces.user` and
+   * `nap.v1.Namespace`. A table that is keyed by them can speak of a field everywhere, and of the
+   * field in one place alone.
+   */
+  readonly keys: readonly string[];
   readonly message: ReflectMessage;
+}
+
+/** A field that is set in a message inside a request. */
+export interface FieldVisit extends Visit {
+  readonly field: DescField;
 }
 
 /** The path of a field of the message at `path`. */
@@ -17,37 +29,84 @@ export function fieldPath(path: string, field: string): string {
 
 /** Yields `message` and every message below it that is set, parents first, fields in their order. */
 export function* walk(desc: DescMessage, message: Message): Generator<Visit> {
-  yield* walkReflected("", reflect(desc, message));
+  yield* walkMessage(rootVisit(desc, message));
 }
 
-function* walkReflected(path: string, message: ReflectMessage): Generator<Visit> {
-  yield { path, message };
-  for (const field of message.fields) {
-    if (message.isSet(field)) yield* walkField(fieldPath(path, field.name), message, field);
+/**
+ * Yields every field that is set, in the order of the fields, each before those below it. `path` and
+ * `keys` are the field's own. What `descend` says no to is not entered; it is asked after the field has
+ * been yielded.
+ */
+export function* walkFields(
+  desc: DescMessage,
+  message: Message,
+  descend: (visit: FieldVisit) => boolean,
+): Generator<FieldVisit> {
+  yield* fieldsIn(rootVisit(desc, message), descend);
+}
+
+/** The entry of a table for a field: the one whose key begins at the outermost message. */
+export function byKey<T>(table: ReadonlyMap<string, T>, keys: readonly string[]): T | undefined {
+  for (const key of keys) {
+    const entry = table.get(key);
+    if (entry !== undefined) return entry;
+  }
+  return undefined;
+}
+
+function rootVisit(desc: DescMessage, message: Message): Visit {
+  return { path: "", keys: [desc.typeName], message: reflect(desc, message) };
+}
+
+function* walkMessage(visit: Visit): Generator<Visit> {
+  yield visit;
+  for (const field of setFields(visit)) {
+    for (const below of messagesIn(field)) yield* walkMessage(below);
   }
 }
 
-function* walkField(path: string, parent: ReflectMessage, field: DescField): Generator<Visit> {
+function* fieldsIn(visit: Visit, descend: (visit: FieldVisit) => boolean): Generator<FieldVisit> {
+  for (const field of setFields(visit)) {
+    yield field;
+    if (field.field.message === undefined || !descend(field)) continue;
+    for (const below of messagesIn(field)) yield* fieldsIn(below, descend);
+  }
+}
+
+function* setFields({ path, keys, message }: Visit): Generator<FieldVisit> {
+  for (const field of message.fields) {
+    if (!message.isSet(field)) continue;
+    const own = keys.map((key) => `${key}.${field.name}`);
+    yield { path: fieldPath(path, field.name), keys: own, message, field };
+  }
+}
+
+/** The messages in a field: its own, those of its list, or those of its map. */
+function* messagesIn({ path, keys, message, field }: FieldVisit): Generator<Visit> {
+  if (field.message === undefined) return;
+  const below = (at: string, value: unknown): Visit => ({
+    path: at,
+    keys: [...keys, field.message?.typeName ?? ""],
+    message: value as ReflectMessage,
+  });
   if (field.fieldKind === "message") {
-    yield* walkReflected(path, parent.get(field));
-  } else if (field.fieldKind === "list" && field.listKind === "message") {
+    yield below(path, message.get(field));
+  } else if (field.fieldKind === "list") {
     let index = 0;
-    for (const item of parent.get(field)) {
-      yield* walkReflected(`${path}[${index++}]`, item as ReflectMessage);
-    }
-  } else if (field.fieldKind === "map" && field.mapKind === "message") {
-    for (const [key, value] of parent.get(field)) {
-      yield* walkReflected(`${path}[${JSON.stringify(key)}]`, value as ReflectMessage);
+    for (const item of message.get(field)) yield below(`${path}[${index++}]`, item);
+  } else if (field.fieldKind === "map") {
+    for (const [key, value] of message.get(field)) {
+      yield below(`${path}[${JSON.stringify(key)}]`, value);
     }
   }
 }
 
 /** The enum values in a field, each with its path. */
-export function* enumValues(
-  path: string,
-  message: ReflectMessage,
-  field: DescField,
-): Generator<[path: string, value: number]> {
+export function* enumValues({
+  path,
+  message,
+  field,
+}: Omit<FieldVisit, "keys">): Generator<[path: string, value: number]> {
   if (field.fieldKind === "enum") {
     yield [path, message.get(field)];
   } else if (field.fieldKind === "list" && field.listKind === "enum") {

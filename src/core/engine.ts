@@ -12,7 +12,7 @@
  * const engine: Engine = {
  *   name: "example",
  *   driver: "example",
- *   connect: async () => ({ version: "1", apiVersion: "", support: new Map() }),
+ *   connect: async () => ({ version: "1", apiVersion: "", support: supportOf([]) }),
  *   close: async () => {},
  *   volumes: {
  *     getVolume: async ({ volume: name }) => {

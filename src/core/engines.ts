@@ -16,6 +16,7 @@ import { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
 import { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
 import type { Connection, Engine, Methods } from "./engine.js";
 import { NapError } from "../contract/errors.js";
+import { supportEntries } from "../contract/unsupported.js";
 import type { Identity } from "../auth/identity.js";
 import { denied, matchesAny } from "../auth/identity.js";
 
@@ -90,15 +91,15 @@ export class Registry {
     getEngineCapabilities: async (request, { signal, identity }) => {
       const engine = this.get(request.engine, identity);
       const { support } = await engine.connect(signal);
+      const entries = supportEntries(support);
       const methods = [...this.#methodNames(engine)];
       const namesOf = (wanted: boolean): string[] =>
         methods.filter(({ present }) => present === wanted).map(({ name }) => name);
       return create(GetEngineCapabilitiesResponseSchema, {
         supportedMethods: namesOf(true),
         unsupportedMethods: namesOf(false),
-        unsupportedFields: [...support]
-          .map(([name, { reason, alternative }]) => ({ name, reason, alternative }))
-          .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+        unsupportedFields: entries.filter(({ value }) => value === undefined),
+        unsupportedValues: entries.filter(({ value }) => value !== undefined),
       });
     },
   };

@@ -287,13 +287,12 @@ export function containerCases(test: ConformanceTest): void {
       await nap.networks.createNetwork({ engine, name: network });
       bench.cleanUp(() => nap.networks.removeNetwork({ engine, network }));
       const mounts = [{ target: "/v", source: { case: "volume" as const, value: { volume } } }];
-      const attachments = { case: "attachments" as const, value: { items: [{ network }] } };
       const exposedPorts = [{ containerPort: 7123 }];
       const check = { case: "shellCommand" as const, value: "true" };
       const healthCheck = { check, interval: { nanos: 100_000_000 } };
-      const one = await bench.start({ mounts, network: { mode: attachments }, healthCheck });
+      const one = await bench.start({ mounts, networks: [{ network }], healthCheck });
       const two = await bench.run({}, "exit 77");
-      const three = await bench.start({ network: { exposedPorts } });
+      const three = await bench.start({ networkConfig: { exposedPorts } });
       await eventually(async () =>
         (await bench.get(one.id)).health === HealthStatus.HEALTHY ? true : undefined,
       );

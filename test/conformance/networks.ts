@@ -7,9 +7,7 @@ import type { ConformanceTest } from "./case.js";
 import { imageSource } from "../support/source.js";
 
 /** Attaches a container to networks. */
-const on = (...items: { network: string; endpoint?: object }[]) => ({
-  network: { mode: { case: "attachments" as const, value: { items } } },
-});
+const on = (...networks: { network: string; endpoint?: object }[]) => ({ networks });
 /** Puts a process's network, which has nothing, at 10.213.13.2 behind the host. */
 const beyond = `
   set -e
@@ -30,12 +28,7 @@ export function networkCases(test: ConformanceTest): void {
       const [one, other] = [await bench.network(), await bench.network()];
       const alias = bench.name("alias");
       const on = (network: string, aliases: string[] = []) => ({
-        network: {
-          mode: {
-            case: "attachments" as const,
-            value: { items: [{ network, endpoint: { aliases } }] },
-          },
-        },
+        networks: [{ network, endpoint: { aliases } }],
       });
       const serve = ["nc", "-ll", "-p", "7000", "-e", "echo", "served"];
       const { name, endpoints } = await bench.start(on(one, [alias]), serve);
@@ -60,12 +53,11 @@ export function networkCases(test: ConformanceTest): void {
       const addressManagement = { pools: [{ subnet, gateway: "10.213.7.1" }] };
       const one = await bench.network({ addressManagement });
       const two = await bench.network();
-      const items = [
+      const networks = [
         { network: one, endpoint: { ipv4Address: "10.213.7.77" } },
         { network: two, endpoint: {} },
       ];
-      const network = { mode: { case: "attachments" as const, value: { items } } };
-      const { id, endpoints } = await bench.start({ network });
+      const { id, endpoints } = await bench.start({ networks });
       expect(await bench.exec(id, "ip -4 addr show eth0")).to.include("10.213.7.77/24");
       expect(await bench.exec(id, "ls /sys/class/net | grep -c eth")).to.equal("2");
       expect(endpoints.map(({ network: name }) => name)).to.have.members([one, two]);
@@ -96,8 +88,8 @@ export function networkCases(test: ConformanceTest): void {
     async (bench) => {
       const { nap, engine } = bench;
       const network = await bench.network();
-      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
-      const { name } = await bench.start({ network: { mode } });
+      const attached = { networks: [{ network }] };
+      const { name } = await bench.start(attached);
       const error = await failure(nap.networks.removeNetwork({ engine, network }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "RESOURCE_IN_USE" });
       expect(error.subjects).to.deep.equal([name]);
@@ -118,8 +110,8 @@ export function networkCases(test: ConformanceTest): void {
       const { networks } = await nap.networks.listNetworks({ engine, filter });
       expect(networks.map(({ name }) => name)).to.deep.equal([network]);
       expect(networks[0]?.spec?.internal).to.equal(true);
-      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
-      const { id } = await bench.start({ network: { mode } });
+      const attached = { networks: [{ network }] };
+      const { id } = await bench.start(attached);
       const found = await nap.networks.getNetwork({ engine, network });
       expect(found.network?.endpoints.map(({ containerId }) => containerId)).to.deep.equal([id]);
       await nap.containers.removeContainer({ engine, container: id, force: true });
@@ -141,8 +133,8 @@ export function networkCases(test: ConformanceTest): void {
       const alias = bench.name("alias");
       const endpoint = { aliases: [alias], ipv4Address: "10.213.8.88" };
       await nap.networks.connectContainer({ engine, container, network, endpoint });
-      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
-      const { stdout } = await bench.run({ network: { mode } }, `nslookup ${alias}`);
+      const attached = { networks: [{ network }] };
+      const { stdout } = await bench.run(attached, `nslookup ${alias}`);
       expect(stdout).to.include("10.213.8.88");
       const twice = await failure(nap.networks.connectContainer({ engine, container, network }));
       expect(twice).to.include({ code: Code.ALREADY_EXISTS, reason: "ENDPOINT_EXISTS" });
@@ -180,8 +172,8 @@ export function networkCases(test: ConformanceTest): void {
       expect(byId.networks.map(({ id }) => id)).to.deep.equal([both[0]!.id]);
       const own = await nap.networks.listNetworks({ engine, filter: { predefined: true } });
       expect(own.networks.map(({ name }) => name)).to.include.members(["bridge", "host", "none"]);
-      const mode = { case: "attachments" as const, value: { items: [{ network: made[0]! }] } };
-      const { id } = await bench.start({ network: { mode } });
+      const attached = { networks: [{ network: made[0]! }] };
+      const { id } = await bench.start(attached);
       const view = ListView.FULL;
       const whole = await nap.networks.listNetworks({
         engine,
@@ -201,8 +193,8 @@ export function networkCases(test: ConformanceTest): void {
       const { nap, engine } = bench;
       const labels = { mark: bench.name("mark") };
       const [used, unused] = [await bench.network({ labels }), await bench.network({ labels })];
-      const mode = { case: "attachments" as const, value: { items: [{ network: used }] } };
-      await bench.start({ network: { mode } });
+      const attached = { networks: [{ network: used }] };
+      await bench.start(attached);
       const filter = [{ key: "mark", value: labels.mark }];
       const { networks } = await nap.networks.pruneNetworks({ engine, labels: filter });
       expect(networks).to.deep.equal([unused]);
@@ -214,8 +206,7 @@ export function networkCases(test: ConformanceTest): void {
     "network.refuses-a-container-on-a-missing-one",
     "refuses a container on a network that is not there, when it is created",
     async ({ nap, engine, image }) => {
-      const mode = { case: "attachments" as const, value: { items: [{ network: "no-such" }] } };
-      const spec = { source: imageSource(image), network: { mode } };
+      const spec = { source: imageSource(image), networks: [{ network: "no-such" }] };
       const error = await failure(nap.containers.createContainer({ engine, spec }));
       expect(error).to.include({ code: Code.NOT_FOUND, reason: "NETWORK_NOT_FOUND" });
     },
@@ -227,9 +218,9 @@ export function networkCases(test: ConformanceTest): void {
     "internal: has no way to what is beyond the host",
     async (bench) => {
       const open = await bench.network();
-      const none = { mode: { case: "none" as const, value: {} } };
+      const none = { network: { mode: { case: "isolated" as const, value: {} } } };
       const serve = ["nc", "-ll", "-p", "7020", "-e", "echo", "from beyond"];
-      const { pid } = await bench.start({ network: none }, serve);
+      const { pid } = await bench.start({ namespaces: none }, serve);
       await bench.onHost(beyond, String(pid));
       bench.cleanUp(() => bench.onHost("ip link del nap-beyond"));
       const script =

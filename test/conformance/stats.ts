@@ -91,7 +91,9 @@ export function statsCases(test: ConformanceTest): void {
     "stats.leaves-a-missing-limit-unset",
     "leaves a limit unset that is none, and the network of a container that has none",
     async (bench) => {
-      const { id } = await bench.start({ network: { mode: { case: "none", value: {} } } });
+      const { id } = await bench.start({
+        namespaces: { network: { mode: { case: "isolated", value: {} } } },
+      });
       const stats = await tickWith(bench, id, () => true);
       expect(stats.memory?.usageBytes).not.to.equal(undefined);
       expect(stats.memory?.limitBytes).to.equal(undefined);

@@ -9,6 +9,7 @@ import { expect } from "chai";
 import type { Context } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { RpcError } from "../support/client.js";
+import { keysOfPath } from "../support/keys.js";
 import type { Bench } from "./bench.js";
 import { tidied } from "./bench.js";
 import type { ConformanceTest } from "./case.js";
@@ -69,18 +70,12 @@ async function refusal({ nap, engine }: Bench, error: unknown): Promise<string[]
     return [error.message];
   }
   if (error.reason !== "FIELD_UNSUPPORTED") return undefined;
-  const names = declared.unsupportedFields.map(({ name }) =>
-    // A value may be refused in one field alone: `nap.v1.Message.field=VALUE`.
-    name.split(".").at(-1)?.replace(/=.*$/, ""),
+  const names = new Set(
+    [...declared.unsupportedFields, ...declared.unsupportedValues].map(({ field }) => field),
   );
-  for (const field of error.fields) {
-    const last = field
-      .replace(/\[[^\]]*\]$/, "")
-      .split(".")
-      .at(-1);
-    // A value that is refused in one field alone is declared as "field=VALUE".
-    const declares = names.some((name) => name === last || name?.startsWith(`${last}=`));
-    expect(declares, `${field} is refused and not declared`).to.equal(true);
+  for (const path of error.fields) {
+    const declares = keysOfPath(error.request, path).some((key) => names.has(key));
+    expect(declares, `${path} is refused and not declared`).to.equal(true);
   }
   return error.fields;
 }

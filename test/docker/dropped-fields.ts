@@ -59,10 +59,13 @@ const table: readonly [spec: SpecInit, edit: (body: Json) => void, ...fields: st
     "spec.health_check.interval",
   ],
   [
-    { network: { dnsServers: ["10.0.0.1", "10.0.0.2"], mode: { case: "none", value: {} } } },
+    {
+      networkConfig: { dnsServers: ["10.0.0.1", "10.0.0.2"] },
+      namespaces: { network: { mode: { case: "isolated", value: {} } } },
+    },
     (body) => Object.assign(host(body), { Dns: ["10.0.0.1"], NetworkMode: "default" }),
-    "spec.network.none",
-    "spec.network.dns_servers[1]",
+    "spec.network_config.dns_servers[1]",
+    "spec.namespaces.network.isolated",
   ],
   [
     { restartPolicy: { mode: RestartMode.ALWAYS }, tty: true, hostname: "h" },
@@ -137,12 +140,13 @@ export function droppedFieldCases(open: () => DockerBench): void {
   it("names the field that dockerd itself says it discards", async () => {
     const { bench } = open();
     const before = await ids();
-    const portBindings = [{ containerPort: 80, hostPort: 8080 }];
-    const network = { mode: { case: "host" as const, value: {} }, portBindings };
-    const spec = { source: imageSource(bench.image), command: { arguments: ["true"] }, network };
+    const networkConfig = { portMappings: [{ containerPort: 80, hostPort: 8080 }] };
+    const namespaces = { network: { mode: { case: "host" as const, value: {} } } };
+    const command = { arguments: ["true"] };
+    const spec = { source: imageSource(bench.image), command, networkConfig, namespaces };
     const error = await failure(nap.containers.createContainer({ engine, spec }));
     expect(error.reason).to.equal("FIELD_NOT_APPLIED");
-    expect(error.fields).to.deep.equal(["spec.network.port_bindings"]);
+    expect(error.fields).to.deep.equal(["spec.network_config.port_mappings"]);
     expect(error.badRequest?.fieldViolations[0]?.description).to.include("are discarded");
     expect(await ids()).to.deep.equal(before);
   });

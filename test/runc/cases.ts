@@ -119,6 +119,32 @@ export function runcCases(open: () => RuncBench): void {
     expect(error.fields).to.deep.equal(["pull_policy"]);
   });
 
+  it("puts a container into namespaces by their files, and leaves their host name alone", async () => {
+    const { nap, bench } = open();
+    const isolated = { mode: { case: "isolated" as const, value: {} } };
+    const { id, pid } = await bench.start({ hostname: "first", namespaces: { cgroup: isolated } });
+    for (const kind of ["pid", "ipc", "uts", "cgroup", "network"] as const) {
+      const file = kind === "network" ? "net" : kind;
+      const theirs = await bench.exec(id, `readlink /proc/self/ns/${file}`);
+      const at = (value: string) => ({
+        hostname: "second",
+        namespaces: { [kind]: { mode: { case: "path" as const, value } } },
+      });
+      const { stdout } = await bench.run(
+        at(`/proc/${pid}/ns/${file}`),
+        `readlink /proc/self/ns/${file}`,
+      );
+      expect(stdout.trim(), kind).to.equal(theirs);
+      for (const path of ["/proc/0/ns/none", "/etc/passwd"]) {
+        const { id: container } = await bench.create(at(path));
+        const error = await failure(nap.containers.startContainer({ engine: "runc", container }));
+        expect(error.reason, `${kind} ${path}`).to.equal("CONTAINER_START_FAILED");
+      }
+    }
+    expect(await bench.exec(id, "hostname")).to.equal("first");
+    await bench.tidy();
+  });
+
   it("keeps the image under a reference where another import to it fails", async () => {
     const { nap, bench } = open();
     const reference = `${bench.name("nap-kept")}:1`;

@@ -254,7 +254,7 @@ export function bindRootCases(open: () => RootsBench): void {
       ["docker", false],
     ] as const) {
       const { unsupportedFields } = await nap.engines.getEngineCapabilities({ engine });
-      const names = unsupportedFields.map(({ name }) => name);
+      const names = unsupportedFields.map(({ field }) => field);
       expect(names.includes("nap.v1.BindMount.bind_root"), engine).to.equal(refused);
     }
   });

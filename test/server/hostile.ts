@@ -137,7 +137,9 @@ export function hostileCases(open: () => DockerBench): void {
           new Promise<RpcError>((resolve, reject) => {
             const path = "/nap.v1.ContainerService/ListContainers";
             const stream = channel.makeBidiStreamRequest(path, raw, raw);
-            stream.on("error", (error: ServiceError) => resolve(new RpcError(error)));
+            stream.on("error", (error: ServiceError) =>
+              resolve(new RpcError(error, ListContainersRequestSchema)),
+            );
             stream.on("end", () => reject(new Error("it was not refused")));
             stream.on("data", () => undefined);
             stream.write(Buffer.from(bytes));

@@ -24,7 +24,7 @@ const volumeMount = (volume: string) => ({
   source: { case: "volume" as const, value: { volume } },
 });
 const attached = (network: string, endpoint = {}) => ({
-  network: { mode: { case: "attachments" as const, value: { items: [{ network, endpoint }] } } },
+  networks: [{ network, endpoint }],
 });
 
 /** Declares the cases. `open` gives their bench when the tests run. */
@@ -209,7 +209,7 @@ export function ownershipCases(open: () => DockerBench): void {
     const other = (value: string) => ({ case: "container" as const, value });
     const specs: ((container: string) => SpecInit)[] = [
       (container) => ({ volumesFrom: [{ container }] }),
-      (container) => ({ network: { mode: other(container) } }),
+      (container) => ({ namespaces: { network: { mode: other(container) } } }),
       (container) => ({ namespaces: { pid: { mode: other(container) } } }),
       (container) => ({ namespaces: { ipc: { mode: other(container) } } }),
       (container) => attached("bridge", { links: [{ container }] }),
@@ -224,7 +224,7 @@ export function ownershipCases(open: () => DockerBench): void {
     const { id, name } = await alice.start({ mounts: [{ target: "/t", source: anonymous }] });
     await alice.create({
       volumesFrom: [{ container: name }],
-      network: { mode: other(id.slice(0, 12)) },
+      namespaces: { network: { mode: other(id.slice(0, 12)) } },
     });
     const linked = await alice.run(
       attached("bridge", { links: [{ container: id.slice(0, 12) }] }),

@@ -151,8 +151,7 @@ const situations: Readonly<Record<string, Situation>> = {
     code: NOT_FOUND,
     reason: "NETWORK_NOT_FOUND",
     fail: ({ bench }) => {
-      const mode = { case: "attachments" as const, value: { items: [{ network: absent }] } };
-      const spec = { source: imageSource(bench.image), network: { mode } };
+      const spec = { source: imageSource(bench.image), networks: [{ network: absent }] };
       return [bench.nap.containers.createContainer({ engine, spec }), absent];
     },
   },
@@ -251,10 +250,9 @@ export function situationCases(open: () => DockerBench): void {
     const [network, volume] = [bench.name("situation"), bench.name("situation")];
     await nap.networks.createNetwork({ engine, name: network, spec: {} });
     await nap.volumes.createVolume({ engine, name: volume, spec: {} });
-    const mode = { case: "attachments" as const, value: { items: [{ network }] } };
     const source = { case: "volume" as const, value: { volume } };
     const running = await bench.start({
-      network: { mode },
+      networks: [{ network }],
       mounts: [{ target: "/v", source }],
     });
     const [stopped, paused] = [await bench.create({}), await bench.start({})];

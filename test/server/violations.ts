@@ -5,11 +5,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
 import type { UpdateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
-import {
-  ContainerSpecSchema,
-  NamespaceMode,
-  RestartMode,
-} from "../../gen/nap/v1/container_spec_pb.js";
+import { ContainerSpecSchema, RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
 import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
@@ -28,7 +24,7 @@ export function errorCases(open: () => DockerBench): void {
         spec: {
           source: imageSource(bench.image),
           lxcConfig: [{ key: "lxc.a" }],
-          namespaces: { user: NamespaceMode.PRIVATE },
+          namespaces: { user: { mode: { case: "isolated", value: {} } } },
           resources: { memoryLimitBytes: -1n },
         },
       }),
@@ -39,14 +35,14 @@ export function errorCases(open: () => DockerBench): void {
       ["name", "FIELD_INVALID"],
       ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
       ["spec.lxc_config", "FIELD_UNSUPPORTED"],
-      ["spec.namespaces.user", "FIELD_UNSUPPORTED"],
+      ["spec.namespaces.user.isolated", "FIELD_UNSUPPORTED"],
     ]);
   });
 
   it("tells of many violations in a status that every client can take", async () => {
     const { nap, bench } = open();
     const dnsServers = Array.from({ length: 3000 }, (_, n) => `not an address ${n}`);
-    const spec = { source: imageSource(bench.image), network: { dnsServers } };
+    const spec = { source: imageSource(bench.image), networkConfig: { dnsServers } };
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
     expect(error.badRequest?.fieldViolations).to.have.length(16);
@@ -84,7 +80,7 @@ export function errorCases(open: () => DockerBench): void {
     const said = await nap.engines.getEngineCapabilities({ engine: "docker" });
     expect(said.supportedMethods).to.include("nap.v1.ContainerService/CreateContainer");
     expect(said.supportedMethods.length + said.unsupportedMethods.length).to.equal(58);
-    const fields = said.unsupportedFields.map(({ name }) => name);
+    const fields = said.unsupportedFields.map(({ field }) => field);
     expect(fields).to.include("nap.v1.ContainerSpec.lxc_config");
   });
 
@@ -108,16 +104,24 @@ export function errorCases(open: () => DockerBench): void {
     }
   });
 
-  it("refuses the host's network as an attachment, by its name and by its id", async () => {
+  it("refuses Docker's networks host and none as attachments, and says what to say instead", async () => {
     const { dockerd, nap, bench } = open();
     const docker = new Docker({ socketPath: dockerd.socket, host: undefined, port: undefined });
-    const { Id } = (await docker.getNetwork("host").inspect()) as { Id: string };
-    for (const network of ["host", Id, Id.slice(0, 12)]) {
-      const mode = { case: "attachments" as const, value: { items: [{ network }] } };
-      const spec = { source: imageSource(bench.image), network: { mode } };
+    const idOf = async (name: string): Promise<string> =>
+      ((await docker.getNetwork(name).inspect()) as { Id: string }).Id;
+    const [host, none] = [await idOf("host"), await idOf("none")];
+    for (const [network, instead] of [
+      ["host", "spec.namespaces.network.host"],
+      [host, "spec.namespaces.network.host"],
+      [host.slice(0, 12), "spec.namespaces.network.host"],
+      ["none", "spec.namespaces.network.isolated without networks"],
+      [none, "spec.namespaces.network.isolated without networks"],
+    ] as const) {
+      const spec = { source: imageSource(bench.image), networks: [{ network }] };
       const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
       expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
-      expect(error.fields).to.deep.equal(["spec.network.attachments.items[0].network"]);
+      expect(error.fields).to.deep.equal(["spec.networks[0].network"]);
+      expect(error.message).to.include(instead);
     }
   });
 

@@ -66,7 +66,11 @@ export class RpcError extends Error {
   /** The cursor to go on from with a stream that ended early. */
   readonly cursor: string | undefined;
 
-  constructor(cause: ServiceError) {
+  constructor(
+    cause: ServiceError,
+    /** What the call sent. */
+    readonly request: DescMessage,
+  ) {
     super(`${Code[cause.code]}: ${cause.details}`, { cause });
     this.code = cause.code;
     const [bytes] = cause.metadata?.get("grpc-status-details-bin") ?? [];
@@ -122,7 +126,7 @@ export function callOf(
 /** A call of a method with requests that are encoded already, as many as they are. Gives no replies. */
 export async function rawCall(
   channel: Client,
-  { name, parent }: DescMethod,
+  { name, parent, input }: DescMethod,
   requests: readonly Buffer[],
 ): Promise<void> {
   const identity = (bytes: Buffer): Buffer => bytes;
@@ -132,7 +136,7 @@ export async function rawCall(
   try {
     await all(stream);
   } catch (error) {
-    throw new RpcError(error as ServiceError);
+    throw new RpcError(error as ServiceError, input);
   }
 }
 
@@ -188,7 +192,7 @@ async function* callStream(
     ended = true;
     throw (error as ServiceError).metadata === undefined
       ? error
-      : new RpcError(error as ServiceError);
+      : new RpcError(error as ServiceError, method.input);
   } finally {
     signal?.removeEventListener("abort", onAbort);
     if (!ended) stream.cancel();

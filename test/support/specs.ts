@@ -6,6 +6,7 @@ import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 import { fieldName } from "../../src/contract/unsupported.js";
 import type { Support } from "../../src/contract/unsupported.js";
+import { byKey } from "../../src/contract/walk.js";
 
 /** What a generator knows beside the contract. */
 export interface Generation {
@@ -20,15 +21,21 @@ export interface Generation {
 /** The most that a number of bytes may be: JavaScript's numbers are exact to 2^53. */
 const most = 2n ** 50n;
 
-/** Any valid message of a type. */
-export function messages(desc: DescMessage, generation: Generation): fc.Arbitrary<Message> {
+/** Any valid message of a type. `above` are the keys of the field that holds it. */
+export function messages(
+  desc: DescMessage,
+  generation: Generation,
+  above: readonly string[] = [],
+): fc.Arbitrary<Message> {
   const own = generation.values[desc.typeName];
   if (own !== undefined) return own as fc.Arbitrary<Message>;
-  const left = (field: DescField): boolean => !generation.support.has(fieldName(field));
+  const keys = [...above, desc.typeName];
+  const left = (field: DescField): boolean =>
+    byKey(generation.support.fields, keysIn(keys, field)) === undefined;
   const single = desc.fields.filter((field) => field.oneof === undefined && left(field));
   const parts = [
-    ...single.map((field) => fieldValues(field, generation)),
-    ...desc.oneofs.map((oneof) => choices(oneof, oneof.fields.filter(left), generation)),
+    ...single.map((field) => fieldValues(field, generation, keysIn(keys, field))),
+    ...desc.oneofs.map((oneof) => choices(oneof, oneof.fields.filter(left), generation, keys)),
   ];
   return fc.tuple(...parts).map((entries) => {
     const message = create(desc, Object.fromEntries(entries.flat(1)) as never);
@@ -37,25 +44,34 @@ export function messages(desc: DescMessage, generation: Generation): fc.Arbitrar
   });
 }
 
+function keysIn(keys: readonly string[], { name }: DescField): string[] {
+  return keys.map((key) => `${key}.${name}`);
+}
+
 type Entries = [name: string, value: unknown][];
 
 function choices(
   oneof: DescOneof,
   fields: readonly DescField[],
   generation: Generation,
+  keys: readonly string[],
 ): fc.Arbitrary<Entries> {
   const required = hasOption(oneof, oneof_rules) && getOption(oneof, oneof_rules).required;
   const set = fields.map((field) =>
-    one(field, boundsOf(field), generation).map((value): Entries => [
+    one(field, boundsOf(field), generation, keysIn(keys, field)).map((value): Entries => [
       [oneof.localName, { case: field.localName, value }],
     ]),
   );
   return fc.oneof(...(required ? [] : [fc.constant<Entries>([])]), ...set);
 }
 
-function fieldValues(field: DescField, generation: Generation): fc.Arbitrary<Entries> {
+function fieldValues(
+  field: DescField,
+  generation: Generation,
+  keys: readonly string[],
+): fc.Arbitrary<Entries> {
   const bounds = boundsOf(field);
-  const set = collection(field, bounds, generation).map((value): Entries => [
+  const set = collection(field, bounds, generation, keys).map((value): Entries => [
     [field.localName, value],
   ]);
   return bounds?.required ? set : fc.oneof({ weight: 2, arbitrary: fc.constant<Entries>([]) }, set);
@@ -69,12 +85,14 @@ function collection(
   field: DescField,
   bounds: FieldRules | undefined,
   generation: Generation,
+  keys: readonly string[],
 ): fc.Arbitrary<unknown> {
   const size = { minLength: bounds?.required ? 1 : 0, maxLength: 3 };
   const whole = generation.values[`${fieldName(field)}[]`];
   if (whole !== undefined) return whole;
-  if (field.fieldKind === "list") return fc.array(one(field, bounds?.items, generation), size);
-  if (field.fieldKind !== "map") return one(field, bounds, generation);
+  if (field.fieldKind === "list")
+    return fc.array(one(field, bounds?.items, generation, keys), size);
+  if (field.fieldKind !== "map") return one(field, bounds, generation, keys);
   const own = generation.values[`${fieldName(field)}.key`];
   const key = (own as fc.Arbitrary<string> | undefined) ?? text(bounds?.keys);
   const entry = fc.tuple(
@@ -88,13 +106,15 @@ function one(
   field: DescField,
   bounds: FieldRules | undefined,
   generation: Generation,
+  keys: readonly string[],
 ): fc.Arbitrary<unknown> {
   const own = generation.values[fieldName(field)];
   if (own !== undefined) return own;
-  if (field.message) return messages(field.message, generation);
+  if (field.message) return messages(field.message, generation, keys);
   if (field.enum) {
+    const refused = byKey(generation.support.values, keys);
     const named = field.enum.values.filter(
-      ({ name, number }) => number > 0 && !generation.support.has(`${fieldName(field)}=${name}`),
+      ({ name, number }) => number > 0 && refused?.has(name) !== true,
     );
     return fc.constantFrom(...named.map(({ number }) => number));
   }

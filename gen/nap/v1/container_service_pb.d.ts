@@ -6,9 +6,9 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { ContainerSpec, MountPropagation, Resources, RestartPolicy } from "./container_spec_pb.js";
+import type { ContainerSpec, MountPropagation, PortMapping, Resources, RestartPolicy } from "./container_spec_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { DisconnectAction, ExitStatus, ExposedPort, HealthCheckResult, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, PortProtocol, RegistryCredentials, StreamReady, TerminalSize, TransferProgressBatch } from "./types_pb.js";
+import type { DisconnectAction, ExitStatus, ExposedPort, HealthCheckResult, LabelFilter, ListView, OutputBatch, OutputStream, PathStat, RegistryCredentials, StreamReady, TerminalSize, TransferProgressBatch } from "./types_pb.js";
 
 /**
  * Describes the file nap/v1/container_service.proto.
@@ -116,9 +116,9 @@ export declare type Container = Message<"nap.v1.Container"> & {
   /**
    * The ports of the host that lead into it now.
    *
-   * @generated from field: repeated nap.v1.PublishedPort ports = 14;
+   * @generated from field: repeated nap.v1.PortMapping ports = 14;
    */
-  ports: PublishedPort[];
+  ports: PortMapping[];
 
   /**
    * The networks that it is attached to.
@@ -190,47 +190,6 @@ export declare type Container = Message<"nap.v1.Container"> & {
  * Use `create(ContainerSchema)` to create a new message.
  */
 export declare const ContainerSchema: GenMessage<Container>;
-
-/**
- * PublishedPort is a port of the host that leads into a container.
- *
- * @generated from message nap.v1.PublishedPort
- */
-export declare type PublishedPort = Message<"nap.v1.PublishedPort"> & {
-  /**
-   * The port inside the container.
-   *
-   * @generated from field: uint32 container_port = 1;
-   */
-  containerPort: number;
-
-  /**
-   * Its protocol.
-   *
-   * @generated from field: nap.v1.PortProtocol protocol = 2;
-   */
-  protocol: PortProtocol;
-
-  /**
-   * The host's address that it listens on.
-   *
-   * @generated from field: string host_address = 3;
-   */
-  hostAddress: string;
-
-  /**
-   * The host's port.
-   *
-   * @generated from field: uint32 host_port = 4;
-   */
-  hostPort: number;
-};
-
-/**
- * Describes the message nap.v1.PublishedPort.
- * Use `create(PublishedPortSchema)` to create a new message.
- */
-export declare const PublishedPortSchema: GenMessage<PublishedPort>;
 
 /**
  * ContainerEndpoint is a container's place on one network.

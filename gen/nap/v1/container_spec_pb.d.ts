@@ -9,7 +9,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { ArgumentList, EndpointSettings, ExposedPort, HealthCheck, PathList, Platform, PortProtocol, Unlimited } from "./types_pb.js";
-import type { Duration, Empty } from "@bufbuild/protobuf/wkt";
+import type { Duration } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file nap/v1/container_spec.proto.
@@ -262,11 +262,22 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   shmSizeBytes?: bigint | undefined;
 
   /**
-   * Networks, ports and name resolution.
+   * The networks that the container is attached to from its start, none twice. Which of them has the
+   * default route is the engine's choice, unless gateway_priority says it. With networks the container
+   * has a network namespace of its own: a namespaces.network of host, container or path beside them is
+   * refused with INVALID_ARGUMENT, FIELD_INVALID. Empty: without namespaces.network the engine's default
+   * network, "bridge" on Docker, and with isolated there no interface but the loopback.
    *
-   * @generated from field: nap.v1.ContainerNetwork network = 27;
+   * @generated from field: repeated nap.v1.NetworkAttachment networks = 41;
    */
-  network?: ContainerNetwork | undefined;
+  networks: NetworkAttachment[];
+
+  /**
+   * Ports and name resolution.
+   *
+   * @generated from field: nap.v1.NetworkConfig network_config = 42;
+   */
+  networkConfig?: NetworkConfig | undefined;
 
   /**
    * File systems mounted into the container. Two mounts at one target are refused.
@@ -325,7 +336,7 @@ export declare type ContainerSpec = Message<"nap.v1.ContainerSpec"> & {
   security?: Security | undefined;
 
   /**
-   * Namespaces shared with the host or another container.
+   * Where the container's namespaces come from.
    *
    * @generated from field: nap.v1.Namespaces namespaces = 36;
    */
@@ -926,126 +937,66 @@ export declare type UlimitValue = Message<"nap.v1.UlimitValue"> & {
 export declare const UlimitValueSchema: GenMessage<UlimitValue>;
 
 /**
- * ContainerNetwork is a container's networks, ports and name resolution.
+ * NetworkConfig is a container's ports and name resolution.
  *
- * @generated from message nap.v1.ContainerNetwork
+ * @generated from message nap.v1.NetworkConfig
  */
-export declare type ContainerNetwork = Message<"nap.v1.ContainerNetwork"> & {
+export declare type NetworkConfig = Message<"nap.v1.NetworkConfig"> & {
   /**
-   * What the container is connected to. Default: the engine's default network, "bridge" on Docker.
+   * Ports that the container listens on, in addition to the image's; publish_all_ports opens them.
    *
-   * @generated from oneof nap.v1.ContainerNetwork.mode
-   */
-  mode: {
-    /**
-     * No interface but the loopback.
-     *
-     * @generated from field: google.protobuf.Empty none = 1;
-     */
-    value: Empty;
-    case: "none";
-  } | {
-    /**
-     * The host's own network.
-     *
-     * @generated from field: google.protobuf.Empty host = 2;
-     */
-    value: Empty;
-    case: "host";
-  } | {
-    /**
-     * The network of another container: id, unique id prefix, or name.
-     *
-     * @generated from field: string container = 3;
-     */
-    value: string;
-    case: "container";
-  } | {
-    /**
-     * One or more networks.
-     *
-     * @generated from field: nap.v1.NetworkAttachments attachments = 4;
-     */
-    value: NetworkAttachments;
-    case: "attachments";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Ports that the container listens on, beside the image's; publish_all_ports opens them.
-   *
-   * @generated from field: repeated nap.v1.ExposedPort exposed_ports = 5;
+   * @generated from field: repeated nap.v1.ExposedPort exposed_ports = 1;
    */
   exposedPorts: ExposedPort[];
 
   /**
-   * Ports of the host that lead into the container. One container port may be bound several times.
+   * Ports of the host that lead into the container. One container port may be mapped several times.
    *
-   * @generated from field: repeated nap.v1.PortBinding port_bindings = 6;
+   * @generated from field: repeated nap.v1.PortMapping port_mappings = 2;
    */
-  portBindings: PortBinding[];
+  portMappings: PortMapping[];
 
   /**
    * Every exposed port gets a random port of the host. Default: false.
    *
-   * @generated from field: optional bool publish_all_ports = 7;
+   * @generated from field: optional bool publish_all_ports = 3;
    */
   publishAllPorts?: boolean | undefined;
 
   /**
    * Addresses of the name servers. Empty: the engine's default.
    *
-   * @generated from field: repeated string dns_servers = 8;
+   * @generated from field: repeated string dns_servers = 4;
    */
   dnsServers: string[];
 
   /**
    * Domains that short names are looked up in. Empty: the host's.
    *
-   * @generated from field: repeated string dns_searches = 9;
+   * @generated from field: repeated string dns_searches = 5;
    */
   dnsSearches: string[];
 
   /**
    * Options of the resolver, for example "ndots:2". Empty: the host's.
    *
-   * @generated from field: repeated string dns_options = 10;
+   * @generated from field: repeated string dns_options = 6;
    */
   dnsOptions: string[];
 
   /**
-   * Further lines of /etc/hosts.
+   * Lines of /etc/hosts in addition to the engine's own.
    *
-   * @generated from field: repeated nap.v1.HostEntry extra_hosts = 11;
+   * @generated from field: repeated nap.v1.HostAlias extra_hosts = 7;
    */
-  extraHosts: HostEntry[];
+  extraHosts: HostAlias[];
 };
 
 /**
- * Describes the message nap.v1.ContainerNetwork.
- * Use `create(ContainerNetworkSchema)` to create a new message.
+ * Describes the message nap.v1.NetworkConfig.
+ * Use `create(NetworkConfigSchema)` to create a new message.
  */
-export declare const ContainerNetworkSchema: GenMessage<ContainerNetwork>;
-
-/**
- * NetworkAttachments are the networks that a container is attached to from its start.
- *
- * @generated from message nap.v1.NetworkAttachments
- */
-export declare type NetworkAttachments = Message<"nap.v1.NetworkAttachments"> & {
-  /**
-   * One entry for each network, none twice. Which of them has the default route is the engine's
-   * choice.
-   *
-   * @generated from field: repeated nap.v1.NetworkAttachment items = 1;
-   */
-  items: NetworkAttachment[];
-};
-
-/**
- * Describes the message nap.v1.NetworkAttachments.
- * Use `create(NetworkAttachmentsSchema)` to create a new message.
- */
-export declare const NetworkAttachmentsSchema: GenMessage<NetworkAttachments>;
+export declare const NetworkConfigSchema: GenMessage<NetworkConfig>;
 
 /**
  * NetworkAttachment attaches a container to one network.
@@ -1054,7 +1005,8 @@ export declare const NetworkAttachmentsSchema: GenMessage<NetworkAttachments>;
  */
 export declare type NetworkAttachment = Message<"nap.v1.NetworkAttachment"> & {
   /**
-   * The network's id or name. Not there: NOT_FOUND, NETWORK_NOT_FOUND.
+   * The network's id or name. Not there: NOT_FOUND, NETWORK_NOT_FOUND. Docker's networks "host" and
+   * "none" are refused with INVALID_ARGUMENT, FIELD_INVALID: namespaces.network says these.
    *
    * @generated from field: string network = 1;
    */
@@ -1075,11 +1027,12 @@ export declare type NetworkAttachment = Message<"nap.v1.NetworkAttachment"> & {
 export declare const NetworkAttachmentSchema: GenMessage<NetworkAttachment>;
 
 /**
- * PortBinding leads a port of the host into a container.
+ * PortMapping leads a port of the host into a container. In a spec it says what is wanted, in
+ * Container.ports what there is.
  *
- * @generated from message nap.v1.PortBinding
+ * @generated from message nap.v1.PortMapping
  */
-export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
+export declare type PortMapping = Message<"nap.v1.PortMapping"> & {
   /**
    * The port inside the container.
    *
@@ -1088,21 +1041,21 @@ export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
   containerPort: number;
 
   /**
-   * Its protocol. Default: TCP.
+   * The protocol of both ports. Default: TCP.
    *
    * @generated from field: nap.v1.PortProtocol protocol = 2;
    */
   protocol: PortProtocol;
 
   /**
-   * The host's address to listen on. Default: all addresses.
+   * The address of the host to listen on. Default: all addresses.
    *
    * @generated from field: optional string host_address = 3;
    */
   hostAddress?: string | undefined;
 
   /**
-   * The host's port. Default: a free one that the engine chooses, shown by Container.ports. Taken:
+   * The port of the host. Default: a free one that the engine chooses, shown by Container.ports. Taken:
    * FAILED_PRECONDITION, HOST_PORT_IN_USE, when the container starts.
    *
    * @generated from field: optional uint32 host_port = 4;
@@ -1110,7 +1063,8 @@ export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
   hostPort?: number | undefined;
 
   /**
-   * The engine takes the first free port from host_port up to this one. Default: host_port alone.
+   * The end of a range: the engine takes the first free port from host_port up to this one. Default:
+   * host_port alone. Never set in Container.ports.
    *
    * @generated from field: optional uint32 host_port_range_end = 5;
    */
@@ -1118,17 +1072,17 @@ export declare type PortBinding = Message<"nap.v1.PortBinding"> & {
 };
 
 /**
- * Describes the message nap.v1.PortBinding.
- * Use `create(PortBindingSchema)` to create a new message.
+ * Describes the message nap.v1.PortMapping.
+ * Use `create(PortMappingSchema)` to create a new message.
  */
-export declare const PortBindingSchema: GenMessage<PortBinding>;
+export declare const PortMappingSchema: GenMessage<PortMapping>;
 
 /**
- * HostEntry is a further line of a container's /etc/hosts.
+ * HostAlias is a line of a container's /etc/hosts.
  *
- * @generated from message nap.v1.HostEntry
+ * @generated from message nap.v1.HostAlias
  */
-export declare type HostEntry = Message<"nap.v1.HostEntry"> & {
+export declare type HostAlias = Message<"nap.v1.HostAlias"> & {
   /**
    * The name.
    *
@@ -1139,7 +1093,7 @@ export declare type HostEntry = Message<"nap.v1.HostEntry"> & {
   /**
    * What the name stands for.
    *
-   * @generated from oneof nap.v1.HostEntry.target
+   * @generated from oneof nap.v1.HostAlias.target
    */
   target: {
     /**
@@ -1153,18 +1107,32 @@ export declare type HostEntry = Message<"nap.v1.HostEntry"> & {
     /**
      * The address by which the container reaches its host.
      *
-     * @generated from field: google.protobuf.Empty host_gateway = 3;
+     * @generated from field: nap.v1.HostGateway host_gateway = 3;
      */
-    value: Empty;
+    value: HostGateway;
     case: "hostGateway";
   } | { case: undefined; value?: undefined };
 };
 
 /**
- * Describes the message nap.v1.HostEntry.
- * Use `create(HostEntrySchema)` to create a new message.
+ * Describes the message nap.v1.HostAlias.
+ * Use `create(HostAliasSchema)` to create a new message.
  */
-export declare const HostEntrySchema: GenMessage<HostEntry>;
+export declare const HostAliasSchema: GenMessage<HostAlias>;
+
+/**
+ * HostGateway stands for the address by which a container reaches its host.
+ *
+ * @generated from message nap.v1.HostGateway
+ */
+export declare type HostGateway = Message<"nap.v1.HostGateway"> & {
+};
+
+/**
+ * Describes the message nap.v1.HostGateway.
+ * Use `create(HostGatewaySchema)` to create a new message.
+ */
+export declare const HostGatewaySchema: GenMessage<HostGateway>;
 
 /**
  * Mount is one file system mounted into a container.
@@ -2131,45 +2099,61 @@ export declare type SeccompCondition = Message<"nap.v1.SeccompCondition"> & {
 export declare const SeccompConditionSchema: GenMessage<SeccompCondition>;
 
 /**
- * Namespaces are those that a container shares with the host or with another container.
+ * Namespaces say which of the kernel's namespaces a container has of its own, and which it shares.
  *
  * @generated from message nap.v1.Namespaces
  */
 export declare type Namespaces = Message<"nap.v1.Namespaces"> & {
   /**
-   * Process ids. Default: its own.
+   * The namespace of process ids. Default: isolated.
    *
-   * @generated from field: nap.v1.PidNamespace pid = 1;
+   * @generated from field: nap.v1.Namespace pid = 1;
    */
-  pid?: PidNamespace | undefined;
+  pid?: Namespace | undefined;
 
   /**
-   * Shared memory and message queues. Default: its own.
+   * The namespace of shared memory and message queues. Default: the engine's, isolated on a fresh
+   * Docker.
    *
-   * @generated from field: nap.v1.IpcNamespace ipc = 2;
+   * @generated from field: nap.v1.Namespace ipc = 2;
    */
-  ipc?: IpcNamespace | undefined;
+  ipc?: Namespace | undefined;
 
   /**
-   * Host and domain name. Default: its own.
+   * The namespace of the host and domain name. Default: isolated.
    *
-   * @generated from field: nap.v1.NamespaceMode uts = 3;
+   * @generated from field: nap.v1.Namespace uts = 3;
    */
-  uts: NamespaceMode;
+  uts?: Namespace | undefined;
 
   /**
-   * User ids. Default: the engine's.
+   * The namespace of user ids. Default: the engine's.
    *
-   * @generated from field: nap.v1.NamespaceMode user = 4;
+   * @generated from field: nap.v1.Namespace user = 4;
    */
-  user: NamespaceMode;
+  user?: Namespace | undefined;
 
   /**
-   * Control groups. Default: the engine's.
+   * The namespace of control groups. Default: the engine's.
    *
-   * @generated from field: nap.v1.NamespaceMode cgroup = 5;
+   * @generated from field: nap.v1.Namespace cgroup = 5;
    */
-  cgroup: NamespaceMode;
+  cgroup?: Namespace | undefined;
+
+  /**
+   * The namespace of network interfaces. Default: isolated, on the networks of the spec or on the
+   * engine's default network. Set to isolated with no networks: no interface but the loopback.
+   *
+   * @generated from field: nap.v1.Namespace network = 6;
+   */
+  network?: Namespace | undefined;
+
+  /**
+   * The namespace of mounts. Default: isolated.
+   *
+   * @generated from field: nap.v1.Namespace mount = 7;
+   */
+  mount?: Namespace | undefined;
 };
 
 /**
@@ -2179,108 +2163,160 @@ export declare type Namespaces = Message<"nap.v1.Namespaces"> & {
 export declare const NamespacesSchema: GenMessage<Namespaces>;
 
 /**
- * PidNamespace says whose process ids a container sees.
+ * Namespace says where one namespace of a container comes from. Which kinds of namespaces an engine takes
+ * from where is declared by EngineService.GetEngineCapabilities, for example as
+ * "nap.v1.Namespaces.user.isolated".
  *
- * @generated from message nap.v1.PidNamespace
+ * @generated from message nap.v1.Namespace
  */
-export declare type PidNamespace = Message<"nap.v1.PidNamespace"> & {
+export declare type Namespace = Message<"nap.v1.Namespace"> & {
   /**
-   * Whose.
+   * Where the namespace comes from.
    *
-   * @generated from oneof nap.v1.PidNamespace.mode
+   * @generated from oneof nap.v1.Namespace.mode
    */
   mode: {
     /**
-     * The host's.
+     * The container has a namespace of its own.
      *
-     * @generated from field: google.protobuf.Empty host = 1;
+     * @generated from field: nap.v1.IsolatedNamespace isolated = 1;
      */
-    value: Empty;
+    value: IsolatedNamespace;
+    case: "isolated";
+  } | {
+    /**
+     * The container is in the namespace of the engine's host.
+     *
+     * @generated from field: nap.v1.HostNamespace host = 2;
+     */
+    value: HostNamespace;
     case: "host";
   } | {
     /**
-     * Those of another container: id, unique id prefix, or name.
+     * The container is in the namespace of another one: its id, unique id prefix, or name. An IPC
+     * namespace must be shareable.
      *
-     * @generated from field: string container = 2;
+     * @generated from field: string container = 3;
      */
     value: string;
     case: "container";
   } | {
     /**
-     * Its own.
+     * The container is in the namespace of a pod: the pod's id or name.
      *
-     * @generated from field: google.protobuf.Empty isolated = 3;
-     */
-    value: Empty;
-    case: "isolated";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message nap.v1.PidNamespace.
- * Use `create(PidNamespaceSchema)` to create a new message.
- */
-export declare const PidNamespaceSchema: GenMessage<PidNamespace>;
-
-/**
- * IpcNamespace says whose shared memory a container sees.
- *
- * @generated from message nap.v1.IpcNamespace
- */
-export declare type IpcNamespace = Message<"nap.v1.IpcNamespace"> & {
-  /**
-   * Whose.
-   *
-   * @generated from oneof nap.v1.IpcNamespace.mode
-   */
-  mode: {
-    /**
-     * The host's.
-     *
-     * @generated from field: google.protobuf.Empty host = 1;
-     */
-    value: Empty;
-    case: "host";
-  } | {
-    /**
-     * That of another container, which must be shareable: id, unique id prefix, or name.
-     *
-     * @generated from field: string container = 2;
+     * @generated from field: string pod = 4;
      */
     value: string;
-    case: "container";
+    case: "pod";
   } | {
     /**
-     * Its own.
+     * The container is in the namespace that this file of the host stands for, for example
+     * "/run/netns/blue".
      *
-     * @generated from field: google.protobuf.Empty isolated = 3;
+     * @generated from field: string path = 5;
      */
-    value: Empty;
-    case: "isolated";
-  } | {
-    /**
-     * Its own, and other containers may share it.
-     *
-     * @generated from field: google.protobuf.Empty shareable = 4;
-     */
-    value: Empty;
-    case: "shareable";
-  } | {
-    /**
-     * Its own, without /dev/shm.
-     *
-     * @generated from field: google.protobuf.Empty none = 5;
-     */
-    value: Empty;
-    case: "none";
+    value: string;
+    case: "path";
   } | { case: undefined; value?: undefined };
 };
 
 /**
- * Describes the message nap.v1.IpcNamespace.
- * Use `create(IpcNamespaceSchema)` to create a new message.
+ * Describes the message nap.v1.Namespace.
+ * Use `create(NamespaceSchema)` to create a new message.
  */
-export declare const IpcNamespaceSchema: GenMessage<IpcNamespace>;
+export declare const NamespaceSchema: GenMessage<Namespace>;
+
+/**
+ * IsolatedNamespace is a namespace of the container's own. A field that its kind of namespace does not
+ * have is refused with INVALID_ARGUMENT, FIELD_INVALID.
+ *
+ * @generated from message nap.v1.IsolatedNamespace
+ */
+export declare type IsolatedNamespace = Message<"nap.v1.IsolatedNamespace"> & {
+  /**
+   * Other containers may share the namespace. IPC alone; excludes without_shm. Default: false.
+   *
+   * @generated from field: optional bool shareable = 1;
+   */
+  shareable?: boolean | undefined;
+
+  /**
+   * The container has no /dev/shm. IPC alone. Default: false.
+   *
+   * @generated from field: optional bool without_shm = 2;
+   */
+  withoutShm?: boolean | undefined;
+
+  /**
+   * The user ids of the container and those that they are on the host, in ranges that do not overlap.
+   * User namespaces alone. Empty: the same ranges as gids, or the engine's choice.
+   *
+   * @generated from field: repeated nap.v1.IdMapping uids = 3;
+   */
+  uids: IdMapping[];
+
+  /**
+   * The group ids of the container and those that they are on the host, in ranges that do not overlap.
+   * User namespaces alone. Empty: the same ranges as uids, or the engine's choice.
+   *
+   * @generated from field: repeated nap.v1.IdMapping gids = 4;
+   */
+  gids: IdMapping[];
+};
+
+/**
+ * Describes the message nap.v1.IsolatedNamespace.
+ * Use `create(IsolatedNamespaceSchema)` to create a new message.
+ */
+export declare const IsolatedNamespaceSchema: GenMessage<IsolatedNamespace>;
+
+/**
+ * HostNamespace says that a container is in a namespace of the engine's host.
+ *
+ * @generated from message nap.v1.HostNamespace
+ */
+export declare type HostNamespace = Message<"nap.v1.HostNamespace"> & {
+};
+
+/**
+ * Describes the message nap.v1.HostNamespace.
+ * Use `create(HostNamespaceSchema)` to create a new message.
+ */
+export declare const HostNamespaceSchema: GenMessage<HostNamespace>;
+
+/**
+ * IdMapping maps a range of user or group ids of a container to ids of the host.
+ *
+ * @generated from message nap.v1.IdMapping
+ */
+export declare type IdMapping = Message<"nap.v1.IdMapping"> & {
+  /**
+   * The first id of the range inside the container.
+   *
+   * @generated from field: uint32 container_id = 1;
+   */
+  containerId: number;
+
+  /**
+   * The first id of the range on the host.
+   *
+   * @generated from field: uint32 host_id = 2;
+   */
+  hostId: number;
+
+  /**
+   * The number of ids in the range.
+   *
+   * @generated from field: uint32 size = 3;
+   */
+  size: number;
+};
+
+/**
+ * Describes the message nap.v1.IdMapping.
+ * Use `create(IdMappingSchema)` to create a new message.
+ */
+export declare const IdMappingSchema: GenMessage<IdMapping>;
 
 /**
  * InstanceKind is what an engine runs an instance as.
@@ -2535,37 +2571,4 @@ export enum DeviceKind {
  * Describes the enum nap.v1.DeviceKind.
  */
 export declare const DeviceKindSchema: GenEnum<DeviceKind>;
-
-/**
- * NamespaceMode says whether a container has a namespace of its own.
- *
- * @generated from enum nap.v1.NamespaceMode
- */
-export enum NamespaceMode {
-  /**
-   * The engine's default.
-   *
-   * @generated from enum value: NAMESPACE_MODE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * One of its own.
-   *
-   * @generated from enum value: NAMESPACE_MODE_PRIVATE = 1;
-   */
-  PRIVATE = 1,
-
-  /**
-   * The host's.
-   *
-   * @generated from enum value: NAMESPACE_MODE_HOST = 2;
-   */
-  HOST = 2,
-}
-
-/**
- * Describes the enum nap.v1.NamespaceMode.
- */
-export declare const NamespaceModeSchema: GenEnum<NamespaceMode>;
 

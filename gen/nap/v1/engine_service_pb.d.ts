@@ -339,12 +339,19 @@ export declare type GetEngineCapabilitiesResponse = Message<"nap.v1.GetEngineCap
   unsupportedMethods: string[];
 
   /**
-   * The fields and values that it refuses with INVALID_ARGUMENT, FIELD_UNSUPPORTED. What
-   * does not stand here is honoured.
+   * The fields that it refuses with INVALID_ARGUMENT, FIELD_UNSUPPORTED. A field that stands neither
+   * here nor in unsupported_values is honoured.
    *
    * @generated from field: repeated nap.v1.UnsupportedField unsupported_fields = 3;
    */
   unsupportedFields: UnsupportedField[];
+
+  /**
+   * The values that it refuses, with the same error, in fields that it otherwise honours.
+   *
+   * @generated from field: repeated nap.v1.UnsupportedValue unsupported_values = 4;
+   */
+  unsupportedValues: UnsupportedValue[];
 };
 
 /**
@@ -354,22 +361,21 @@ export declare type GetEngineCapabilitiesResponse = Message<"nap.v1.GetEngineCap
 export declare const GetEngineCapabilitiesResponseSchema: GenMessage<GetEngineCapabilitiesResponse>;
 
 /**
- * UnsupportedField is a field, or a value of an enum field, that an engine refuses.
+ * UnsupportedField is a field that an engine refuses, with everything below it.
  *
  * @generated from message nap.v1.UnsupportedField
  */
 export declare type UnsupportedField = Message<"nap.v1.UnsupportedField"> & {
   /**
-   * The full name of the field, for example "nap.v1.ContainerSpec.annotations", or of the enum
-   * value, for example "nap.v1.WAIT_CONDITION_HEALTHY". A value that is refused in one field alone is
-   * named with it: "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE".
+   * The field, as a path from the full name of a message that holds it. "nap.v1.Mount.image" is refused
+   * wherever a Mount stands, and "nap.v1.Namespaces.user.isolated.uids" in the user namespace alone.
    *
-   * @generated from field: string name = 1;
+   * @generated from field: string field = 1;
    */
-  name: string;
+  field: string;
 
   /**
-   * Why.
+   * Why the engine refuses it.
    *
    * @generated from field: string reason = 2;
    */
@@ -388,6 +394,47 @@ export declare type UnsupportedField = Message<"nap.v1.UnsupportedField"> & {
  * Use `create(UnsupportedFieldSchema)` to create a new message.
  */
 export declare const UnsupportedFieldSchema: GenMessage<UnsupportedField>;
+
+/**
+ * UnsupportedValue is one value of a field that an engine refuses.
+ *
+ * @generated from message nap.v1.UnsupportedValue
+ */
+export declare type UnsupportedValue = Message<"nap.v1.UnsupportedValue"> & {
+  /**
+   * The field, as a path from the full name of a message that holds it.
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * The name of the enum value, for example "WAIT_CONDITION_HEALTHY".
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+
+  /**
+   * Why the engine refuses it.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * What to do instead. Empty: there is nothing.
+   *
+   * @generated from field: string alternative = 4;
+   */
+  alternative: string;
+};
+
+/**
+ * Describes the message nap.v1.UnsupportedValue.
+ * Use `create(UnsupportedValueSchema)` to create a new message.
+ */
+export declare const UnsupportedValueSchema: GenMessage<UnsupportedValue>;
 
 /**
  * GetDiskUsageRequest names an engine.

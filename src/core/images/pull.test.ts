@@ -8,7 +8,7 @@ describe("pull policies", () => {
   it("an identity that may not change images is refused only where a pull would begin", async () => {
     const limited = { ...local, imageChanges: false };
     const begins = (policy: PullPolicy, present: boolean, identity = limited): Promise<unknown> =>
-      pullBegins(policy, "an-image", identity, async () => present).catch(({ kind }) => kind);
+      pullBegins(policy, "an-image", identity, async () => present).catch(({ reason }) => reason);
     const denied = "PERMISSION_DENIED";
     for (const [policy, absent, present] of [
       [PullPolicy.UNSPECIFIED, true, false],

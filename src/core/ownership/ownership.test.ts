@@ -70,14 +70,7 @@ describe("references of the core", () => {
           pid: { mode: { case: "container", value: "c2" } },
           ipc: { mode: { case: "container", value: "c3" } },
         },
-        network: {
-          mode: {
-            case: "attachments",
-            value: {
-              items: [{ network: "n1", endpoint: { links: [{ container: "c4", alias: "a" }] } }],
-            },
-          },
-        },
+        networks: [{ network: "n1", endpoint: { links: [{ container: "c4", alias: "a" }] } }],
         mounts: [
           { target: "/v", source: { case: "volume", value: { volume: "v1" } } },
           { target: "/w", source: { case: "volume", value: {} } },
@@ -92,7 +85,7 @@ describe("references of the core", () => {
     expect(texts().toSorted()).to.deep.equal(["xc1", "xc2", "xc3", "xc4", "xn1", "xv1"]);
     expect(request.spec?.source.value).to.equal("i");
     const mode = create(desc, {
-      spec: { network: { mode: { case: "container", value: "c" } } },
+      spec: { namespaces: { network: { mode: { case: "container", value: "c" } } } },
     });
     expect([...referencesIn(desc, mode)].map(({ kind }) => kind)).to.deep.equal(["container"]);
     const copy = create(desc, {

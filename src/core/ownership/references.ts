@@ -19,9 +19,7 @@ const named: Readonly<Record<string, OwnedKind>> = {
 
 /** The fields below a request that refer to something. Its own, and those of its open, are known by name. */
 export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
-  ["nap.v1.ContainerNetwork.container", "container"],
-  ["nap.v1.PidNamespace.container", "container"],
-  ["nap.v1.IpcNamespace.container", "container"],
+  ["nap.v1.Namespace.container", "container"],
   ["nap.v1.VolumesFrom.container", "container"],
   ["nap.v1.CopySource.container", "container"],
   ["nap.v1.ContainerLink.container", "container"],

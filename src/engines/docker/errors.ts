@@ -88,7 +88,7 @@ const fields: readonly [words: RegExp, field: string][] = [
   [/reference format|tag format/, "spec.image"],
   [/[sS]ignal/, "spec.stop_signal"],
   [/Invalid subnet|invalid CIDR|Requested address|IPv[46] address/, "spec.address_management"],
-  [/user specified IP address|does not belong to any/, "spec.network"],
+  [/user specified IP address|does not belong to any/, "spec.networks"],
 ];
 
 /** What an error of dockerd means. What is no answer of dockerd is returned as it is. */

@@ -20,7 +20,7 @@ import {
 } from "../../../gen/nap/v1/network_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../core/engine.js";
-import { fieldError, NapError, unless } from "../../contract/errors.js";
+import { NapError, unless } from "../../contract/errors.js";
 import type { Identity } from "../../auth/identity.js";
 import { madeBy, originLabels, requestIdFilter } from "../../contract/reserved-labels.js";
 import { pageOf } from "../../core/lists/page.js";
@@ -135,12 +135,6 @@ export function networkMethods(docker: DockerConnection) {
     },
 
     connectContainer: async ({ container, network, endpoint }) => {
-      // Measured on 20.10, and said so of all until API 1.54: it is taken and ignored here.
-      if (endpoint?.macAddress !== undefined && docker.speaksAtMost("1.53")) {
-        const description = `needs Docker API 1.54, this one speaks ${docker.apiVersion}`;
-        const reason = "FIELD_UNSUPPORTED";
-        throw fieldError([{ field: "endpoint.mac_address", description, reason }]);
-      }
       const body = { Container: container, EndpointConfig: endpointToDocker(endpoint) };
       const path = `/networks/${pathPart(network)}/connect`;
       const call = docker.api.json({ method: "POST", path, body });

@@ -5,7 +5,6 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { ArgumentList } from "../../../gen/nap/v1/types_pb.js";
 import {
   InstanceKind,
-  NamespaceMode,
   RecursiveReadOnly,
   RestartMode,
 } from "../../../gen/nap/v1/container_spec_pb.js";
@@ -34,7 +33,7 @@ const discarded: readonly [words: RegExp, ...fields: string[]][] = [
   [/BPS write limit discarded/, "resources.block_io.write_bytes_per_second"],
   [/IOPS read limit discarded/, "resources.block_io.reads_per_second"],
   [/IOPS write limit discarded/, "resources.block_io.writes_per_second"],
-  [/Published ports are discarded/, "network.port_bindings"],
+  [/Published ports are discarded/, "network_config.port_mappings"],
   [/Cgroup namespace setting discarded/, "namespaces.cgroup"],
 ];
 
@@ -110,12 +109,14 @@ const emptyIsUnset = new Set([
 /** Messages that say something also where no field of them is set. */
 const saysSomething = new Set(["nap.v1.ArgumentList", "nap.v1.PathList"]);
 
-/** Values that dockerd has as if they were unset, for they are its default. */
-const defaults: readonly [name: string, isDefault: (wanted: unknown) => boolean][] = [
+/** Values that dockerd has as if they were unset, for they are its default, by a key of their field. */
+const defaults: readonly [key: string, isDefault: (wanted: unknown) => boolean][] = [
   ["nap.v1.RestartPolicy.mode", (mode) => mode === RestartMode.NO],
   ["nap.v1.ContainerSpec.kind", (kind) => kind === InstanceKind.CONTAINER],
-  ["nap.v1.Namespaces.uts", (mode) => mode === NamespaceMode.PRIVATE],
-  ["nap.v1.PidNamespace.isolated", () => true],
+  ["nap.v1.Namespaces.pid.isolated", () => true],
+  ["nap.v1.Namespaces.uts.isolated", () => true],
+  ["nap.v1.Namespaces.user.isolated", () => true],
+  ["nap.v1.Namespaces.mount.isolated", () => true],
   ["nap.v1.Resources.pids_unlimited", () => true],
   ["nap.v1.VolumeMount.copy_image_content", (copied) => copied === true],
   ["nap.v1.NetworkSpec.enable_ipv4", (enabled) => enabled === true],
@@ -132,12 +133,7 @@ function isReset(list: unknown): boolean {
 }
 
 /** Names that dockerd replaces by the id or the name of the same container. */
-const containers = new Set([
-  "nap.v1.ContainerLink.container",
-  "nap.v1.ContainerNetwork.container",
-  "nap.v1.IpcNamespace.container",
-  "nap.v1.PidNamespace.container",
-]);
+const containers = new Set(["nap.v1.ContainerLink.container", "nap.v1.Namespace.container"]);
 
 /** How values are written that may be written in several ways. */
 const canonical: Readonly<Record<string, (value: string) => string>> = {
@@ -149,9 +145,9 @@ const canonical: Readonly<Record<string, (value: string) => string>> = {
   "nap.v1.EndpointSettings.mac_address": (address) => address.toLowerCase(),
   "nap.v1.EndpointSettings.ipv6_address": address,
   "nap.v1.EndpointSettings.link_local_addresses": address,
-  "nap.v1.PortBinding.host_address": address,
-  "nap.v1.HostEntry.address": address,
-  "nap.v1.ContainerNetwork.dns_servers": address,
+  "nap.v1.PortMapping.host_address": address,
+  "nap.v1.HostAlias.address": address,
+  "nap.v1.NetworkConfig.dns_servers": address,
   "nap.v1.AddressPool.gateway": address,
   "nap.v1.AddressPool.auxiliary_addresses": address,
   "nap.v1.AddressPool.subnet": subnet,
@@ -178,10 +174,10 @@ function capability(name: string): string {
   return name.toUpperCase().replace(/^CAP_/, "");
 }
 
-function isSame({ name, wanted, got, chosen }: Difference): boolean {
+function isSame({ name, keys, wanted, got, chosen }: Difference): boolean {
   if (got === undefined) {
     if (!chosen && isZero(wanted) && !zeroMatters.has(name)) return true;
-    return defaults.some(([field, isDefault]) => field === name && isDefault(wanted));
+    return defaults.some(([key, isDefault]) => keys.includes(key) && isDefault(wanted));
   }
   if (typeof wanted !== "string" || typeof got !== "string") return false;
   if (containers.has(name) || (wanted === "" && emptyIsUnset.has(name))) return true;

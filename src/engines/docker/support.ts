@@ -1,26 +1,32 @@
 /** What Docker cannot do, for the API version and the host of one connection. */
-import type { Support, Unsupported } from "../../contract/unsupported.js";
+import type { Support, Unsupported, UnsupportedEntry } from "../../contract/unsupported.js";
+import { supportOf } from "../../contract/unsupported.js";
 import { isAtLeast } from "../docker-http/api-version.js";
 import type { InfoJson } from "../docker-http/json.js";
 
+const ofHostAlone = { reason: "Docker shares this kind of namespace with the host alone" };
+const alwaysOwn = { reason: "Docker gives every container mounts of its own" };
+
 /** What Docker cannot do in any version. */
-const never: readonly [name: string, reason: Unsupported][] = [
+const never: readonly [field: string, reason: Unsupported][] = [
   [
     "nap.v1.ContainerSpec.lxc_config",
     { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
   ],
-  ...["root_filesystem", "template", "copy"].map((source): [string, Unsupported] => [
+  ...["root_filesystem", "template", "copy"].map((source): [field: string, reason: Unsupported] => [
     `nap.v1.ContainerSpec.${source}`,
     { reason: "Docker makes containers from images alone", alternative: "import it as an image" },
   ]),
-  ...["SYSTEM", "VIRTUAL_MACHINE"].map((kind): [string, Unsupported] => [
-    `nap.v1.ContainerSpec.kind=INSTANCE_KIND_${kind}`,
-    { reason: "Docker runs containers of one command alone" },
-  ]),
+  ["nap.v1.Namespace.pod", { reason: "Docker has no pods" }],
   [
-    "nap.v1.Namespaces.user=NAMESPACE_MODE_PRIVATE",
-    { reason: "Docker gives user namespaces to all containers or to none, by its daemon" },
+    "nap.v1.Namespace.path",
+    { reason: "Docker does not put a container into a namespace by its file" },
   ],
+  ["nap.v1.Namespaces.uts.container", ofHostAlone],
+  ["nap.v1.Namespaces.user.container", ofHostAlone],
+  ["nap.v1.Namespaces.cgroup.container", ofHostAlone],
+  ["nap.v1.Namespaces.mount.container", alwaysOwn],
+  ["nap.v1.Namespaces.mount.host", alwaysOwn],
   [
     "nap.v1.NetworkSpec.ingress",
     { reason: "nap does not make Docker a swarm, which alone has such a network" },
@@ -38,29 +44,43 @@ const never: readonly [name: string, reason: Unsupported][] = [
     "nap.v1.Resources.kernel_memory_tcp_limit_bytes",
     { reason: "Docker's runtime ignores limits of TCP buffers" },
   ],
+  // dockerd takes these in an update and does nothing with them.
+  ...[
+    "memory_swappiness",
+    "oom_kill_disabled",
+    "block_io.device_weights",
+    "block_io.read_bytes_per_second",
+    "block_io.write_bytes_per_second",
+    "block_io.reads_per_second",
+    "block_io.writes_per_second",
+  ].map((name): [field: string, reason: Unsupported] => [
+    `nap.v1.UpdateContainerRequest.resources.${name}`,
+    { reason: "Docker does not change it after the creation" },
+  ]),
 ];
 
 /** What nap does itself with the command's process, where it runs beside dockerd as root. */
-const onOtherHosts = [
-  "nap.v1.ExecContainerRequest.signal",
-  "nap.v1.ExecContainerSyncRequest.disconnect_action=DISCONNECT_ACTION_KILL",
-  "nap.v1.ExecOpen.disconnect_action=DISCONNECT_ACTION_KILL",
+const onOtherHosts: readonly [field: string, value?: string][] = [
+  ["nap.v1.ExecContainerRequest.signal"],
+  ["nap.v1.ExecContainerSyncRequest.disconnect_action", "DISCONNECT_ACTION_KILL"],
+  ["nap.v1.ExecOpen.disconnect_action", "DISCONNECT_ACTION_KILL"],
 ];
 
 /** Fields and values by the version of the API that brought them: an older one drops them unseen. */
-const since: readonly [name: string, apiVersion: string][] = [
+const since: readonly [field: string, apiVersion: string, value?: string][] = [
   ["nap.v1.StopContainerRequest.stop_signal", "1.42"],
   ["nap.v1.RestartContainerRequest.stop_signal", "1.42"],
   ["nap.v1.ContainerSpec.annotations", "1.43"],
-  ["nap.v1.BindMount.recursive_read_only=RECURSIVE_READ_ONLY_REQUIRED", "1.44"],
+  ["nap.v1.BindMount.recursive_read_only", "1.44", "RECURSIVE_READ_ONLY_REQUIRED"],
   ["nap.v1.HealthCheck.start_interval", "1.44"],
   ["nap.v1.VolumeMount.subpath", "1.45"],
   ["nap.v1.PushImageRequest.platform", "1.46"],
   ["nap.v1.EndpointSettings.gateway_priority", "1.48"],
-  ["nap.v1.ImageMount.image", "1.48"],
   ["nap.v1.Mount.image", "1.48"],
   ["nap.v1.NetworkSpec.enable_ipv4", "1.48"],
   ["nap.v1.SaveImagesRequest.platform", "1.48"],
+  // Measured on 20.10, and said so of all until API 1.54: it is taken and ignored here.
+  ["nap.v1.ConnectContainerRequest.endpoint.mac_address", "1.54"],
 ];
 
 /** What dockerd says of its host that decides what it can do. What is left out is taken for there. */
@@ -102,29 +122,46 @@ export interface Nearness {
 
 /** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
 export function dockerSupport(apiVersion: string, info: HostFacts, near: Nearness): Support {
-  const table = new Map<string, Unsupported>(never);
-  for (const [name, needed] of since) {
+  return supportOf(entries(apiVersion, info, near));
+}
+
+function* entries(
+  apiVersion: string,
+  info: HostFacts,
+  near: Nearness,
+): Generator<UnsupportedEntry> {
+  for (const [field, reason] of never) yield { field, ...reason };
+  for (const value of ["INSTANCE_KIND_SYSTEM", "INSTANCE_KIND_VIRTUAL_MACHINE"]) {
+    const reason = "Docker runs containers of one command alone";
+    yield { field: "nap.v1.ContainerSpec.kind", value, reason };
+  }
+  for (const [field, needed, value] of since) {
     if (isAtLeast(apiVersion, needed)) continue;
-    table.set(name, { reason: `needs Docker API ${needed}, this one speaks ${apiVersion}` });
+    const reason = `needs Docker API ${needed}, this one speaks ${apiVersion}`;
+    yield { field, reason, ...(value && { value }) };
   }
   if (!near.files) {
-    table.set("nap.v1.BindMount.bind_root", {
+    yield {
+      field: "nap.v1.BindMount.bind_root",
       reason: "nap reaches this engine by TCP, and can check the paths of its own host alone",
       alternative: "run a nap on the engine's host, which reaches it by its unix socket",
-    });
+    };
   }
-  for (const name of near.processes ? [] : onOtherHosts) {
-    table.set(name, {
+  for (const [field, value] of near.processes ? [] : onOtherHosts) {
+    yield {
+      field,
+      ...(value && { value }),
       reason: "Docker cannot signal a command; nap does where it runs on the engine's host as root",
       alternative: "run nap on the engine's host",
-    });
+    };
   }
-  for (const [name, reason] of [...cgroupGaps(info), ...confinementGaps(info)]) {
-    table.set(`nap.v1.${name}`, { reason });
+  const gaps = [...cgroupGaps(info), ...userNamespaceGaps(info), ...confinementGaps(info)];
+  for (const [name, reason] of gaps) {
+    yield { field: `nap.v1.${name}`, reason };
   }
   const storage = storageGap(info);
-  if (storage !== undefined) table.set("nap.v1.ContainerSpec.storage_options", { reason: storage });
-  return table;
+  if (storage !== undefined)
+    yield { field: "nap.v1.ContainerSpec.storage_options", reason: storage };
 }
 
 function* cgroupGaps(info: HostFacts): Generator<[name: string, reason: string]> {
@@ -140,6 +177,18 @@ function* cgroupGaps(info: HostFacts): Generator<[name: string, reason: string]>
     const reason = "control groups of version 2 do not have it";
     yield ["Resources.memory_swappiness", reason];
     yield ["Resources.oom_kill_disabled", reason];
+  }
+}
+
+/** With `userns-remap` in its configuration, dockerd gives every container a user namespace. */
+function* userNamespaceGaps({ SecurityOptions }: HostFacts): Generator<[string, string]> {
+  if (SecurityOptions?.some((option) => option.split(",")[0] === "name=userns") === true) {
+    const reason = "Docker maps the ids of all containers alike, by its daemon's configuration";
+    yield ["Namespaces.user.isolated.uids", reason];
+    yield ["Namespaces.user.isolated.gids", reason];
+  } else {
+    const reason = "Docker gives user namespaces to all containers or to none, by its daemon";
+    yield ["Namespaces.user.isolated", reason];
   }
 }
 

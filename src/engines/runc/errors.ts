@@ -19,12 +19,16 @@ const meanings: readonly [words: RegExp, reason: Reason][] = [
     "CONTAINER_NOT_RUNNING",
   ],
   diskFull,
+  // The file of a namespace is not there, or is none of its kind.
+  [/namespace path: |failed to setns /, "CONTAINER_START_FAILED"],
 ];
 
 /** The error for a container that runc could not start, or for a command that it could not run. */
 export function runtimeError(resource: string, words: string, cause?: unknown): NapError {
-  // runc logs as `time=… level=error msg="…"`, with its quotes escaped.
-  const message = /msg="((?:[^"\\]|\\.)*)"/.exec(words)?.[1] ?? words;
+  // runc logs as `time=… level=error msg="…"`, with its quotes escaped, and may log several lines: what
+  // went wrong, and what it then could not tidy, in any order.
+  const messages = [...words.matchAll(/msg="((?:[^"\\]|\\.)*)"/g)].map(([, message]) => message);
+  const message = messages.length > 0 ? messages.join("; ") : words;
   const engineMessage = message.replaceAll('\\"', '"').trim();
   const reason = meanings.find(([pattern]) => pattern.test(engineMessage))?.[1] ?? "ENGINE_ERROR";
   return new NapError(reason, `${resource}: ${engineMessage}`, { resource, engineMessage }, cause);

@@ -8,7 +8,7 @@ export const dockerFloor: Floor = {
   exceptions: new Map([
     // Docker has no such thing in any version.
     ["option.lxc-conf.raw-keys", ["spec.lxc_config"]],
-    ["option.userns-mode.own", ["spec.namespaces.user"]],
+    ["option.userns-mode.own", ["spec.namespaces.user.isolated"]],
     ["option.kernel-memory.is-set", ["spec.resources.kernel_memory_limit_bytes"]],
     ["option.kernel-memory.tcp-buffers", ["spec.resources.kernel_memory_tcp_limit_bytes"]],
     // The API has it in later versions.
@@ -175,6 +175,8 @@ export const dockerFloor: Floor = {
     "option.network-mode.host",
     "option.network-mode.container",
     "option.network-mode.network-by-name-and-id",
+    "option.network-mode.own-namespace-on-named-networks",
+    "option.network-mode.networks-need-an-own-namespace",
     "option.volumes.anonymous-is-filled",
     "option.volumes.anonymous-outlives-its-container",
     "option.volumes.anonymous-goes-with-its-container",

@@ -68,6 +68,7 @@ export const runcFloor: Floor = {
     "option.network-disabled.only-the-loopback",
     "option.network-mode.none",
     "option.network-mode.host",
+    "option.network-mode.networks-need-an-own-namespace",
     "option.binds.read-write",
     "option.binds.read-only",
     "option.binds.single-file",

@@ -2,17 +2,18 @@
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
 import { PortProtocol } from "../../../gen/nap/v1/types_pb.js";
-import type { Bench, SpecInit } from "../bench.js";
+import type { Bench } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionTest, Seen } from "./option.js";
 import { imageSource } from "../../support/source.js";
 
-type Network = NonNullable<SpecInit["network"]>;
-
 /** Attaches a container to networks. */
-const on = (...items: { network: string; endpoint?: object }[]) => ({
-  mode: { case: "attachments" as const, value: { items } },
-});
+const on = (...networks: { network: string; endpoint?: object }[]) => ({ networks });
+/** Where a container's network namespace comes from. */
+const from = (
+  mode: { case: "isolated" | "host"; value: object } | { case: "container"; value: string },
+) => ({ namespaces: { network: { mode } } });
+const none = from({ case: "isolated", value: {} });
 const { TCP, UDP } = PortProtocol;
 
 /** Answers on TCP and UDP, on each of the ports, with the port and what it was sent. */
@@ -62,7 +63,7 @@ async function hostPorts(bench: Bench, id: string, protocol: PortProtocol, port 
     (bound) =>
       bound.containerPort === port &&
       bound.protocol === protocol &&
-      !bound.hostAddress.includes(":"),
+      bound.hostAddress?.includes(":") !== true,
   );
 }
 
@@ -96,12 +97,12 @@ const both = (
 
 /** A form of port_bindings: every port answers over TCP and UDP, and there are as many as were asked for. */
 function binding(
-  portBindings: ReturnType<typeof both>,
+  portMappings: ReturnType<typeof both>,
   expected: readonly (readonly [address: string, port?: number])[],
 ): Seen {
   return async (bench) => {
-    const { id, spec } = await bench.start({ network: { portBindings } }, server(7000));
-    expect(spec?.network?.portBindings).to.have.length(portBindings.length);
+    const { id, spec } = await bench.start({ networkConfig: { portMappings } }, server(7000));
+    expect(spec?.networkConfig?.portMappings).to.have.length(portMappings.length);
     for (const protocol of [TCP, UDP]) {
       const bound = await hostPorts(bench, id, protocol);
       expect(bound.map(({ hostAddress }) => hostAddress)).to.have.members(
@@ -125,13 +126,10 @@ export function networkOptions(option: OptionTest): void {
         { containerPort: 1111, protocol: UDP },
         { containerPort: 2222 },
       ];
-      const { name } = await bench.start({ network: { exposedPorts } });
+      const { name } = await bench.start({ networkConfig: { exposedPorts } });
       const links = [{ container: name, alias: "linked" }];
-      const network = on({ network: "bridge", endpoint: { links } });
-      const { stdout } = await bench.run(
-        { network },
-        "env | grep -o -E '^LINKED_PORT_.*=(tcp|udp):'",
-      );
+      const spec = on({ network: "bridge", endpoint: { links } });
+      const { stdout } = await bench.run(spec, "env | grep -o -E '^LINKED_PORT_.*=(tcp|udp):'");
       expect(stdout.trim().split("\n")).to.include.members([
         "LINKED_PORT_1111_TCP=tcp:",
         "LINKED_PORT_1111_UDP=udp:",
@@ -216,11 +214,11 @@ export function networkOptions(option: OptionTest): void {
     "port_bindings",
     "TCP and UDP on different host ports",
     async (bench) => {
-      const portBindings = [
+      const portMappings = [
         { containerPort: 7000, hostPort: 18_021 },
         { containerPort: 7000, protocol: UDP, hostPort: 18_022 },
       ];
-      const { id } = await bench.start({ network: { portBindings } }, server(7000));
+      const { id } = await bench.start({ networkConfig: { portMappings } }, server(7000));
       const ports = [...(await hostPorts(bench, id, TCP)), ...(await hostPorts(bench, id, UDP))];
       expect(ports.map(({ hostPort }) => hostPort)).to.deep.equal([18_021, 18_022]);
       return roundTrips(bench, id);
@@ -233,8 +231,8 @@ export function networkOptions(option: OptionTest): void {
     "an address keeps the others free",
     async (bench) => {
       for (const hostAddress of ["127.0.0.2", "127.0.0.3"]) {
-        const portBindings = both({ hostAddress, hostPort: 18_023 });
-        const { id } = await bench.start({ network: { portBindings } }, server(7000));
+        const portMappings = both({ hostAddress, hostPort: 18_023 });
+        const { id } = await bench.start({ networkConfig: { portMappings } }, server(7000));
         await roundTrips(bench, id);
       }
       return "two containers have one port on two addresses";
@@ -249,12 +247,12 @@ export function networkOptions(option: OptionTest): void {
       const taken: number[] = [];
       const told: string[] = [];
       for (let n = 0; n < 2; n++) {
-        const portBindings = [
+        const portMappings = [
           { containerPort: 7000, hostPort: 18_031, hostPortRangeEnd: 18_032 },
           { containerPort: 7000, protocol: UDP, hostPort: 18_031, hostPortRangeEnd: 18_032 },
         ];
-        const { id } = await bench.start({ network: { portBindings } }, server(7000));
-        taken.push(...(await hostPorts(bench, id, TCP)).map(({ hostPort }) => hostPort));
+        const { id } = await bench.start({ networkConfig: { portMappings } }, server(7000));
+        taken.push(...(await hostPorts(bench, id, TCP)).map(({ hostPort }) => hostPort ?? 0));
         told.push(await roundTrips(bench, id));
       }
       expect(taken).to.have.members([18_031, 18_032]);
@@ -268,9 +266,9 @@ export function networkOptions(option: OptionTest): void {
     "one that is taken is refused at the start",
     async (bench) => {
       const { nap, engine } = bench;
-      const network = { portBindings: [{ containerPort: 7000, hostPort: 18_010 }] };
-      await bench.start({ network });
-      const { id: container } = await bench.create({ network });
+      const networkConfig = { portMappings: [{ containerPort: 7000, hostPort: 18_010 }] };
+      await bench.start({ networkConfig });
+      const { id: container } = await bench.create({ networkConfig });
       const error = await failure(nap.containers.startContainer({ engine, container }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "HOST_PORT_IN_USE" });
       return error.reason;
@@ -283,10 +281,11 @@ export function networkOptions(option: OptionTest): void {
     "refused where the container has the host's network, and nothing is left",
     async (bench) => {
       const { nap, engine, image } = bench;
-      const mode = { case: "host" as const, value: {} };
-      const network = { mode, portBindings: [{ containerPort: 7000 }] };
+      const networkConfig = { portMappings: [{ containerPort: 7000 }] };
       const name = bench.name("dropped");
-      const spec = { source: imageSource(image), command: { arguments: ["true"] }, network };
+      const command = { arguments: ["true"] };
+      const source = imageSource(image);
+      const spec = { source, command, networkConfig, ...from({ case: "host", value: {} }) };
       const error = await failure(nap.containers.createContainer({ engine, name, spec }));
       expect(error).to.include({ code: Code.FAILED_PRECONDITION, reason: "FIELD_NOT_APPLIED" });
       const gone = await failure(nap.containers.getContainer({ engine, container: name }));
@@ -301,23 +300,19 @@ export function networkOptions(option: OptionTest): void {
     "refused where nothing could be published, and an end without a beginning",
     async (bench) => {
       const { nap, engine, image } = bench;
-      const none = { case: "none" as const, value: {} };
-      for (const [network, field] of [
-        [{ mode: none, portBindings: [{ containerPort: 7000 }] }, "port_bindings"],
-        [{ mode: none, publishAllPorts: true }, "publish_all_ports"],
+      for (const [parts, field] of [
+        [{ ...none, networkConfig: { portMappings: [{ containerPort: 7000 }] } }, "port_mappings"],
+        [{ ...none, networkConfig: { publishAllPorts: true } }, "publish_all_ports"],
         [
-          { portBindings: [{ containerPort: 7000, hostPortRangeEnd: 9 }] },
-          "port_bindings[0].host_port_range_end",
+          { networkConfig: { portMappings: [{ containerPort: 7000, hostPortRangeEnd: 9 }] } },
+          "port_mappings[0].host_port_range_end",
         ],
       ] as const) {
-        const spec = {
-          source: imageSource(image),
-          command: { arguments: ["true"] },
-          network,
-        } as SpecInit;
-        const error = await failure(nap.containers.createContainer({ engine, spec } as object));
+        const command = { arguments: ["true"] };
+        const spec = { source: imageSource(image), command, ...parts } as object;
+        const error = await failure(nap.containers.createContainer({ engine, spec }));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
-        expect(error.fields).to.deep.equal([`spec.network.${field}`]);
+        expect(error.fields).to.deep.equal([`spec.network_config.${field}`]);
       }
       return "FIELD_INVALID";
     },
@@ -331,41 +326,45 @@ export function networkOptions(option: OptionTest): void {
       const exposedPorts = [7000, 7001].flatMap((containerPort) =>
         [TCP, UDP].map((protocol) => ({ containerPort, protocol })),
       );
-      const network: Network = { exposedPorts, publishAllPorts: true };
-      const { id } = await bench.start({ network }, server(7000, 7001));
+      const networkConfig = { exposedPorts, publishAllPorts: true };
+      const { id } = await bench.start({ networkConfig }, server(7000, 7001));
       return `${await roundTrips(bench, id, 7000)}, ${await roundTrips(bench, id, 7001)}`;
     },
   );
 
   option("option.dns.servers", "dns", "addresses of servers", {
-    spec: { network: { dnsServers: ["10.9.8.7", "10.9.8.6"] } },
+    spec: { networkConfig: { dnsServers: ["10.9.8.7", "10.9.8.6"] } },
     script: "grep ^nameserver /etc/resolv.conf",
     shows: "nameserver 10.9.8.7\nnameserver 10.9.8.6",
   });
 
   option("option.dns.with-domains-and-options", "dns", "beside domains and options", {
     spec: {
-      network: { dnsServers: ["10.9.8.7"], dnsSearches: ["example.test"], dnsOptions: ["ndots:3"] },
+      networkConfig: {
+        dnsServers: ["10.9.8.7"],
+        dnsSearches: ["example.test"],
+        dnsOptions: ["ndots:3"],
+      },
     },
     script: "cat /etc/resolv.conf",
     shows: /^(?=[^]*nameserver 10\.9\.8\.7)(?=[^]*search example\.test)(?=[^]*options ndots:3)/,
   });
 
   option("option.dns-search.domains", "dns_search", "domains", {
-    spec: { network: { dnsSearches: ["one.test", "two.test"] } },
+    spec: { networkConfig: { dnsSearches: ["one.test", "two.test"] } },
     script: "grep ^search /etc/resolv.conf",
     shows: "search one.test two.test",
   });
 
   option("option.dns-opt.options", "dns_opt", "options", {
-    spec: { network: { dnsOptions: ["ndots:3", "attempts:1"] } },
+    spec: { networkConfig: { dnsOptions: ["ndots:3", "attempts:1"] } },
     script: "grep ^options /etc/resolv.conf",
     shows: /ndots:3 attempts:1/,
   });
 
   option("option.extra-hosts.ipv4-and-ipv6", "extra_hosts", "names of IPv4 and IPv6 addresses", {
     spec: {
-      network: {
+      networkConfig: {
         extraHosts: [
           { hostname: "db", target: { case: "address", value: "10.9.8.7" } },
           { hostname: "six", target: { case: "address", value: "fd00::7" } },
@@ -378,7 +377,9 @@ export function networkOptions(option: OptionTest): void {
 
   option("option.extra-hosts.host-gateway", "extra_hosts", "the host itself", {
     spec: {
-      network: { extraHosts: [{ hostname: "up", target: { case: "hostGateway", value: {} } }] },
+      networkConfig: {
+        extraHosts: [{ hostname: "up", target: { case: "hostGateway", value: {} } }],
+      },
     },
     script: "awk '$2 == \"up\" {print $1}' /etc/hosts",
     shows: /^\d+\.\d+\.\d+\.\d+$/,
@@ -391,9 +392,9 @@ export function networkOptions(option: OptionTest): void {
     async (bench) => {
       const { name } = await bench.start({}, server(7000));
       const links = [{ container: name, alias: "linked" }];
-      const network = on({ network: "bridge", endpoint: { links } });
+      const spec = on({ network: "bridge", endpoint: { links } });
       const script = `set -- "tcp $(awk '/linked/ {print $1; exit}' /etc/hosts) 7000"; ${client}`;
-      const { stdout } = await bench.run({ network }, script);
+      const { stdout } = await bench.run(spec, script);
       expect(stdout).to.equal("tcp 7000 hello\n");
       return stdout;
     },
@@ -405,9 +406,9 @@ export function networkOptions(option: OptionTest): void {
     "on a network of one's own the alias resolves",
     async (bench) => {
       const network = await bench.network();
-      const { name, endpoints } = await bench.start({ network: on({ network }) });
+      const { name, endpoints } = await bench.start(on({ network }));
       const links = [{ container: name, alias: "linked" }];
-      const spec = { network: on({ network, endpoint: { links } }) };
+      const spec = on({ network, endpoint: { links } });
       const { stdout } = await bench.run(spec, "nslookup linked");
       expect(stdout).to.include(endpoints[0]?.ipv4Address);
       return `linked is ${endpoints[0]?.ipv4Address}`;
@@ -415,9 +416,7 @@ export function networkOptions(option: OptionTest): void {
   );
 
   option("option.mac-address.on-the-default-network", "mac_address", "on the default network", {
-    spec: {
-      network: on({ network: "bridge", endpoint: { macAddress: "02:42:00:11:22:33" } }),
-    },
+    spec: on({ network: "bridge", endpoint: { macAddress: "02:42:00:11:22:33" } }),
     script: "cat /sys/class/net/eth0/address",
     shows: "02:42:00:11:22:33",
   });
@@ -429,7 +428,7 @@ export function networkOptions(option: OptionTest): void {
     async (bench) => {
       const network = await bench.network();
       const macAddress = "02:42:00:11:22:34";
-      const spec = { network: on({ network, endpoint: { macAddress } }) };
+      const spec = on({ network, endpoint: { macAddress } });
       const { stdout } = await bench.run(spec, "cat /sys/class/net/eth0/address");
       expect(stdout.trim()).to.equal(macAddress);
       return stdout;
@@ -437,26 +436,28 @@ export function networkOptions(option: OptionTest): void {
   );
 
   option("option.network-disabled.only-the-loopback", "network_disabled", "only the loopback", {
-    spec: { network: { mode: { case: "none", value: {} } } },
+    spec: none,
     script: "ls /sys/class/net",
     shows: "lo",
   });
 
   option("option.network-mode.bridge", "network_mode", "bridge", {
-    spec: { network: on({ network: "bridge" }) },
+    spec: on({ network: "bridge" }),
     script: "ls /sys/class/net; ip route | grep -c ^default",
     shows: "eth0\nlo\n1",
   });
 
   option("option.network-mode.none", "network_mode", "none", {
-    spec: { network: { mode: { case: "none", value: {} } } },
+    spec: none,
     script: "ip route | wc -l",
     shows: "0",
   });
 
   option("option.network-mode.host", "network_mode", "host", async (bench) => {
-    const network: Network = { mode: { case: "host", value: {} } };
-    const { stdout } = await bench.run({ network }, "readlink /proc/self/ns/net");
+    const { stdout } = await bench.run(
+      from({ case: "host", value: {} }),
+      "readlink /proc/self/ns/net",
+    );
     const own = await bench.run({}, "readlink /proc/self/ns/net");
     expect(stdout.trim()).to.equal(await bench.onHost("readlink /proc/1/ns/net"));
     expect(own.stdout).not.to.equal(stdout);
@@ -471,11 +472,46 @@ export function networkOptions(option: OptionTest): void {
       const other = await bench.start({});
       const theirs = await bench.exec(other.id, "readlink /proc/self/ns/net");
       for (const value of [other.id, other.name]) {
-        const network: Network = { mode: { case: "container", value } };
-        const { stdout } = await bench.run({ network }, "readlink /proc/self/ns/net");
+        const { stdout } = await bench.run(
+          from({ case: "container", value }),
+          "readlink /proc/self/ns/net",
+        );
         expect(stdout.trim()).to.equal(theirs);
       }
       return theirs;
+    },
+  );
+
+  option(
+    "option.network-mode.own-namespace-on-named-networks",
+    "network_mode",
+    "a namespace of its own is on the networks that are named",
+    async (bench) => {
+      const network = await bench.network();
+      const { stdout } = await bench.run({ ...none, ...on({ network }) }, "ls /sys/class/net");
+      expect(stdout).to.equal("eth0\nlo\n");
+      return stdout;
+    },
+  );
+
+  option(
+    "option.network-mode.networks-need-an-own-namespace",
+    "network_mode",
+    "networks are refused where the namespace is not the container's own",
+    async (bench) => {
+      const { nap, engine, image } = bench;
+      for (const mode of [
+        { case: "host", value: {} },
+        { case: "container", value: "other" },
+        { case: "path", value: "/proc/1/ns/net" },
+      ] as const) {
+        const namespaces = { network: { mode } };
+        const spec = { image, namespaces, ...on({ network: "none-such" }) };
+        const error = await failure(nap.containers.createContainer({ engine, spec }));
+        expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
+        expect(error.fields[0]).to.equal("spec.networks");
+      }
+      return "FIELD_INVALID";
     },
   );
 
@@ -490,7 +526,7 @@ export function networkOptions(option: OptionTest): void {
       });
       const id = (await nap.networks.getNetwork({ engine, network: name })).network?.id ?? "";
       for (const network of [name, id]) {
-        const { stdout } = await bench.run({ network: on({ network }) }, "ip -4 addr show eth0");
+        const { stdout } = await bench.run(on({ network }), "ip -4 addr show eth0");
         expect(stdout).to.include("10.213.6.");
       }
       return "10.213.6.0/24";

@@ -1,7 +1,7 @@
 /** Privileges and confinement: capabilities, system calls, namespaces and devices. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { DeviceKind, NamespaceMode } from "../../../gen/nap/v1/container_spec_pb.js";
+import { DeviceKind } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Bench } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionTest } from "./option.js";
@@ -35,7 +35,7 @@ async function hasItsOwn(bench: Bench, name: string, namespaces: object): Promis
 
 /** A namespace shared with another container, that is named by id and by name. */
 async function sharesContainer(bench: Bench, kind: "pid" | "ipc"): Promise<string> {
-  const shareable = { ipc: { mode: { case: "shareable" as const, value: {} } } };
+  const shareable = { ipc: { mode: { case: "isolated" as const, value: { shareable: true } } } };
   const other = await bench.start(kind === "ipc" ? { namespaces: shareable } : {});
   const theirs = await bench.exec(other.id, namespace(kind));
   for (const value of [other.id, other.name]) {
@@ -240,33 +240,33 @@ export function securityOptions(option: OptionTest): void {
   });
 
   option("option.ipc-mode.none", "ipc_mode", "its own, without /dev/shm", {
-    spec: { namespaces: { ipc: { mode: { case: "none", value: {} } } } },
+    spec: { namespaces: { ipc: { mode: { case: "isolated", value: { withoutShm: true } } } } },
     script: "grep -c ' /dev/shm ' /proc/mounts",
     shows: "0",
   });
 
   option("option.uts-mode.host", "uts_mode", "host", (bench) =>
-    sharesHost(bench, "uts", { uts: NamespaceMode.HOST }),
+    sharesHost(bench, "uts", { uts: host }),
   );
 
   option("option.uts-mode.own", "uts_mode", "its own", (bench) =>
-    hasItsOwn(bench, "uts", { uts: NamespaceMode.PRIVATE }),
+    hasItsOwn(bench, "uts", { uts: isolated }),
   );
 
   option("option.userns-mode.host", "userns_mode", "host", (bench) =>
-    sharesHost(bench, "user", { user: NamespaceMode.HOST }),
+    sharesHost(bench, "user", { user: host }),
   );
 
   option("option.userns-mode.own", "userns_mode", "its own", (bench) =>
-    hasItsOwn(bench, "user", { user: NamespaceMode.PRIVATE }),
+    hasItsOwn(bench, "user", { user: isolated }),
   );
 
   option("option.cgroupns-mode.host", "cgroupns_mode", "host", (bench) =>
-    sharesHost(bench, "cgroup", { cgroup: NamespaceMode.HOST }),
+    sharesHost(bench, "cgroup", { cgroup: host }),
   );
 
   option("option.cgroupns-mode.own", "cgroupns_mode", "its own", (bench) =>
-    hasItsOwn(bench, "cgroup", { cgroup: NamespaceMode.PRIVATE }),
+    hasItsOwn(bench, "cgroup", { cgroup: isolated }),
   );
 
   option("option.devices.read-only", "devices", "read alone", {

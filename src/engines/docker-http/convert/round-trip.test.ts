@@ -5,11 +5,11 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import type {
   BindMount,
-  ContainerNetwork,
   ContainerSpec,
   DevicePermissions,
   Mount,
-  PortBinding,
+  Namespaces,
+  PortMapping,
   Resources,
   RestartPolicy,
   SelinuxLabel,
@@ -17,6 +17,8 @@ import type {
 } from "../../../../gen/nap/v1/container_spec_pb.js";
 import {
   ContainerSpecSchema,
+  IsolatedNamespaceSchema,
+  NamespacesSchema,
   RestartMode,
   VolumeSpecSchema,
 } from "../../../../gen/nap/v1/container_spec_pb.js";
@@ -61,9 +63,7 @@ const values: Generation["values"] = {
     .bigInt({ min: 0n, max: 2_147_483_647n })
     .map((seconds) => create(DurationSchema, { seconds })),
   "nap.v1.ArgumentList.arguments[]": words(2),
-  "nap.v1.ContainerNetwork.container": container,
-  "nap.v1.IpcNamespace.container": container,
-  "nap.v1.PidNamespace.container": container,
+  "nap.v1.Namespace.container": container,
   "nap.v1.VolumesFrom.container": container,
   "nap.v1.ContainerLink.container": container,
   "nap.v1.ContainerLink.alias": container,
@@ -71,7 +71,7 @@ const values: Generation["values"] = {
   "nap.v1.Mount.target": path,
   "nap.v1.BindMount.host_path": path,
   "nap.v1.TmpfsMount.options": fc.constantFrom("noexec", "uid=7", "nosuid", "nr_inodes=9"),
-  "nap.v1.Security.capabilities_add": matching(/^(CAP_)?[A-Z]{2,4}_[A-Z]{2}$/),
+  "nap.v1.Security.capabilities_add": matching(/^(CAP_)?[A-BD-Z][A-Z]{1,3}_[A-Z]{2}$/),
   "nap.v1.Security.capabilities_drop": matching(/^(cap_)?[a-z]{2,4}$/),
   "nap.v1.SeccompArgument.value": anyNumber,
   "nap.v1.SeccompArgument.value_two": anyNumber,
@@ -91,7 +91,7 @@ const mend: Generation["mend"] = {
   "nap.v1.SelinuxLabel": (label: SelinuxLabel) => {
     label.user ??= "u";
   },
-  "nap.v1.PortBinding": (binding: PortBinding) => {
+  "nap.v1.PortMapping": (binding: PortMapping) => {
     const { hostPort: first, hostPortRangeEnd: last } = binding;
     if (first === undefined || (last ?? first) < first) delete binding.hostPortRangeEnd;
   },
@@ -104,21 +104,37 @@ const mend: Generation["mend"] = {
   "nap.v1.Mount": (mount: Mount) => {
     if (mount.source.case === "image") delete mount.readOnly;
   },
-  "nap.v1.ContainerNetwork": (network: ContainerNetwork) => {
-    if (network.mode.case === "attachments") {
-      const names = new Set<string>();
-      const { value } = network.mode;
-      value.items = value.items.filter(
-        (item) => !names.has(item.network) && names.add(item.network),
+  "nap.v1.Namespaces": (namespaces: Namespaces) => {
+    for (const { localName } of NamespacesSchema.fields) {
+      const mode = namespaces[localName as "pid"]?.mode;
+      if (mode?.case !== "isolated") continue;
+      const { shareable, withoutShm } = mode.value;
+      mode.value = create(
+        IsolatedNamespaceSchema,
+        localName !== "ipc"
+          ? {}
+          : {
+              ...(shareable !== undefined && { shareable }),
+              ...(withoutShm !== undefined && !shareable && { withoutShm }),
+            },
       );
-      for (const { endpoint } of value.items.slice(1)) delete endpoint?.macAddress;
-    } else if (network.mode.case !== undefined) {
-      network.portBindings = [];
-      delete network.publishAllPorts;
     }
   },
   "nap.v1.ContainerSpec": (spec: ContainerSpec) => {
     spec.unsetEnvironment = spec.unsetEnvironment.filter((name) => !(name in spec.environment));
+    const mode = spec.namespaces?.network?.mode.case;
+    if (mode === "host" || mode === "container") spec.networks = [];
+    const names = new Set<string>();
+    spec.networks = spec.networks.filter(
+      ({ network }) => !names.has(network) && names.add(network),
+    );
+    for (const { endpoint } of spec.networks.slice(1)) delete endpoint?.macAddress;
+    if (mode !== undefined && spec.networks.length === 0 && spec.networkConfig !== undefined) {
+      spec.networkConfig.portMappings = [];
+      delete spec.networkConfig.publishAllPorts;
+    }
+    // The engine's part leaves out what networks say, too.
+    if (spec.networks.length > 0) delete spec.namespaces?.network;
     const targets = new Set<string>();
     spec.mounts = spec.mounts.filter(({ target }) => {
       const plain = target.replace(/\/+|(\/\.)+(?=\/|$)/g, "/").replace(/[/.]/g, "");

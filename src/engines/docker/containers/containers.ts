@@ -235,22 +235,23 @@ async function withNetworkNames(
   docker: DockerConnection,
   spec: ContainerSpec,
 ): Promise<ContainerSpec> {
-  if (spec.network?.mode.case !== "attachments") return spec;
+  if (spec.networks.length === 0) return spec;
   const resolved = clone(ContainerSpecSchema, spec);
-  const mode = resolved.network?.mode;
-  const items = mode?.case === "attachments" ? mode.value.items : [];
+  // Networks say so, too, and dockerd reports them alone.
+  if (resolved.namespaces?.network?.mode.case === "isolated") delete resolved.namespaces.network;
   const seen = new Set<string>();
-  for (const [index, item] of items.entries()) {
+  for (const [index, item] of resolved.networks.entries()) {
     const call = docker.api.json<NetworkJson>({ path: `/networks/${pathPart(item.network)}` });
     const reasons = { 404: "NETWORK_NOT_FOUND" } as const;
     const { Name, Id } = (await meaning(call, item.network, { reasons })).body;
-    const at = `spec.network.attachments.items[${index}]`;
-    // Each is a mode of its own in the contract, and the host's needs another permission.
+    const at = `spec.networks[${index}]`;
+    // Each is a namespace in the contract, and the host's needs another permission.
     if (Name === "host" || Name === "none") {
-      refuseField(
-        `${at}.network`,
-        `a container is not attached to ${Name}: say spec.network.${Name}`,
-      );
+      const instead =
+        Name === "host"
+          ? "spec.namespaces.network.host"
+          : "spec.namespaces.network.isolated without networks";
+      refuseField(`${at}.network`, `a container is not attached to ${Name}: say ${instead}`);
     }
     if (seen.has(Id)) refuseField(`${at}.network`, `the network ${Name} is there already`);
     if (Name === "bridge" && (item.endpoint?.aliases.length ?? 0) > 0) {

@@ -204,7 +204,7 @@ async function requireBindSources({ mounts }: ContainerSpec): Promise<void> {
 
 /** The files of /etc that say what the container is called. */
 async function writeSystemFiles(directory: string, { id, spec }: Container): Promise<void> {
-  const hostNetwork = spec?.network?.mode.case === "host";
+  const hostNetwork = spec?.namespaces?.network?.mode.case === "host";
   const name = hostNetwork ? hostName() : (spec?.hostname ?? id.slice(0, 12));
   const hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost", `127.0.1.1\t${name}`];
   await writeFile(join(directory, "hostname"), `${name}\n`);

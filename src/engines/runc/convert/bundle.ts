@@ -1,6 +1,10 @@
 /** Converts what a container is created with to an OCI runtime configuration (1.0). */
-import type { ContainerSpec, Mount, Resources } from "../../../../gen/nap/v1/container_spec_pb.js";
-import { NamespaceMode } from "../../../../gen/nap/v1/container_spec_pb.js";
+import type {
+  ContainerSpec,
+  Mount,
+  Namespace,
+  Resources,
+} from "../../../../gen/nap/v1/container_spec_pb.js";
 import type { ImageConfig } from "../../../../gen/nap/v1/image_service_pb.js";
 import { environmentList } from "../../../lib/env-vars.js";
 import type { ContainerPaths } from "../runtime/store.js";
@@ -105,7 +109,6 @@ export function capabilitiesOf({ security }: ContainerSpec): string[] {
 export function bundleConfig(source: BundleSource): object {
   const { id, spec, identity, paths, cgroupParent } = source;
   const capabilities = capabilitiesOf(spec);
-  const hostNetwork = spec.network?.mode.case === "host";
   return {
     ociVersion: "1.0.2",
     process: {
@@ -128,7 +131,8 @@ export function bundleConfig(source: BundleSource): object {
       })),
     },
     root: { path: paths.rootfs, readonly: spec.readOnlyRootFilesystem === true },
-    ...(spec.namespaces?.uts !== NamespaceMode.HOST && {
+    // In a namespace that others have, too, runc would rename it for all of them.
+    ...((spec.namespaces?.uts?.mode.case ?? "isolated") === "isolated" && {
       hostname: spec.hostname ?? id.slice(0, 12),
     }),
     mounts: [...systemMounts(spec, paths), ...spec.mounts.map(mountOf)],
@@ -141,10 +145,12 @@ export function bundleConfig(source: BundleSource): object {
       },
       namespaces: [
         { type: "mount" },
-        ...(hostNetwork ? [] : [{ type: "network" }]),
-        ...(spec.namespaces?.uts === NamespaceMode.HOST ? [] : [{ type: "uts" }]),
-        ...(spec.namespaces?.pid?.mode.case === "host" ? [] : [{ type: "pid" }]),
-        ...(spec.namespaces?.ipc?.mode.case === "host" ? [] : [{ type: "ipc" }]),
+        ...namespaceOf("network", spec.namespaces?.network),
+        ...namespaceOf("uts", spec.namespaces?.uts),
+        ...namespaceOf("pid", spec.namespaces?.pid),
+        ...namespaceOf("ipc", spec.namespaces?.ipc),
+        // Without one, a container sees the host's control groups, as it always did here.
+        ...(spec.namespaces?.cgroup ? namespaceOf("cgroup", spec.namespaces.cgroup) : []),
       ],
       maskedPaths,
       readonlyPaths,
@@ -152,13 +158,24 @@ export function bundleConfig(source: BundleSource): object {
   };
 }
 
+/** A namespace as runc takes it: what is not in its list is the host's. Default: isolated. */
+function namespaceOf(type: string, namespace?: Namespace): object[] {
+  const { mode } = namespace ?? { mode: { case: "isolated" } as const };
+  if (mode.case === "host") return [];
+  return [mode.case === "path" ? { type, path: mode.value } : { type }];
+}
+
 function ulimit(value: ContainerSpec["ulimits"][number]["soft"]): number {
   if (value?.limit.case === "amount") return Number(value.limit.value);
   throw new RangeError("an unlimited ulimit passed the support check");
 }
 
-function systemMounts({ shmSizeBytes }: ContainerSpec, { directory }: ContainerPaths): object[] {
+function systemMounts(
+  { shmSizeBytes, namespaces }: ContainerSpec,
+  { directory }: ContainerPaths,
+): object[] {
   const quiet = ["nosuid", "noexec", "nodev"];
+  const ipc = namespaces?.ipc?.mode;
   const mount = (destination: string, type: string, source: string, options: string[]): object => ({
     destination,
     type,
@@ -174,7 +191,9 @@ function systemMounts({ shmSizeBytes }: ContainerSpec, { directory }: ContainerP
     mount("/sys", "sysfs", "sysfs", [...quiet, "ro"]),
     mount("/sys/fs/cgroup", "cgroup", "cgroup", [...quiet, "ro"]),
     mount("/dev/mqueue", "mqueue", "mqueue", quiet),
-    mount("/dev/shm", "tmpfs", "shm", shm),
+    ...(ipc?.case === "isolated" && ipc.value.withoutShm
+      ? []
+      : [mount("/dev/shm", "tmpfs", "shm", shm)]),
     ...["resolv.conf", "hostname", "hosts"].map((name) =>
       mount(`/etc/${name}`, "bind", `${directory}/${name}`, ["rbind", "rprivate"]),
     ),

@@ -34,7 +34,12 @@ import { mountsToDocker } from "./mounts.js";
 import { mountsFromDocker, volumesFromDocker } from "./mounts-read.js";
 import { namespacesFromDocker, namespacesToDocker } from "./namespaces.js";
 import type { DockerNetwork } from "./network.js";
-import { networkFromDocker, networkToDocker } from "./network.js";
+import {
+  networkConfigFromDocker,
+  networkNamespaceFromDocker,
+  networksFromDocker,
+  networkToDocker,
+} from "./network.js";
 import { platformFromLabels, platformLabels } from "../platform.js";
 import {
   resourcesFromDocker,
@@ -63,7 +68,7 @@ export function specToDocker(
   ownLabels: StringMap,
   apiVersion: string,
 ): DockerCreate {
-  const network = networkToDocker(spec.network, apiVersion);
+  const network = networkToDocker(spec, apiVersion);
   return {
     body: {
       ...configToDocker(spec, ownLabels),
@@ -173,7 +178,8 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     logConfig: logConfigFromDocker(host),
     resources: resourcesFromDocker(host),
     ulimits: ulimitsFromDocker(host.Ulimits),
-    network: networkFromDocker(json),
+    networks: networksFromDocker(json),
+    networkConfig: networkConfigFromDocker(json),
     mounts: mountsFromDocker(host, config.Volumes),
     volumesFrom: volumesFromDocker(host.VolumesFrom),
     additionalGroups: host.GroupAdd ?? [],
@@ -184,7 +190,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     deviceCgroupRules: deviceRulesFromDocker(host.DeviceCgroupRules),
     deviceRequests: deviceRequestsFromDocker(host.DeviceRequests),
     security: securityFromDocker(host),
-    namespaces: namespacesFromDocker(host),
+    namespaces: namespacesFromDocker(host, networkNamespaceFromDocker(json)),
   });
 }
 

@@ -13,7 +13,8 @@ import { imageSource } from "../../../../../test/support/source.js";
 
 type Expected = Record<string, unknown>;
 const other = "fe72745cf7613f4697783e5c10a1ba323ad7a2d96591b7fa80cdbd7050154b03";
-const attached = (items: object[]) => ({ attachments: { items } });
+/** Only the loopback. */
+const alone = { namespaces: { network: { isolated: {} } } };
 
 /** How a container was made, what inspect then shows, and what the spec has beside its image. */
 const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
@@ -61,15 +62,13 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
         bridge: { IPAMConfig: null, Links: null, Aliases: null, DriverOpts: null, MacAddress: "" },
       },
     ),
-    { network: attached([{ network: "bridge", endpoint: {} }]) },
+    { networks: [{ network: "bridge", endpoint: {} }] },
   ],
   [
     "with a link on the default bridge, which dockerd reports with the container's own name",
     inspected({}, { NetworkMode: "default", Links: ["/base:/cli/db"] }, { bridge: {} }),
     {
-      network: attached([
-        { network: "bridge", endpoint: { links: [{ container: "base", alias: "db" }] } },
-      ]),
+      networks: [{ network: "bridge", endpoint: { links: [{ container: "base", alias: "db" }] } }],
     },
   ],
   [
@@ -83,7 +82,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: attached([
+      networks: [
         {
           network: "n1",
           endpoint: {
@@ -96,7 +95,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
           network: "n0",
           endpoint: { links: [{ container: "base", alias: "db" }], gatewayPriority: 7 },
         },
-      ]),
+      ],
     },
   ],
   [
@@ -114,12 +113,12 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { container: other },
       namespaces: {
+        network: { container: other },
         ipc: { container: other },
         pid: { host: {} },
-        cgroup: "NAMESPACE_MODE_HOST",
-        uts: "NAMESPACE_MODE_HOST",
+        cgroup: { host: {} },
+        uts: { host: {} },
       },
       security: { privileged: true },
     },
@@ -143,14 +142,14 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: {
-        none: {},
+      ...alone,
+      networkConfig: {
         exposedPorts: [
           { containerPort: 80, protocol: "PORT_PROTOCOL_TCP" },
           { containerPort: 81, protocol: "PORT_PROTOCOL_UDP" },
           { containerPort: 99, protocol: "PORT_PROTOCOL_SCTP" },
         ],
-        portBindings: [
+        portMappings: [
           { containerPort: 80, protocol: "PORT_PROTOCOL_TCP" },
           {
             containerPort: 81,
@@ -183,8 +182,8 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: {
-        host: {},
+      namespaces: { network: { host: {} } },
+      networkConfig: {
         dnsServers: ["1.1.1.1"],
         dnsSearches: ["a.test"],
         dnsOptions: ["ndots:2"],
@@ -208,7 +207,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       mounts: [
         {
           target: "/t",
@@ -243,7 +242,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       mounts: [
         {
           target: "/d",
@@ -288,7 +287,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       mounts: [
         {
           target: "/t",
@@ -338,7 +337,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       resources: {
         memoryLimitBytes: "67108864",
         swapUnlimited: {},
@@ -368,7 +367,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       healthCheck: { disabled: {} },
       stopTimeout: "0s",
       stopSignal: "SIGINT",
@@ -396,7 +395,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       security: {
         capabilitiesAdd: ["NET_ADMIN", "SYS_TIME"],
         capabilitiesDrop: ["ALL"],
@@ -433,7 +432,7 @@ const table: readonly [how: string, json: ContainerJson, spec: Expected][] = [
       },
     ),
     {
-      network: { none: {} },
+      ...alone,
       devices: [{ hostPath: "/dev/null", containerPath: "/dev/n", permissions: { read: true } }],
       deviceCgroupRules: [
         {

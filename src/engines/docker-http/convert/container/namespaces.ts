@@ -2,53 +2,80 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type {
-  IpcNamespaceSchema,
+  IsolatedNamespace,
+  Namespace,
   Namespaces,
-  PidNamespaceSchema,
+  NamespaceSchema,
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
-import { NamespaceMode, NamespacesSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
+import { NamespacesSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import type { HostConfigJson } from "../../json.js";
 
-const modes: readonly [NamespaceMode, string][] = [
-  [NamespaceMode.HOST, "host"],
-  [NamespaceMode.PRIVATE, "private"],
-];
-
-/** Namespaces as dockerd takes them. */
+/** Namespaces as dockerd takes them. What it has no word for is in the support table. */
 export function namespacesToDocker(namespaces: Namespaces | undefined): HostConfigJson {
-  if (namespaces === undefined) return {};
-  const { pid, ipc, uts, user, cgroup } = namespaces;
-  const cgroupMode = modes.find(([value]) => value === cgroup)?.[1];
+  const { pid, ipc, uts, user, cgroup } = namespaces ?? {};
   return {
-    ...(pid && { PidMode: pid.mode.case === "isolated" ? "" : sharedMode(pid.mode) }),
-    ...(ipc && { IpcMode: ipc.mode.case === "isolated" ? "private" : sharedMode(ipc.mode) }),
-    ...(uts === NamespaceMode.HOST && { UTSMode: "host" }),
-    ...(user === NamespaceMode.HOST && { UsernsMode: "host" }),
-    ...(cgroupMode && { CgroupnsMode: cgroupMode }),
+    ...(pid && { PidMode: namespaceMode(pid, "") }),
+    ...(ipc && { IpcMode: namespaceMode(ipc, isolatedIpc(ipc)) }),
+    ...(uts && { UTSMode: namespaceMode(uts, "") }),
+    ...(user && { UsernsMode: namespaceMode(user, "") }),
+    ...(cgroup && { CgroupnsMode: namespaceMode(cgroup, "private") }),
   };
 }
 
-function sharedMode(mode: { case: string | undefined; value?: unknown }): string {
-  return mode.case === "container" ? `container:${String(mode.value)}` : (mode.case ?? "");
+/** A namespace in dockerd's words. `isolated` is its word for one of the container's own. */
+export function namespaceMode({ mode }: Namespace, isolated: string): string {
+  switch (mode.case) {
+    case "isolated":
+      return isolated;
+    case "host":
+      return "host";
+    case "container":
+      return `container:${mode.value}`;
+    default:
+      throw new RangeError(`a namespace of mode ${mode.case} passed the support check`);
+  }
 }
 
-/** Namespaces as dockerd reports them. Undefined: nothing but its defaults. */
-export function namespacesFromDocker(host: HostConfigJson): Namespaces | undefined {
-  const init: MessageInitShape<typeof NamespacesSchema> = {};
-  const pid = sharedFromDocker(host.PidMode);
-  if (pid !== undefined) init.pid = { mode: pid } as MessageInitShape<typeof PidNamespaceSchema>;
-  const ipc = sharedFromDocker(host.IpcMode);
-  if (ipc !== undefined) init.ipc = { mode: ipc } as MessageInitShape<typeof IpcNamespaceSchema>;
-  if (host.UTSMode === "host") init.uts = NamespaceMode.HOST;
-  if (host.UsernsMode === "host") init.user = NamespaceMode.HOST;
-  const cgroup = modes.find(([, word]) => word === host.CgroupnsMode)?.[0];
-  if (cgroup !== undefined) init.cgroup = cgroup;
-  return Object.keys(init).length === 0 ? undefined : create(NamespacesSchema, init);
+function isolatedIpc({ mode }: Namespace): string {
+  const { shareable, withoutShm } = (mode.value ?? {}) as Partial<IsolatedNamespace>;
+  return withoutShm ? "none" : shareable ? "shareable" : "private";
 }
 
-function sharedFromDocker(word: string | undefined): { case: string; value: unknown } | undefined {
-  if (word === undefined || word === "") return undefined;
-  const container = /^container:(.+)$/.exec(word)?.[1];
-  if (container !== undefined) return { case: "container", value: container };
-  return { case: word === "private" ? "isolated" : word, value: {} };
+/**
+ * Namespaces as dockerd reports them. That of the network is read with the networks. Undefined: nothing
+ * but its defaults.
+ */
+export function namespacesFromDocker(
+  host: HostConfigJson,
+  network: Namespace | undefined,
+): Namespaces | undefined {
+  const set = Object.entries({
+    pid: namespaceFromMode(host.PidMode),
+    ipc: namespaceFromMode(host.IpcMode),
+    uts: namespaceFromMode(host.UTSMode),
+    user: namespaceFromMode(host.UsernsMode),
+    cgroup: namespaceFromMode(host.CgroupnsMode),
+    network,
+  }).filter(([, namespace]) => namespace !== undefined);
+  return set.length === 0 ? undefined : create(NamespacesSchema, Object.fromEntries(set));
+}
+
+/** A namespace by dockerd's word for it. Undefined: its default. */
+export function namespaceFromMode(
+  word: string | undefined,
+): MessageInitShape<typeof NamespaceSchema> | undefined {
+  const container = /^container:(.+)$/.exec(word ?? "")?.[1];
+  if (container !== undefined) return { mode: { case: "container", value: container } };
+  switch (word) {
+    case "host":
+      return { mode: { case: "host", value: {} } };
+    case "private":
+      return { mode: { case: "isolated", value: {} } };
+    case "shareable":
+      return { mode: { case: "isolated", value: { shareable: true } } };
+    case "none":
+      return { mode: { case: "isolated", value: { withoutShm: true } } };
+    default:
+      return undefined;
+  }
 }

@@ -1,18 +1,25 @@
 /** Converts a container's networks, ports and name resolution between messages and dockerd's JSON. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { create } from "@bufbuild/protobuf";
+import { create, isFieldSet } from "@bufbuild/protobuf";
 import type {
-  ContainerNetwork,
-  HostEntry,
-  HostEntrySchema,
+  ContainerSpec,
+  HostAlias,
+  HostAliasSchema,
+  Namespace,
   NetworkAttachment,
+  NetworkConfig,
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
-import { ContainerNetworkSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
+import {
+  NamespaceSchema,
+  NetworkAttachmentSchema,
+  NetworkConfigSchema,
+} from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { fieldError } from "../../../../contract/errors.js";
 import { isAtLeast } from "../../api-version.js";
 import type { ConfigJson, ContainerJson, EndpointJson, HostConfigJson } from "../../json.js";
 import { endpointFromDocker, endpointToDocker, linksToDocker } from "./endpoints.js";
-import { bindingFromDocker, bindingsToDocker, portFromKey, portKey } from "./ports.js";
+import { namespaceFromMode, namespaceMode } from "./namespaces.js";
+import { mappingFromDocker, mappingsToDocker, portFromKey, portKey } from "./ports.js";
 
 /** A container's networks as dockerd takes them. */
 export interface DockerNetwork {
@@ -24,26 +31,26 @@ export interface DockerNetwork {
   readonly further: readonly NetworkAttachment[];
 }
 
+/** What a spec says of networks. */
+type NetworkParts = Pick<ContainerSpec, "networks" | "networkConfig" | "namespaces">;
+
 /** Networks, ports and name resolution as dockerd takes them. */
-export function networkToDocker(
-  network: ContainerNetwork | undefined,
-  apiVersion: string,
-): DockerNetwork {
-  const { mode, portBindings = [], exposedPorts = [], publishAllPorts } = network ?? {};
-  const attachments = mode?.case === "attachments" ? mode.value.items : [];
-  const [first] = attachments;
+export function networkToDocker(spec: NetworkParts, apiVersion: string): DockerNetwork {
+  const { networks, networkConfig: config } = spec;
+  const { portMappings = [], exposedPorts = [], publishAllPorts } = config ?? {};
+  const [first] = networks;
   const takesAll = isAtLeast(apiVersion, "1.44");
-  const here = attachments.slice(0, takesAll ? attachments.length : 1);
-  const further = attachments.slice(here.length);
+  const here = networks.slice(0, takesAll ? networks.length : 1);
+  const further = networks.slice(here.length);
   const unplaced = further.findIndex(({ endpoint }) => endpoint?.macAddress !== undefined);
   if (unplaced >= 0) {
     // Until API 1.44 a MAC address belongs to the container, not to its endpoint.
-    const field = `spec.network.attachments.items[${unplaced + 1}].endpoint.mac_address`;
+    const field = `spec.networks[${unplaced + 1}].endpoint.mac_address`;
     const description = `Docker API ${apiVersion} takes a MAC address for the first network alone`;
     throw fieldError([{ field, description, reason: "FIELD_UNSUPPORTED" }]);
   }
-  refuseLostPorts(network);
-  const ports = new Set([...exposedPorts, ...portBindings].map(portKey));
+  refuseLostPorts(spec);
+  const ports = new Set([...exposedPorts, ...portMappings].map(portKey));
   const macAddress = first?.endpoint?.macAddress;
   return {
     config: {
@@ -51,13 +58,13 @@ export function networkToDocker(
       ...(macAddress !== undefined && !takesAll && { MacAddress: macAddress }),
     },
     host: {
-      NetworkMode: networkMode(mode, first),
-      PortBindings: bindingsToDocker(portBindings),
+      NetworkMode: networkMode(spec.namespaces?.network, first),
+      PortBindings: mappingsToDocker(portMappings),
       ...(publishAllPorts !== undefined && { PublishAllPorts: publishAllPorts }),
-      Dns: network?.dnsServers ?? [],
-      DnsSearch: network?.dnsSearches ?? [],
-      DnsOptions: network?.dnsOptions ?? [],
-      ExtraHosts: (network?.extraHosts ?? []).map(hostEntry),
+      Dns: config?.dnsServers ?? [],
+      DnsSearch: config?.dnsSearches ?? [],
+      DnsOptions: config?.dnsOptions ?? [],
+      ExtraHosts: (config?.extraHosts ?? []).map(hostEntry),
       ...(first?.network === "bridge" && { Links: linksToDocker(first.endpoint) }),
     },
     endpoints:
@@ -71,52 +78,48 @@ export function networkToDocker(
 }
 
 /** Ports that dockerd would take and publish nowhere. */
-function refuseLostPorts(network: ContainerNetwork | undefined): void {
-  if (network === undefined) return;
-  const { mode, portBindings, publishAllPorts } = network;
+function refuseLostPorts({ networks, networkConfig, namespaces }: NetworkParts): void {
+  if (networkConfig === undefined) return;
+  const { portMappings, publishAllPorts } = networkConfig;
   const refuse = (field: string, description: string): never => {
-    throw fieldError([{ field: `spec.network.${field}`, description, reason: "FIELD_INVALID" }]);
+    throw fieldError([
+      { field: `spec.network_config.${field}`, description, reason: "FIELD_INVALID" },
+    ]);
   };
-  const lost = portBindings.findIndex(
+  const lost = portMappings.findIndex(
     ({ hostPort: first, hostPortRangeEnd: last }) =>
       last !== undefined && (first === undefined || last < first),
   );
-  if (lost >= 0) refuse(`port_bindings[${lost}].host_port_range_end`, "is below host_port");
-  const ownNetwork = mode.case === undefined || mode.case === "attachments";
-  if (!ownNetwork && publishAllPorts) refuse("publish_all_ports", "needs a network of its own");
+  if (lost >= 0) refuse(`port_mappings[${lost}].host_port_range_end`, "is below host_port");
+  const mode = namespaces?.network?.mode.case;
+  if (mode === undefined || networks.length > 0) return;
+  if (publishAllPorts) refuse("publish_all_ports", "needs a network of its own");
   // With the host's network dockerd itself says that it discards them.
-  if (!ownNetwork && mode.case !== "host" && portBindings.length > 0) {
-    refuse("port_bindings", "needs a network of its own");
+  if (mode !== "host" && portMappings.length > 0) {
+    refuse("port_mappings", "needs a network of its own");
   }
 }
 
+/** dockerd has one word for the namespace and for the first network. */
 function networkMode(
-  mode: ContainerNetwork["mode"] | undefined,
+  namespace: Namespace | undefined,
   first: NetworkAttachment | undefined,
 ): string {
-  switch (mode?.case) {
-    case "none":
-    case "host":
-      return mode.case;
-    case "container":
-      return `container:${mode.value}`;
-    default:
-      return first?.network ?? "default";
-  }
+  if (namespace === undefined) return first?.network ?? "default";
+  return namespaceMode(namespace, first?.network ?? "none");
 }
 
-function hostEntry({ hostname, target }: HostEntry): string {
+function hostEntry({ hostname, target }: HostAlias): string {
   return `${hostname}:${target.case === "address" ? target.value : "host-gateway"}`;
 }
 
-/** Networks, ports and name resolution as dockerd reports them. */
-export function networkFromDocker(json: ContainerJson): ContainerNetwork {
+/** Ports and name resolution as dockerd reports them. Undefined: nothing but its defaults. */
+export function networkConfigFromDocker(json: ContainerJson): NetworkConfig | undefined {
   const { Config: config, HostConfig: host } = json;
-  return create(ContainerNetworkSchema, {
-    mode: modeFromDocker(json),
+  const read = create(NetworkConfigSchema, {
     exposedPorts: Object.keys(config.ExposedPorts ?? {}).map(portFromKey),
-    portBindings: Object.entries(host.PortBindings ?? {}).flatMap(([key, bindings]) =>
-      (bindings ?? []).map((binding) => bindingFromDocker(key, binding)),
+    portMappings: Object.entries(host.PortBindings ?? {}).flatMap(([key, bindings]) =>
+      (bindings ?? []).map((binding) => mappingFromDocker(key, binding)),
     ),
     ...(host.PublishAllPorts && { publishAllPorts: true }),
     dnsServers: host.Dns ?? [],
@@ -124,30 +127,38 @@ export function networkFromDocker(json: ContainerJson): ContainerNetwork {
     dnsOptions: host.DnsOptions ?? [],
     extraHosts: (host.ExtraHosts ?? []).map(hostEntryFromDocker),
   });
+  return NetworkConfigSchema.fields.some((field) => isFieldSet(read, field)) ? read : undefined;
 }
 
-function modeFromDocker(
-  json: ContainerJson,
-): NonNullable<MessageInitShape<typeof ContainerNetworkSchema>["mode"]> {
+/** A container's network namespace as dockerd reports it. Undefined: its own, on its networks. */
+export function networkNamespaceFromDocker({ HostConfig: host }: ContainerJson) {
+  const { NetworkMode = "default" } = host;
+  const isolated = { mode: { case: "isolated", value: {} } } as const;
+  const shares = NetworkMode === "host" || NetworkMode.startsWith("container:");
+  const found = shares ? namespaceFromMode(NetworkMode) : undefined;
+  const namespace = NetworkMode === "none" ? isolated : found;
+  return namespace && create(NamespaceSchema, namespace);
+}
+
+/** The networks that a container is attached to, the one that it was created on first. */
+export function networksFromDocker(json: ContainerJson): NetworkAttachment[] {
+  if (networkNamespaceFromDocker(json) !== undefined) return [];
   const { Id: id, Config: config, HostConfig: host, State: state } = json;
   const networks = json.NetworkSettings.Networks ?? {};
   const { NetworkMode = "default" } = host;
-  if (NetworkMode === "none" || NetworkMode === "host") return { case: NetworkMode, value: {} };
-  const container = /^container:(.+)$/.exec(NetworkMode)?.[1];
-  if (container !== undefined) return { case: "container", value: container };
   const names = Object.keys(networks);
   const first =
     NetworkMode === "default"
       ? "bridge"
       : names.find((name) => name === NetworkMode || networks[name]?.NetworkID === NetworkMode);
-  const items = names
+  return names
     .toSorted((a, b) => Number(b === first) - Number(a === first))
     .map((network, index) => {
       const endpoint = networks[network] ?? {};
       // Once it has run, an endpoint has the address that it got, not what it was told.
       const told = state.Status === "created" ? endpoint.MacAddress : undefined;
       const macAddress = (index === 0 && config.MacAddress) || told;
-      return {
+      return create(NetworkAttachmentSchema, {
         network,
         endpoint: endpointFromDocker(endpoint, {
           ...(macAddress && { macAddress }),
@@ -155,12 +166,11 @@ function modeFromDocker(
           links: (network === "bridge" ? host.Links : endpoint.Links) ?? [],
           ownAlias: id.slice(0, 12),
         }),
-      };
+      });
     });
-  return { case: "attachments", value: { items } };
 }
 
-function hostEntryFromDocker(entry: string): MessageInitShape<typeof HostEntrySchema> {
+function hostEntryFromDocker(entry: string): MessageInitShape<typeof HostAliasSchema> {
   // Some clients write `name=address`, an address of IPv6 in brackets.
   const [, hostname = "", address = ""] =
     /^([^:=]+)=\[?((?<=\[)[^\]]+(?=\]$)|[\d.]+|host-gateway)\]?$/.exec(entry) ??

@@ -1,12 +1,8 @@
 /** Converts ports between messages and dockerd's JSON. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
-import type { PublishedPort } from "../../../../../gen/nap/v1/container_service_pb.js";
-import { PublishedPortSchema } from "../../../../../gen/nap/v1/container_service_pb.js";
-import type {
-  PortBinding,
-  PortBindingSchema,
-} from "../../../../../gen/nap/v1/container_spec_pb.js";
+import type { PortMapping } from "../../../../../gen/nap/v1/container_spec_pb.js";
+import { PortMappingSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { PortProtocol } from "../../../../../gen/nap/v1/types_pb.js";
 import type { PortBindingJson } from "../../json.js";
 
@@ -17,14 +13,14 @@ const protocols: readonly [PortProtocol, string][] = [
 ];
 
 /** The host's ports that lead into a container as dockerd takes them. */
-export function bindingsToDocker(
-  portBindings: readonly PortBinding[],
+export function mappingsToDocker(
+  portMappings: readonly PortMapping[],
 ): Record<string, PortBindingJson[]> {
   const bindings: Record<string, PortBindingJson[]> = {};
-  for (const binding of portBindings) {
-    (bindings[portKey(binding)] ??= []).push({
-      HostIp: binding.hostAddress ?? "",
-      HostPort: hostPort(binding.hostPort, binding.hostPortRangeEnd),
+  for (const mapping of portMappings) {
+    (bindings[portKey(mapping)] ??= []).push({
+      HostIp: mapping.hostAddress ?? "",
+      HostPort: hostPort(mapping.hostPort, mapping.hostPortRangeEnd),
     });
   }
   return bindings;
@@ -57,10 +53,10 @@ function protocolOf(word: string): PortProtocol {
 }
 
 /** A port of the host that leads in, as dockerd reports what it was told. */
-export function bindingFromDocker(
+export function mappingFromDocker(
   key: string,
   { HostIp, HostPort }: PortBindingJson,
-): MessageInitShape<typeof PortBindingSchema> {
+): MessageInitShape<typeof PortMappingSchema> {
   const [first, last] = (HostPort ?? "").split("-").map(Number);
   return {
     ...portFromKey(key),
@@ -73,10 +69,10 @@ export function bindingFromDocker(
 /** The host's ports that lead in now, from inspect. */
 export function publishedPorts(
   ports: Readonly<Record<string, PortBindingJson[] | null>> | null,
-): PublishedPort[] {
+): PortMapping[] {
   return Object.entries(ports ?? {}).flatMap(([key, bindings]) =>
     (bindings ?? []).map(({ HostIp, HostPort }) =>
-      create(PublishedPortSchema, {
+      create(PortMappingSchema, {
         ...portFromKey(key),
         hostAddress: HostIp ?? "",
         hostPort: Number(HostPort),
@@ -88,11 +84,11 @@ export function publishedPorts(
 /** The host's ports that lead in now, from a list. */
 export function publishedPortsOfSummary(
   ports: readonly { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[],
-): PublishedPort[] {
+): PortMapping[] {
   return ports
     .filter(({ PublicPort }) => PublicPort !== undefined)
     .map(({ IP = "", PrivatePort, PublicPort = 0, Type }) =>
-      create(PublishedPortSchema, {
+      create(PortMappingSchema, {
         containerPort: PrivatePort,
         protocol: protocolOf(Type),
         hostAddress: IP,

@@ -42,20 +42,6 @@ function resourcesUpdate(
 ): HostConfigJson {
   const { Memory: memoryBefore = 0, MemorySwap: bothBefore = 0 } = before;
   const { memoryLimitBytes, swapLimit } = resources;
-  // dockerd takes these in an update and does nothing with them.
-  if (resources.memorySwappiness !== undefined) {
-    refuse("resources.memory_swappiness", "Docker does not change it after the creation");
-  }
-  if (resources.oomKillDisabled !== undefined) {
-    refuse("resources.oom_kill_disabled", "Docker does not change it after the creation");
-  }
-  if (resources.kernelMemoryTcpLimitBytes !== undefined) {
-    refuse(
-      "resources.kernel_memory_tcp_limit_bytes",
-      "Docker does not change it after the creation",
-    );
-  }
-  refuseDeviceLimits(resources);
   const memory = memoryLimitBytes === undefined ? memoryBefore : Number(memoryLimitBytes);
   const { MemorySwap: _both, ...update } = resourcesToDocker({
     ...resources,
@@ -68,19 +54,6 @@ function resourcesUpdate(
   // As much swap as memory is dockerd's default.
   if (clearsSwap) return { ...update, ...(memory > 0 && { MemorySwap: 2 * memory }) };
   return { ...update, ...bothAfter(swapLimit, memory, memoryBefore, bothBefore) };
-}
-
-/** Of the limits of block devices dockerd changes the weight alone. */
-function refuseDeviceLimits({ blockIo }: Resources): void {
-  const lists = [
-    ["device_weights", blockIo?.deviceWeights],
-    ["read_bytes_per_second", blockIo?.readBytesPerSecond],
-    ["write_bytes_per_second", blockIo?.writeBytesPerSecond],
-    ["reads_per_second", blockIo?.readsPerSecond],
-    ["writes_per_second", blockIo?.writesPerSecond],
-  ] as const;
-  const set = lists.find(([, list]) => list !== undefined && list.length > 0);
-  if (set) refuse(`resources.block_io.${set[0]}`, "Docker does not change it after the creation");
 }
 
 function bothAfter(
