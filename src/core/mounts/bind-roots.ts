@@ -51,9 +51,8 @@ export function rootedFault(roots: BindRoots, { root, path }: RootedName): BindF
   }
   if (parts.length > 0 && !known.trustedContent) {
     const description =
-      `goes below the bind root "${root}", whose content containers may write: the engine resolves ` +
-      "it anew at each start, and it could be a symbolic link by then; mount the root itself (an " +
-      "empty path), or have the operator set trusted_content for it";
+      `goes below "${root}", where containers may put symbolic links; mount the root itself ` +
+      "(an empty path), or have the operator set trusted_content";
     return { at, description };
   }
   return undefined;
