@@ -8,7 +8,7 @@ import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { AccessClass } from "./access-classes.js";
 import { accessClasses } from "./access-classes.js";
 import type { FieldVisit } from "../contract/walk.js";
-import { byKey, walkFields } from "../contract/walk.js";
+import { byKey, hasElements, someFieldBelow, walkFields } from "../contract/walk.js";
 
 /**
  * Whether a field holds messages that are looked into, so that its own class is that of their fields.
@@ -25,10 +25,18 @@ export function isLookedInto({ message }: DescField, keys: readonly string[]): b
  * looked for when it is asked for.
  */
 export function* privilegedFields(desc: DescMessage, request: Message): Generator<string> {
-  const descend = ({ field, keys }: FieldVisit): boolean => isLookedInto(field, keys);
+  const descend = (visit: FieldVisit): boolean =>
+    isLookedInto(visit.field, visit.keys) &&
+    (!hasElements(visit.field) || someFieldBelow(visit, mayBePrivileged));
   for (const visit of walkFields(desc, request, descend)) {
-    if (!descend(visit)) yield* privilegedValues(visit);
+    if (!isLookedInto(visit.field, visit.keys)) yield* privilegedValues(visit);
   }
+}
+
+/** Whether a field, or one of its values, is privileged; one whose own fields are looked into is not. */
+function mayBePrivileged(keys: readonly string[], field: DescField): boolean {
+  if (isLookedInto(field, keys)) return false;
+  return keys.some((key) => keysByValue.has(key)) || classOf(keys, undefined) === "privileged";
 }
 
 /** The keys of the fields of which some values have a class of their own. */

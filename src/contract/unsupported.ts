@@ -6,7 +6,8 @@
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { FieldViolation } from "./errors.js";
-import { byKey, enumValues, walkFields } from "./walk.js";
+import type { FieldVisit } from "./walk.js";
+import { byKey, enumValues, hasElements, someFieldBelow, walkFields } from "./walk.js";
 
 /** Why an engine refuses a field or a value, and what to do instead. */
 export interface Unsupported {
@@ -72,9 +73,12 @@ export function* unsupportedFields(
   desc: DescMessage,
   request: Message,
 ): Generator<FieldViolation> {
-  const isHonoured = ({ keys }: { keys: readonly string[] }): boolean =>
-    byKey(support.fields, keys) === undefined;
-  for (const visit of walkFields(desc, request, isHonoured)) {
+  const refuses = (keys: readonly string[]): boolean =>
+    keys.some((key) => support.fields.has(key) || support.values.has(key));
+  const descend = (visit: FieldVisit): boolean =>
+    byKey(support.fields, visit.keys) === undefined &&
+    (!hasElements(visit.field) || someFieldBelow(visit, refuses));
+  for (const visit of walkFields(desc, request, descend)) {
     const refused = byKey(support.fields, visit.keys);
     if (refused !== undefined) {
       yield violation(visit.path, refused);

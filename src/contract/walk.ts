@@ -45,6 +45,28 @@ export function* walkFields(
   yield* fieldsIn(rootVisit(desc, message), descend);
 }
 
+/**
+ * Whether some field that the elements of a list or map of messages can have fits, by the descriptors
+ * alone. Where none does, a walk need not enter the elements, however many a request has.
+ */
+export function someFieldBelow(
+  { keys, field }: Pick<FieldVisit, "keys" | "field">,
+  fits: (keys: readonly string[], field: DescField) => boolean,
+  above: readonly DescMessage[] = [],
+): boolean {
+  const { message } = field;
+  if (message === undefined || above.includes(message)) return false;
+  return message.fields.some((each) => {
+    const own = [...keys, message.typeName].map((key) => `${key}.${each.name}`);
+    return fits(own, each) || someFieldBelow({ keys: own, field: each }, fits, [...above, message]);
+  });
+}
+
+/** Whether a field has many messages, which it costs to enter. */
+export function hasElements({ fieldKind }: DescField): boolean {
+  return fieldKind === "list" || fieldKind === "map";
+}
+
 /** The entry of a table for a field: the one whose key begins at the outermost message. */
 export function byKey<T>(table: ReadonlyMap<string, T>, keys: readonly string[]): T | undefined {
   for (const key of keys) {
@@ -54,18 +76,50 @@ export function byKey<T>(table: ReadonlyMap<string, T>, keys: readonly string[])
   return undefined;
 }
 
-function rootVisit(desc: DescMessage, message: Message): Visit {
-  return { path: "", keys: [desc.typeName], message: reflect(desc, message) };
+/**
+ * The keys of a message's place in the types and of the fields in it. All elements of a list have one
+ * place, so that keys are put together once for a field and not for each of its elements.
+ */
+class Place {
+  readonly #fields = new Map<DescField, FieldPlace>();
+
+  constructor(readonly keys: readonly string[]) {}
+
+  field(field: DescField): FieldPlace {
+    const known = this.#fields.get(field);
+    if (known !== undefined) return known;
+    const keys = this.keys.map((key) => `${key}.${field.name}`);
+    const place = { keys, below: new Place([...keys, field.message?.typeName ?? ""]) };
+    this.#fields.set(field, place);
+    return place;
+  }
 }
 
-function* walkMessage(visit: Visit): Generator<Visit> {
+interface FieldPlace {
+  readonly keys: readonly string[];
+  /** The place of the messages in the field. */
+  readonly below: Place;
+}
+
+type PlacedVisit = Visit & { readonly place: Place };
+type PlacedFieldVisit = FieldVisit & { readonly below: Place };
+
+function rootVisit(desc: DescMessage, message: Message): PlacedVisit {
+  const place = new Place([desc.typeName]);
+  return { path: "", keys: place.keys, message: reflect(desc, message), place };
+}
+
+function* walkMessage(visit: PlacedVisit): Generator<Visit> {
   yield visit;
   for (const field of setFields(visit)) {
     for (const below of messagesIn(field)) yield* walkMessage(below);
   }
 }
 
-function* fieldsIn(visit: Visit, descend: (visit: FieldVisit) => boolean): Generator<FieldVisit> {
+function* fieldsIn(
+  visit: PlacedVisit,
+  descend: (visit: FieldVisit) => boolean,
+): Generator<FieldVisit> {
   for (const field of setFields(visit)) {
     yield field;
     if (field.field.message === undefined || !descend(field)) continue;
@@ -73,21 +127,27 @@ function* fieldsIn(visit: Visit, descend: (visit: FieldVisit) => boolean): Gener
   }
 }
 
-function* setFields({ path, keys, message }: Visit): Generator<FieldVisit> {
+function* setFields({ path, message, place }: PlacedVisit): Generator<PlacedFieldVisit> {
   for (const field of message.fields) {
     if (!message.isSet(field)) continue;
-    const own = keys.map((key) => `${key}.${field.name}`);
-    yield { path: fieldPath(path, field.name), keys: own, message, field };
+    const { keys, below } = place.field(field);
+    yield { path: fieldPath(path, field.name), keys, message, field, below };
   }
 }
 
 /** The messages in a field: its own, those of its list, or those of its map. */
-function* messagesIn({ path, keys, message, field }: FieldVisit): Generator<Visit> {
+function* messagesIn({
+  path,
+  message,
+  field,
+  below: place,
+}: PlacedFieldVisit): Generator<PlacedVisit> {
   if (field.message === undefined) return;
-  const below = (at: string, value: unknown): Visit => ({
+  const below = (at: string, value: unknown): PlacedVisit => ({
     path: at,
-    keys: [...keys, field.message?.typeName ?? ""],
+    keys: place.keys,
     message: value as ReflectMessage,
+    place,
   });
   if (field.fieldKind === "message") {
     yield below(path, message.get(field));
