@@ -506,7 +506,7 @@ export function networkOptions(option: OptionTest): void {
         { case: "path", value: "/proc/1/ns/net" },
       ] as const) {
         const namespaces = { network: { mode } };
-        const spec = { image, namespaces, ...on({ network: "none-such" }) };
+        const spec = { source: imageSource(image), namespaces, ...on({ network: "none-such" }) };
         const error = await failure(nap.containers.createContainer({ engine, spec }));
         expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
         expect(error.fields[0]).to.equal("spec.networks");
