@@ -133,12 +133,8 @@ ${table(["method", ...titles], methodRows())}
 ## Fields and values
 
 Every field of the contract that is not in this table is honoured by every engine here. A field that is
-<<<<<<< HEAD
-refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED and its path.
-=======
 refused fails with INVALID_ARGUMENT, FIELD_UNSUPPORTED and its path. A field is named by its
 path from a message that holds it; with a value, it is honoured but for that one.
->>>>>>> c3a
 
 ${table(["field", "value", ...titles], fieldRows())}
 

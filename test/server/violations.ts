@@ -34,8 +34,8 @@ export function errorCases(open: () => DockerBench): void {
     expect(found).to.deep.equal([
       ["name", "FIELD_INVALID"],
       ["spec.resources.memory_limit_bytes", "FIELD_INVALID"],
-      ["spec.lxc_config", "FIELD_UNSUPPORTED"],
       ["spec.namespaces.user.isolated", "FIELD_UNSUPPORTED"],
+      ["spec.lxc_config", "FIELD_UNSUPPORTED"],
     ]);
   });
 
