@@ -81,7 +81,7 @@ export function dockerArchiveCases(open: () => DockerBench): void {
       const write = async (size: number): Promise<unknown> => {
         const archive = await archiveOf([{ name: "new", content: randomBytes(size) }]);
         const messages = uploadMessages({ engine, container }, { path: "/data" }, archive);
-        return nap.containers.writeContainerArchive(messages);
+        return resultOf(nap.containers.writeContainerArchive(messages));
       };
       const error = await failure(write(100_000));
       expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "SPOOL_FULL" });
