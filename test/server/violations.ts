@@ -41,8 +41,8 @@ export function errorCases(open: () => DockerBench): void {
 
   it("tells of many violations in a status that every client can take", async () => {
     const { nap, bench } = open();
-    const dnsServers = Array.from({ length: 3000 }, (_, n) => `not an address ${n}`);
-    const spec = { source: imageSource(bench.image), networkConfig: { dnsServers } };
+    const additionalGroups = Array.from({ length: 3000 }, () => "");
+    const spec = { source: imageSource(bench.image), additionalGroups };
     const error = await failure(nap.containers.createContainer({ engine: "docker", spec }));
     expect(error).to.include({ code: Code.INVALID_ARGUMENT, reason: "FIELD_INVALID" });
     expect(error.badRequest?.fieldViolations).to.have.length(16);
