@@ -13,7 +13,7 @@ import { BuildImageRequestSchema } from "../../gen/nap/v1/image_service_pb.js";
 import { CreateNetworkRequestSchema } from "../../gen/nap/v1/network_service_pb.js";
 import { ResourceScope } from "../../gen/nap/v1/types_pb.js";
 import { CreateVolumeRequestSchema } from "../../gen/nap/v1/volume_service_pb.js";
-import { isLookedInto, privilegedFields } from "./privileged-fields.js";
+import { isTraversed, privilegedFields } from "./privileged-fields.js";
 import { accessClasses } from "./access-classes.js";
 import { services } from "../core/engines.js";
 import { imageSource } from "../../test/support/source.js";
@@ -26,7 +26,7 @@ function leavesOfRequests(): Map<string, readonly string[]> {
   const visit = (desc: DescMessage, above: readonly string[]): void => {
     for (const field of desc.fields) {
       const keys = [...above, desc.typeName].map((key) => `${key}.${field.name}`);
-      if (field.message !== undefined && isLookedInto(field, keys)) visit(field.message, keys);
+      if (field.message !== undefined && isTraversed(field, keys)) visit(field.message, keys);
       else leaves.set(keys[0] ?? "", keys);
     }
   };

@@ -15,7 +15,7 @@ import { byKey, walkFields } from "../contract/walk.js";
  * One that is privileged as a whole is not: there, an empty message says something, too. `keys` are the
  * field's, as {@link walkFields} gives them.
  */
-export function isLookedInto({ message }: DescField, keys: readonly string[]): boolean {
+export function isTraversed({ message }: DescField, keys: readonly string[]): boolean {
   if (message === undefined || message.fields.length === 0) return false;
   return !message.typeName.startsWith("google.protobuf.") && !byKey(accessClasses, keys);
 }
@@ -25,7 +25,7 @@ export function isLookedInto({ message }: DescField, keys: readonly string[]): b
  * looked for when it is asked for.
  */
 export function* privilegedFields(desc: DescMessage, request: Message): Generator<string> {
-  const descend = ({ field, keys }: FieldVisit): boolean => isLookedInto(field, keys);
+  const descend = ({ field, keys }: FieldVisit): boolean => isTraversed(field, keys);
   for (const visit of walkFields(desc, request, descend)) {
     if (!descend(visit)) yield* privilegedValues(visit);
   }

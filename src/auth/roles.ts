@@ -2,7 +2,7 @@
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
-import { clip, firstOf, toldViolations } from "../contract/errors.js";
+import { clip, firstOf, maxReportedViolations } from "../contract/errors.js";
 import type { Identity, Role } from "./identity.js";
 import { denied, matchesAny } from "./identity.js";
 
@@ -93,7 +93,7 @@ export function roleFor({ name }: Pick<DescMethod, "name">): Role | undefined {
 }
 
 /** Fails with PERMISSION_DENIED where the identity may not call this method. */
-export function admitMethod(identity: Identity, method: DescMethod): void {
+export function authorizeMethod(identity: Identity, method: DescMethod): void {
   const role = roleFor(method);
   if (role === undefined || ranks.indexOf(identity.role) < ranks.indexOf(role)) {
     throw denied(identity, `${method.name} takes the role ${role ?? "of nobody"}`);
@@ -107,16 +107,19 @@ export function admitMethod(identity: Identity, method: DescMethod): void {
  * Fails with PERMISSION_DENIED where a request asks for what the identity may not have. `privileged` is
  * read only for an identity that may not set such fields, and no further than is told.
  */
-export function admitRequest(
+export function authorizeRequest(
   identity: Identity,
   request: Message & { readonly pullPolicy?: PullPolicy; readonly spec?: unknown },
   privileged: Iterable<string>,
 ): void {
   const forbidden = identity.privilegedOptions ? [] : firstOf(privileged);
   if (forbidden.length > 0) {
-    const told = forbidden.slice(0, toldViolations).map((field) => clip(field));
-    const more = forbidden.length > told.length ? " and more" : "";
-    throw denied(identity, `it may not set options that reach the host: ${told.join(", ")}${more}`);
+    const reported = forbidden.slice(0, maxReportedViolations).map((field) => clip(field));
+    const more = forbidden.length > reported.length ? " and more" : "";
+    throw denied(
+      identity,
+      `it may not set options that reach the host: ${reported.join(", ")}${more}`,
+    );
   }
   // Whether the others pull is found out only where the engine looks for the image.
   if (request.pullPolicy === PullPolicy.ALWAYS && !identity.imageChanges) {

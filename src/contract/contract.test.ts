@@ -10,10 +10,10 @@ import { file_nap_v1_container_spec } from "../../gen/nap/v1/container_spec_pb.j
 import { ErrorReasonSchema, file_nap_v1_errors } from "../../gen/nap/v1/errors_pb.js";
 import {
   file_nap_v1_rules,
+  oneof_rules,
   RetryAdvice,
   rules,
   StatusCode,
-  oneof_rules,
 } from "../../gen/nap/v1/rules_pb.js";
 import { file_nap_v1_types } from "../../gen/nap/v1/types_pb.js";
 import { services } from "../core/engines.js";

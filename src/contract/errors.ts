@@ -46,13 +46,13 @@ export interface ErrorDetails {
  * The most violations that a status and a line of the log tell. One more is looked for, since a client is
  * also told that there are more; what looks for them stops there.
  */
-export const toldViolations = 16;
+export const maxReportedViolations = 16;
 
 /** The most characters of a path, a name or a reason that a status and a line of the log tell. */
-export const toldCharacters = 160;
+export const maxReportedCharacters = 160;
 
 /** The text, cut where it is longer than `length`. */
-export function clip(text: string, length = toldCharacters): string {
+export function clip(text: string, length = maxReportedCharacters): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
@@ -61,7 +61,7 @@ export function firstOf<T>(found: Iterable<T>): T[] {
   const first: T[] = [];
   for (const each of found) {
     first.push(each);
-    if (first.length > toldViolations) break;
+    if (first.length > maxReportedViolations) break;
   }
   return first;
 }
@@ -80,12 +80,12 @@ export class NapError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     const { violations } = details;
     this.details =
-      violations === undefined ? details : { ...details, violations: told(violations) };
+      violations === undefined ? details : { ...details, violations: clipViolations(violations) };
   }
 }
 
 /** An error may live as long as a stream, and violations quote the keys of a request. */
-function told(violations: Iterable<FieldViolation>): FieldViolation[] {
+function clipViolations(violations: Iterable<FieldViolation>): FieldViolation[] {
   return firstOf(violations).map(({ field, description, reason }) => ({
     field: clip(field),
     description: clip(description),
@@ -95,7 +95,7 @@ function told(violations: Iterable<FieldViolation>): FieldViolation[] {
 
 /** The error for requests whose fields are at fault; all violations that are told come together. */
 export function fieldError(found: Iterable<FieldViolation>, cause?: unknown): NapError {
-  const violations = told(found);
+  const violations = clipViolations(found);
   const [first] = violations;
   if (first === undefined) throw new RangeError("a field error needs a violation");
   return new NapError(first.reason, violationsText(violations), { violations }, cause);
@@ -104,14 +104,14 @@ export function fieldError(found: Iterable<FieldViolation>, cause?: unknown): Na
 /** Violations as the message of an error tells them. */
 export function violationsText(violations: readonly FieldViolation[]): string {
   const text = violations
-    .slice(0, toldViolations)
+    .slice(0, maxReportedViolations)
     .map(({ field, description }) => `${clip(field)}: ${clip(description)}`)
     .join("; ");
-  return violations.length > toldViolations ? `${text}; and more` : text;
+  return violations.length > maxReportedViolations ? `${text}; and more` : text;
 }
 
 /** What a call gives, or undefined where it fails with this reason: the object is not there. */
-export async function unless<T>(reason: Reason, call: Promise<T>): Promise<T | undefined> {
+export async function undefinedIf<T>(reason: Reason, call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
   } catch (error) {

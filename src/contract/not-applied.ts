@@ -25,7 +25,7 @@ export interface Difference {
 }
 
 /** What an engine knows of the ways in which it writes the same thing. */
-export interface Rewrites {
+export interface Equivalences {
   /** Whether a difference is none. */
   isSame(difference: Difference): boolean;
   /** Full names of messages that are compared as a whole. Those of google.protobuf always are. */
@@ -39,11 +39,11 @@ export function lostFields(
   desc: DescMessage,
   wanted: Message,
   got: Message | undefined,
-  rewrites: Rewrites,
+  equivalences: Equivalences,
   path = "",
 ): string[] {
   const present = got ?? create(desc);
-  return [...lostIn(path, [], reflect(desc, wanted), reflect(desc, present), rewrites)];
+  return [...lostIn(path, [], reflect(desc, wanted), reflect(desc, present), equivalences)];
 }
 
 /** `above` are the keys of the field that holds the messages. */
@@ -52,12 +52,12 @@ function* lostIn(
   above: readonly string[],
   wanted: ReflectMessage,
   got: ReflectMessage,
-  rewrites: Rewrites,
+  equivalences: Equivalences,
 ): Generator<string> {
   for (const field of wanted.fields) {
     if (!wanted.isSet(field)) continue;
     const keys = [...above, wanted.desc.typeName].map((key) => `${key}.${field.name}`);
-    yield* lostField(fieldPath(path, field.name), keys, field, wanted, got, rewrites);
+    yield* lostField(fieldPath(path, field.name), keys, field, wanted, got, equivalences);
   }
 }
 
@@ -67,11 +67,11 @@ function* lostField(
   field: DescField,
   wanted: ReflectMessage,
   got: ReflectMessage,
-  rewrites: Rewrites,
+  equivalences: Equivalences,
 ): Generator<string> {
   const differs = (value: unknown, found: unknown): boolean =>
     value !== found &&
-    !rewrites.isSame({
+    !equivalences.isSame({
       name: fieldName(field),
       keys,
       wanted: value,
@@ -82,12 +82,12 @@ function* lostField(
     case "message": {
       const value = wanted.get(field);
       const found = got.isSet(field) ? got.get(field) : undefined;
-      if (isWhole(field.message, rewrites) || !value.fields.some((part) => value.isSet(part))) {
-        const same = found !== undefined && holds(value, found, rewrites);
+      if (isWhole(field.message, equivalences) || !value.fields.some((part) => value.isSet(part))) {
+        const same = found !== undefined && holds(value, found, equivalences);
         if (!same && differs(value.message, found?.message)) yield at;
         return;
       }
-      yield* lostIn(at, keys, value, found ?? reflect(field.message), rewrites);
+      yield* lostIn(at, keys, value, found ?? reflect(field.message), equivalences);
       return;
     }
     case "list": {
@@ -99,9 +99,9 @@ function* lostField(
           keys,
           values as ReflectMessage[],
           found as ReflectMessage[],
-          rewrites,
+          equivalences,
         );
-      } else if (rewrites.ordered.has(fieldName(field))) {
+      } else if (equivalences.ordered.has(fieldName(field))) {
         const same =
           values.length === found.length && values.every((v, i) => !differs(v, found[i]));
         if (!same) yield at;
@@ -127,14 +127,14 @@ function* lostField(
   }
 }
 
-function isWhole(desc: DescMessage, rewrites: Rewrites): boolean {
-  return desc.typeName.startsWith("google.protobuf.") || rewrites.whole.has(desc.typeName);
+function isWhole(desc: DescMessage, equivalences: Equivalences): boolean {
+  return desc.typeName.startsWith("google.protobuf.") || equivalences.whole.has(desc.typeName);
 }
 
 /** Whether a message that is compared as a whole came back, or one without fields. */
-function holds(wanted: ReflectMessage, got: ReflectMessage, rewrites: Rewrites): boolean {
+function holds(wanted: ReflectMessage, got: ReflectMessage, equivalences: Equivalences): boolean {
   // Of a message that may have fields and has none, an engine may have set some.
-  if (!isWhole(wanted.desc, rewrites)) return !isEmptyList(wanted, got);
+  if (!isWhole(wanted.desc, equivalences)) return !isEmptyList(wanted, got);
   return equals(wanted.desc, wanted.message, got.message);
 }
 
@@ -150,20 +150,20 @@ function* lostMessages(
   keys: readonly string[],
   wanted: readonly ReflectMessage[],
   got: readonly ReflectMessage[],
-  rewrites: Rewrites,
+  equivalences: Equivalences,
 ): Generator<string> {
   const left = [...got];
   const unmatched: [index: number, value: ReflectMessage][] = [];
   for (const [index, value] of wanted.entries()) {
     const match = left.findIndex(
-      (other) => [...lostIn("", keys, value, other, rewrites)].length === 0,
+      (other) => [...lostIn("", keys, value, other, equivalences)].length === 0,
     );
     if (match < 0) unmatched.push([index, value]);
     else left.splice(match, 1);
   }
   for (const [index, value] of unmatched) {
     const where = `${at}[${index}]`;
-    const losses = left.map((other) => [...lostIn(where, keys, value, other, rewrites)]);
+    const losses = left.map((other) => [...lostIn(where, keys, value, other, equivalences)]);
     const least = losses.toSorted((a, b) => a.length - b.length)[0];
     if (least !== undefined) left.splice(losses.indexOf(least), 1);
     yield* least ?? [where];

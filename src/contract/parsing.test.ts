@@ -3,7 +3,7 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
 import { queryTime } from "../engines/docker-http/time.js";
-import { nanosOf, timestampOf, timestampOfNanos } from "../lib/time.js";
+import { durationNanos, timestampOf, timestampOfNanos } from "../lib/time.js";
 import { frames } from "../engines/docker-http/frames.js";
 import { lineBatches } from "../engines/docker-http/lines.js";
 import { logEntries } from "../engines/docker/logs/entries.js";
@@ -145,7 +145,7 @@ describe("parsing", () => {
       }),
     );
     expect(timestampOf("0001-01-01T00:00:00Z")).to.equal(undefined);
-    expect(nanosOf(undefined)).to.equal(undefined);
+    expect(durationNanos(undefined)).to.equal(undefined);
   });
 
   it("reads the time of an event to the nanosecond, and its exit code", () => {

@@ -8,18 +8,20 @@ import { toJson } from "@bufbuild/protobuf";
 import { NapError } from "./errors.js";
 
 /** What the names of nap's own labels begin with. */
-export const ownPrefix = "nap.v1.";
+export const internalLabelPrefix = "nap.v1.";
 /** The label that holds the name of the identity that made the object. */
-export const ownerLabel = `${ownPrefix}owner`;
-const requestIdLabel = `${ownPrefix}request-id`;
-const requestDigestLabel = `${ownPrefix}request-digest`;
+export const ownerLabel = `${internalLabelPrefix}owner`;
+const requestIdLabel = `${internalLabelPrefix}request-id`;
+const requestDigestLabel = `${internalLabelPrefix}request-digest`;
 
 type Labels = Readonly<Record<string, string>>;
 type CreateRequest = Message & { readonly requestId: string };
 
 /** The labels without nap's own. */
-export function clientLabels(labels: Labels): Record<string, string> {
-  return Object.fromEntries(Object.entries(labels).filter(([key]) => !key.startsWith(ownPrefix)));
+export function stripInternalLabels(labels: Labels): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(labels).filter(([key]) => !key.startsWith(internalLabelPrefix)),
+  );
 }
 
 /**
@@ -27,7 +29,7 @@ export function clientLabels(labels: Labels): Record<string, string> {
  * empty where there is nothing to tell: a container inherits the labels of its image, and anybody can
  * write those.
  */
-export function originLabels(
+export function provenanceLabels(
   desc: DescMessage,
   request: CreateRequest,
   { name }: { readonly name: string },
@@ -84,7 +86,7 @@ export function ownerOf(labels: Labels | null | undefined): string {
  * Whether the object with these labels was made by this very request of this identity. Fails with
  * REQUEST_ID_REUSED where it was made by another request of its with the same request_id.
  */
-export function madeBy(
+export function matchesRequest(
   desc: DescMessage,
   request: CreateRequest,
   { name }: { readonly name: string },

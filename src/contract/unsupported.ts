@@ -25,14 +25,14 @@ export interface UnsupportedEntry extends Unsupported {
 }
 
 /** The fields and the values of fields that an engine refuses. What is not in it, the engine honours. */
-export interface Support {
+export interface UnsupportedFeatures {
   readonly fields: ReadonlyMap<string, Unsupported>;
   /** By field, then by the value's name. */
   readonly values: ReadonlyMap<string, ReadonlyMap<string, Unsupported>>;
 }
 
 /** The table of these entries. Of several entries for one field or value the last one counts. */
-export function supportOf(entries: Iterable<UnsupportedEntry>): Support {
+export function supportOf(entries: Iterable<UnsupportedEntry>): UnsupportedFeatures {
   const fields = new Map<string, Unsupported>();
   const values = new Map<string, Map<string, Unsupported>>();
   for (const { field, value, ...unsupported } of entries) {
@@ -47,7 +47,7 @@ export function supportOf(entries: Iterable<UnsupportedEntry>): Support {
 }
 
 /** The entries of a table, sorted by field and value. */
-export function supportEntries({ fields, values }: Support): UnsupportedEntry[] {
+export function supportEntries({ fields, values }: UnsupportedFeatures): UnsupportedEntry[] {
   const entries: UnsupportedEntry[] = [
     ...[...fields].map(([field, unsupported]) => ({ field, ...unsupported })),
     ...[...values].flatMap(([field, each]) =>
@@ -68,7 +68,7 @@ export function fieldName(field: DescField): string {
  * looked for when it is asked for.
  */
 export function* unsupportedFields(
-  support: Support,
+  support: UnsupportedFeatures,
   desc: DescMessage,
   request: Message,
 ): Generator<FieldViolation> {

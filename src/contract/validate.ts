@@ -4,7 +4,7 @@ import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { disagreements } from "./agreement.js";
 import type { FieldViolation } from "./errors.js";
 import { namespaceViolations } from "./namespace-rules.js";
-import { ownPrefix } from "./reserved-labels.js";
+import { internalLabelPrefix } from "./reserved-labels.js";
 import { enumValues, fieldPath, walk } from "./walk.js";
 import type { Bounds, RuledField, RuledMessage, RuleTable } from "./rules.js";
 import { tooManyItems } from "./rules.js";
@@ -128,8 +128,10 @@ function* collectionViolations(
   yield* unnamedValues(at, message, field);
   const isMap = desc.fieldKind === "map";
   if (isMap && desc.name === "labels") {
-    const own = [...message.get(desc).keys()].some((key) => String(key).startsWith(ownPrefix));
-    if (own) yield invalid(at, `names that begin with ${ownPrefix} are nap's own`);
+    const own = [...message.get(desc).keys()].some((key) =>
+      String(key).startsWith(internalLabelPrefix),
+    );
+    if (own) yield invalid(at, `names that begin with ${internalLabelPrefix} are nap's own`);
   }
   if (items === undefined && keys === undefined) return;
   for (const [key, value] of collection.entries() as Iterable<[string | number, unknown]>) {

@@ -9,7 +9,7 @@
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { ScalarType } from "@bufbuild/protobuf";
 import type { FieldViolation } from "./errors.js";
-import { toldViolations } from "./errors.js";
+import { maxReportedViolations } from "./errors.js";
 import { fieldPath } from "./walk.js";
 import type { RuledField, RuleTable } from "./rules.js";
 import { tooManyItems } from "./rules.js";
@@ -21,7 +21,7 @@ export const wireBounds = {
   /** Values of all other fields, each time that they occur, also in packed lists. */
   values: 100_000,
   /** Fields that the contract does not have. */
-  unknown: toldViolations,
+  unknown: maxReportedViolations,
   depth: 100,
 } as const;
 
@@ -281,7 +281,7 @@ class Scanner {
 
   #refuse(field: string, description: string): void {
     this.violations.push({ field, description, reason: "FIELD_INVALID" });
-    if (this.violations.length > toldViolations) throw new Full();
+    if (this.violations.length > maxReportedViolations) throw new Full();
   }
 
   #full(field: string | undefined, description: string): never {

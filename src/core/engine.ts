@@ -30,7 +30,7 @@ import type { ImageService } from "../../gen/nap/v1/image_service_pb.js";
 import type { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
 import type { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
 import type { Identity } from "../auth/identity.js";
-import type { Support } from "../contract/unsupported.js";
+import type { UnsupportedFeatures } from "../contract/unsupported.js";
 
 /** What every method gets beside its request. */
 export interface Call {
@@ -68,7 +68,7 @@ export interface Connection {
   /** The version of the interface spoken with it; empty where it has none. */
   readonly apiVersion: string;
   /** What it cannot do. */
-  readonly support: Support;
+  readonly support: UnsupportedFeatures;
 }
 
 /** A container engine. */

@@ -33,7 +33,7 @@ export const services = [
 const probeMillis = 3000;
 
 /** The configured engines by name. */
-export class Registry {
+export class Engines {
   readonly #engines: ReadonlyMap<string, Engine>;
   readonly #defaultName: string | undefined;
 
@@ -44,7 +44,8 @@ export class Registry {
     this.#defaultName = defaultName ?? (engines.length === 1 ? engines[0]?.name : undefined);
   }
 
-  get engines(): Iterable<Engine> {
+  /** All engines, in the order of their names. */
+  get all(): Iterable<Engine> {
     return this.#engines.values();
   }
 
@@ -124,11 +125,11 @@ export class Registry {
 
   /** Closes every engine. */
   async close(): Promise<void> {
-    await Promise.all([...this.engines].map((engine) => engine.close()));
+    await Promise.all([...this.all].map((engine) => engine.close()));
   }
 
   #visible({ engines }: Identity): Engine[] {
-    return [...this.engines].filter(({ name }) => matchesAny(engines, name));
+    return [...this.all].filter(({ name }) => matchesAny(engines, name));
   }
 
   #healthy(engine: Engine, { version, apiVersion }: Connection): EngineMessage {

@@ -12,7 +12,7 @@ import { fieldError } from "../../contract/errors.js";
 type InteractionRequest = ExecContainerRequest | AttachContainerRequest;
 
 /** The process at the other end. What comes too late for it, since it has ended, has no effect. */
-export interface Interlocutor {
+export interface ProcessIo {
   /** Hands on bytes for its standard input; resolves when it takes more. Absent: it has none. */
   readonly write?: (data: Uint8Array) => Promise<void>;
   /** Tells the end of its standard input. */
@@ -33,7 +33,7 @@ export function refuseSizeWithoutTerminal(size: TerminalSize | undefined, tty: b
  */
 export async function interact<R extends InteractionRequest>(
   incoming: AsyncIterator<R>,
-  process: Interlocutor,
+  process: ProcessIo,
   signal: AbortSignal,
 ): Promise<void> {
   let closed = false;
@@ -73,19 +73,19 @@ export async function interact<R extends InteractionRequest>(
  * Yields the output while `input` runs. A failure of the input ends the output with it; the end of
  * the output ends the input, which may wait for a client that sends nothing more.
  */
-export async function* beside<T>(
+export async function* runDuplex<T>(
   input: (signal: AbortSignal) => Promise<void>,
   outputOf: (signal: AbortSignal) => AsyncIterable<T>,
   signal: AbortSignal,
 ): AsyncGenerator<T> {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  input(either).catch((error: unknown) => over.abort(error));
+  const finished = new AbortController();
+  const combined = AbortSignal.any([signal, finished.signal]);
+  input(combined).catch((error: unknown) => finished.abort(error));
   try {
-    yield* outputOf(either);
-    over.signal.throwIfAborted();
+    yield* outputOf(combined);
+    finished.signal.throwIfAborted();
   } finally {
-    over.abort();
+    finished.abort();
   }
 }
 

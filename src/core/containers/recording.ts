@@ -15,8 +15,9 @@ export interface Run {
 }
 
 /** Adds the bytes of a batch to those of each stream. */
-export function countBytes(told: Map<OutputStream, number>, { chunks }: OutputBatch): void {
-  for (const { stream, data } of chunks) told.set(stream, (told.get(stream) ?? 0) + data.length);
+export function countBytes(delivered: Map<OutputStream, number>, { chunks }: OutputBatch): void {
+  for (const { stream, data } of chunks)
+    delivered.set(stream, (delivered.get(stream) ?? 0) + data.length);
 }
 
 /** A chunk costs more memory than its bytes. */
@@ -26,7 +27,7 @@ const chunkBytes = 256;
 export class Recording {
   /** Resolves when the run has ended and all that is kept of it is there. */
   readonly done: Promise<void>;
-  readonly #told = new Map<OutputStream, number>();
+  readonly #received = new Map<OutputStream, number>();
   readonly #grown: (bytes: number) => void;
   #batches: OutputBatch[] = [];
   #bytes = 0;
@@ -78,10 +79,10 @@ export class Recording {
   }
 
   /** Whether these are the bytes of each stream that the run wrote, as far as it was read to its end. */
-  async isAll(told: ReadonlyMap<OutputStream, number>, signal: AbortSignal): Promise<boolean> {
+  async isAll(delivered: ReadonlyMap<OutputStream, number>, signal: AbortSignal): Promise<boolean> {
     await orAborted(this.done, signal);
     if (this.#failure !== undefined) return true;
-    return [...this.#told].every(([stream, bytes]) => told.get(stream) === bytes);
+    return [...this.#received].every(([stream, bytes]) => delivered.get(stream) === bytes);
   }
 
   /** How the run ended, once it has. Fails with EXIT_STATUS_UNKNOWN where the engine was lost before. */
@@ -95,7 +96,7 @@ export class Recording {
   async #read(run: Run): Promise<void> {
     try {
       for await (const batch of run.output) {
-        countBytes(this.#told, batch);
+        countBytes(this.#received, batch);
         if (this.#isWhole) this.#keep(batch);
       }
       this.#exit = await run.exit();

@@ -151,9 +151,9 @@ function replayed<C>(
 ): Run {
   let rest: Run | undefined;
   async function* output(): AsyncGenerator<OutputBatch> {
-    const told = new Map<OutputStream, number>();
+    const delivered = new Map<OutputStream, number>();
     for await (const batch of recording.replay(signal)) {
-      countBytes(told, batch);
+      countBytes(delivered, batch);
       yield batch;
     }
     if (recording.isWhole) return;
@@ -163,14 +163,14 @@ function replayed<C>(
     const container = await steps.find(resource);
     if (container === undefined) throw isGone;
     rest = await steps.repeat(container);
-    const before = new Map(told);
+    const before = new Map(delivered);
     for await (const batch of rest.output) {
       const fresh = batchBehind(batch, before);
-      countBytes(told, fresh);
+      countBytes(delivered, fresh);
       if (fresh.chunks.length > 0) yield fresh;
     }
     // dockerd's following of a log may lose the end of it (20.10), which cannot be read again.
-    if (!(await recording.isAll(told, signal))) throw isGone;
+    if (!(await recording.isAll(delivered, signal))) throw isGone;
   }
   return {
     output: output(),
@@ -180,10 +180,10 @@ function replayed<C>(
 }
 
 /** A batch without the bytes of each stream that were told before, which are counted down. */
-function batchBehind(batch: OutputBatch, told: Map<OutputStream, number>): OutputBatch {
+function batchBehind(batch: OutputBatch, delivered: Map<OutputStream, number>): OutputBatch {
   const chunks = batch.chunks.flatMap((chunk) => {
-    const skip = Math.min(told.get(chunk.stream) ?? 0, chunk.data.length);
-    told.set(chunk.stream, (told.get(chunk.stream) ?? 0) - skip);
+    const skip = Math.min(delivered.get(chunk.stream) ?? 0, chunk.data.length);
+    delivered.set(chunk.stream, (delivered.get(chunk.stream) ?? 0) - skip);
     return skip === chunk.data.length ? [] : [{ ...chunk, data: chunk.data.subarray(skip) }];
   });
   return create(OutputBatchSchema, { chunks });

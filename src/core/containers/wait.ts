@@ -19,7 +19,7 @@ import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
-import { NapError, unless } from "../../contract/errors.js";
+import { NapError, undefinedIf } from "../../contract/errors.js";
 import type { EventSource } from "../events/stream.js";
 import type { PastExit } from "../events/exit-cache.js";
 import { compareTimes } from "../lists/filters.js";
@@ -41,7 +41,7 @@ export async function* waitContainer(
 ): AsyncGenerator<WaitContainerResponse> {
   const { journal } = source;
   const position = journal.end;
-  const container = await unless("CONTAINER_NOT_FOUND", find(key, signal));
+  const container = await undefinedIf("CONTAINER_NOT_FOUND", find(key, signal));
   if (container === undefined) {
     const { id, exit } = await pastExit(source, key, condition, signal);
     yield ready(source.engine, id);
@@ -76,7 +76,7 @@ async function untilStopped(watch: Watch): Promise<Outcome> {
   if (runs(container)) return untilNextExit(watch);
   if (container.exit !== undefined) return exited(container.exit);
   // One that is about to be started again does not tell how it ended.
-  await source.caughtUp(signal);
+  await source.flushed(signal);
   return exited(lastExit(watch, false));
 }
 
@@ -90,7 +90,7 @@ async function untilNextExit(watch: Watch): Promise<Outcome> {
     if (action === EventAction.START) {
       if (since === undefined && isAfter(time, exit?.finishTime)) since = time;
     } else if (action === EventAction.EXIT && since !== undefined && !isAfter(since, time)) {
-      const now = await unless("CONTAINER_NOT_FOUND", find(container.id, signal));
+      const now = await undefinedIf("CONTAINER_NOT_FOUND", find(container.id, signal));
       // The engine's own account of it is the more exact one, unless it is of another run already.
       const known = now?.exit;
       return exited(known !== undefined && known.code === end?.code ? known : end);
@@ -147,7 +147,7 @@ async function pastExit(
   let found = past ? source.exits.find(key) : undefined;
   if (past && found === undefined) {
     // It may have ended a moment ago.
-    await source.caughtUp(signal);
+    await source.flushed(signal);
     found = source.exits.find(key);
   }
   if (found !== undefined) return found;

@@ -6,7 +6,7 @@ import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { NapError } from "../../contract/errors.js";
 import type { Journal } from "./journal.js";
 import { identityOf } from "./journal.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
 /** A cursor names as many of the last events: engines report events out of order by milliseconds. */
 const namedEvents = 16;
@@ -26,7 +26,7 @@ interface Cursor {
 }
 
 /** Where a reader begins, and which of the events from there on it has not had yet. */
-export interface Beginning {
+export interface StartPosition {
   readonly position: number;
   readonly unread: (event: Event) => boolean;
 }
@@ -46,7 +46,7 @@ export function encodeCursor(journal: Journal, engine: string, position: number)
  * Where the reader that a cursor was given to goes on. Fails with CURSOR_INVALID where it is none of
  * this engine, and with CURSOR_EXPIRED where events behind it may be forgotten.
  */
-export function decodeCursor(journal: Journal, engine: string, text: string): Beginning {
+export function decodeCursor(journal: Journal, engine: string, text: string): StartPosition {
   const cursor = parse(text);
   if (cursor === undefined) throw invalid("is not a cursor that this server gave");
   if (cursor.engine !== engine) throw invalid(`is a cursor of the engine ${cursor.engine}`);
@@ -89,7 +89,7 @@ function parse(text: string): Cursor | undefined {
 }
 
 function timeOf({ time }: Event): bigint {
-  return time === undefined ? 0n : nanosSince1970(time);
+  return time === undefined ? 0n : timestampNanos(time);
 }
 
 function invalid(what: string): NapError {

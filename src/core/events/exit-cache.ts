@@ -21,7 +21,7 @@ export interface PastExit {
 }
 
 /** The exits of one engine's containers, in the order in which they came. */
-export class Exits {
+export class ExitCache {
   readonly #exits = new Map<string, PastExit & { readonly until: number }>();
   /** Containers in which something was killed for want of memory since their start. */
   readonly #starved = new Set<string>();
@@ -33,7 +33,7 @@ export class Exits {
   }
 
   /** Takes notice of an event; that of an exit is given back with what came before it. */
-  note(event: Event): Event {
+  record(event: Event): Event {
     if (event.resource !== EventResource.CONTAINER) return event;
     const { action, resourceId: id, resourceName: name, details } = event;
     if (action === EventAction.OOM) this.#starved.add(id);

@@ -12,7 +12,7 @@ import {
 import { NapError } from "../../contract/errors.js";
 import type { EventSource } from "./stream.js";
 import { streamEvents } from "./stream.js";
-import { Exits } from "./exit-cache.js";
+import { ExitCache } from "./exit-cache.js";
 import { identityOf, Journal } from "./journal.js";
 import { eventsIn, exitIn } from "../../../test/support/batches.js";
 
@@ -27,8 +27,8 @@ function eventAt(second: number, resourceId: string, more: { synthetic?: boolean
 }
 
 function sourceOf(journal: Journal, engine = "one"): EventSource {
-  const caughtUp = async (): Promise<void> => undefined;
-  return { engine, journal, exits: new Exits(), clockOffsetMillis: 0, caughtUp };
+  const flushed = async (): Promise<void> => undefined;
+  return { engine, journal, exits: new ExitCache(), clockOffsetMillis: 0, flushed };
 }
 
 function streamOf(
@@ -362,8 +362,8 @@ describe("core: exits", () => {
 
   it("an exit is remembered for ten minutes and no longer", () => {
     let now = 0;
-    const exits = new Exits(() => now);
-    exits.note(died("abc1", 7));
+    const exits = new ExitCache(() => now);
+    exits.record(died("abc1", 7));
     now = 10 * minute - 1;
     for (const key of ["abc1", "n-abc1", "ab"]) {
       expect(exits.find(key)?.exit.code, key).to.equal(7);
@@ -374,36 +374,36 @@ describe("core: exits", () => {
 
   it("a later exit of the same container counts, and from its own time on", () => {
     let now = 0;
-    const exits = new Exits(() => now);
-    exits.note(died("a", 1));
-    exits.note(died("b", 2));
+    const exits = new ExitCache(() => now);
+    exits.record(died("a", 1));
+    exits.record(died("b", 2));
     now = 9 * minute;
-    exits.note(died("a", 3));
+    exits.record(died("a", 3));
     now = 11 * minute;
     expect(exits.find("a")?.exit.code).to.equal(3);
     expect(exits.find("b")).to.equal(undefined);
   });
 
   it("of more than ten thousand exits the oldest are forgotten", () => {
-    const exits = new Exits(() => 0);
-    for (let n = 0; n < 10_005; n++) exits.note(died(`${n}.`, 0));
+    const exits = new ExitCache(() => 0);
+    for (let n = 0; n < 10_005; n++) exits.record(died(`${n}.`, 0));
     for (let n = 0; n < 5; n++) expect(exits.find(`${n}.`)).to.equal(undefined);
     expect(exits.find("5.")?.id).to.equal("5.");
     expect(exits.find("10004.")?.id).to.equal("10004.");
   });
 
   it("an exit that nobody saw is not taken for the one before", () => {
-    const exits = new Exits(() => 0);
-    exits.note(died("a", 1));
-    exits.note(died("a"));
+    const exits = new ExitCache(() => 0);
+    exits.record(died("a", 1));
+    exits.record(died("a"));
     expect(exits.find("a")).to.equal(undefined);
   });
 
   it("finds an id before a name, the latest of a name, and no prefix of several", () => {
-    const exits = new Exits(() => 0);
-    exits.note(create(EventSchema, { ...died("aa1", 1), resourceName: "same" }));
-    exits.note(create(EventSchema, { ...died("aa2", 2), resourceName: "same" }));
-    exits.note(create(EventSchema, { ...died("b", 3), resourceName: "aa1" }));
+    const exits = new ExitCache(() => 0);
+    exits.record(create(EventSchema, { ...died("aa1", 1), resourceName: "same" }));
+    exits.record(create(EventSchema, { ...died("aa2", 2), resourceName: "same" }));
+    exits.record(create(EventSchema, { ...died("b", 3), resourceName: "aa1" }));
     expect(exits.find("same")?.exit.code).to.equal(2);
     expect(exits.find("aa1")?.exit.code).to.equal(1);
     expect(() => exits.find("aa"))
@@ -412,11 +412,11 @@ describe("core: exits", () => {
   });
 
   it("an exit tells of a want of memory in the same run, and not in one before", () => {
-    const exits = new Exits(() => 0);
-    exits.note(acted("a", EventAction.OOM));
-    expect(exitIn(exits.note(died("a", 137)))?.oomKilled).to.equal(true);
+    const exits = new ExitCache(() => 0);
+    exits.record(acted("a", EventAction.OOM));
+    expect(exitIn(exits.record(died("a", 137)))?.oomKilled).to.equal(true);
     expect(exits.find("a")?.exit.oomKilled).to.equal(true);
-    exits.note(acted("a", EventAction.START));
-    expect(exitIn(exits.note(died("a", 0)))?.oomKilled).to.equal(false);
+    exits.record(acted("a", EventAction.START));
+    expect(exitIn(exits.record(died("a", 0)))?.oomKilled).to.equal(false);
   });
 });

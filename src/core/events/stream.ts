@@ -12,9 +12,9 @@ import {
 } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Call } from "../engine.js";
 import { fieldError, NapError } from "../../contract/errors.js";
-import type { Beginning } from "./cursor.js";
+import type { StartPosition } from "./cursor.js";
 import { decodeCursor, encodeCursor } from "./cursor.js";
-import type { Exits } from "./exit-cache.js";
+import type { ExitCache } from "./exit-cache.js";
 import type { Journal } from "./journal.js";
 import { compareTimes, eventMatches } from "../lists/filters.js";
 import { waitUntil } from "../../lib/sleep.js";
@@ -25,11 +25,11 @@ export interface EventSource {
   readonly engine: string;
   readonly journal: Journal;
   /** The exits among its events. */
-  readonly exits: Exits;
+  readonly exits: ExitCache;
   /** As much is the engine's clock ahead of this one. */
   readonly clockOffsetMillis: number;
   /** Resolves when everything that has happened until now is in the journal. */
-  caughtUp(signal: AbortSignal): Promise<void>;
+  flushed(signal: AbortSignal): Promise<void>;
 }
 
 /** A stream whose filter selects little gets a fresh cursor after so many events all the same. */
@@ -56,18 +56,18 @@ export async function* streamEvents(
   yield create(StreamEventsResponseSchema, { event: { case: "ready", value: { engine } }, cursor });
   let told = position;
   const stopped = new AbortController();
-  const over = new AbortController();
+  const deadline = new AbortController();
   const timer =
-    until && overAt(timestampMs(until) - source.clockOffsetMillis, over, stopped.signal);
-  const ended = AbortSignal.any([signal, over.signal]);
+    until && abortAt(timestampMs(until) - source.clockOffsetMillis, deadline, stopped.signal);
+  const ended = AbortSignal.any([signal, deadline.signal]);
   let end = Infinity;
   try {
     while (position < end) {
-      const chunk = over.signal.aborted
+      const chunk = deadline.signal.aborted
         ? journal.after(position)
-        : await journal.next(position, ended).catch(unlessOver(over.signal, signal));
-      if (over.signal.aborted && end === Infinity) {
-        await source.caughtUp(signal);
+        : await journal.next(position, ended).catch(rethrowUnlessPassed(deadline.signal, signal));
+      if (deadline.signal.aborted && end === Infinity) {
+        await source.flushed(signal);
         end = journal.end;
       }
       position = chunk?.position ?? position;
@@ -88,31 +88,34 @@ export async function* streamEvents(
 }
 
 /** Aborts `over` when the time has come, unless the stream has stopped before. */
-async function overAt(
+async function abortAt(
   epochMillis: number,
-  over: AbortController,
+  deadline: AbortController,
   stopped: AbortSignal,
 ): Promise<void> {
   try {
     // A clock of whole milliseconds: what happens within the last one is still wanted.
     await waitUntil(epochMillis + 1, stopped);
-    over.abort();
+    deadline.abort();
   } catch (error) {
     if (!stopped.aborted) throw error;
   }
 }
 
 /** Takes the end of the span for an answer without events. */
-function unlessOver(over: AbortSignal, signal: AbortSignal): (error: unknown) => undefined {
+function rethrowUnlessPassed(
+  deadline: AbortSignal,
+  signal: AbortSignal,
+): (error: unknown) => undefined {
   return (error) => {
-    if (signal.aborted || !over.aborted) throw error;
+    if (signal.aborted || !deadline.aborted) throw error;
   };
 }
 
 function beginning(
   { engine, journal }: EventSource,
   { since, cursor }: StreamEventsRequest,
-): Beginning {
+): StartPosition {
   if (cursor !== "" && since !== undefined) {
     const description = "must be unset where a cursor is given";
     throw fieldError([{ field: "since", description, reason: "FIELD_INVALID" }]);

@@ -31,7 +31,7 @@ export function referenceText({ name, tag, separator }: Reference): string {
 }
 
 /** A reference with the tag that it means. */
-export function wholeReference(reference: string): string {
+export function normalizeReference(reference: string): string {
   return referenceText(parseReference(reference));
 }
 
@@ -44,15 +44,15 @@ function registryOf(reference: string): string {
   const [first = "", ...rest] = parseReference(reference).name.split("/");
   // A first part that cannot be a host belongs to the repository.
   const isHost = rest.length > 0 && (/[.:A-Z]/.test(first) || first === "localhost");
-  return isHost ? plainRegistry(first) : dockerHub;
+  return isHost ? normalizeRegistryHost(first) : dockerHub;
 }
 
 /** Whether an address, as host or host:port, is that of the registry that a reference names. */
 export function isRegistryOf(reference: string, address: string): boolean {
-  return plainRegistry(address) === registryOf(reference);
+  return normalizeRegistryHost(address) === registryOf(reference);
 }
 
-function plainRegistry(address: string): string {
+function normalizeRegistryHost(address: string): string {
   const host = address.toLowerCase();
   return host === otherNameOfDockerHub ? dockerHub : host;
 }

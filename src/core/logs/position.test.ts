@@ -13,7 +13,7 @@ import { decodeLogCursor, encodeLogCursor } from "./cursor.js";
 import type { LogPositions } from "./position.js";
 import { LogReader, positionAt } from "./position.js";
 import { positionsBeforeLast } from "./tail.js";
-import { nanosSince1970, timestampOfNanos } from "../../lib/time.js";
+import { timestampNanos, timestampOfNanos } from "../../lib/time.js";
 
 const { STDOUT, STDERR } = OutputStream;
 const both = [STDOUT, STDERR];
@@ -50,7 +50,7 @@ function pass(reader: LogReader, log: readonly LogEntry[], cut: number): string[
 
 /** As an engine filters by time. */
 const since = (log: readonly LogEntry[], nanos: bigint): LogEntry[] =>
-  log.filter(({ time }) => nanosSince1970(time!) >= nanos);
+  log.filter(({ time }) => timestampNanos(time!) >= nanos);
 
 /** Goes through a log by passes that are cut, each with the positions that a cursor kept. */
 function resumed(

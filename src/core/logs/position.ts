@@ -9,7 +9,7 @@
  */
 import type { LogEntry } from "../../../gen/nap/v1/container_service_pb.js";
 import type { OutputStream } from "../../../gen/nap/v1/types_pb.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
 /** A position in one stream. */
 export interface StreamPosition {
@@ -40,7 +40,7 @@ export function behindEntry(position: StreamPosition, nanos: bigint): StreamPosi
 }
 
 /** An entry that has not been delivered before, or the span of times of entries that are gone. */
-export type Fresh =
+export type LogDelta =
   | { readonly kind: "entry"; readonly entry: LogEntry; readonly nanos: bigint }
   | { readonly kind: "gap"; readonly fromNanos: bigint; readonly toNanos: bigint };
 
@@ -79,7 +79,7 @@ export class LogReader {
   }
 
   /** Whether the pass should have met what was delivered before and has not: it is gone. */
-  get isAdrift(): boolean {
+  get positionLost(): boolean {
     return !this.#joined;
   }
 
@@ -90,11 +90,11 @@ export class LogReader {
   }
 
   /** What is fresh of some entries, in their order. */
-  *take(entries: readonly LogEntry[]): Generator<Fresh> {
+  *take(entries: readonly LogEntry[]): Generator<LogDelta> {
     for (const entry of entries) {
       const position = this.#positions.get(entry.stream);
       if (position === undefined || entry.time === undefined) continue;
-      const nanos = nanosSince1970(entry.time);
+      const nanos = timestampNanos(entry.time);
       if (this.#isOld(entry.stream, position, nanos)) {
         if (position.count > 0) this.#joined = true;
         continue;

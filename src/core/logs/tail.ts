@@ -3,7 +3,7 @@ import type { LogEntry } from "../../../gen/nap/v1/container_service_pb.js";
 import type { OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import type { LogPositions, StreamPosition } from "./position.js";
 import { behindEntry, positionAt } from "./position.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
 /** Reads the last entries of a log, of both streams together, as many as it is told, or all. */
 export type ReadLast = (entries: number) => AsyncIterable<readonly LogEntry[]>;
@@ -54,7 +54,7 @@ class Tail {
 
   add({ stream, time }: LogEntry): void {
     if (time === undefined) return;
-    const nanos = nanosSince1970(time);
+    const nanos = timestampNanos(time);
     this.#firstNanos ??= nanos;
     if (!this.#streams.has(stream)) return;
     const entry = { stream, nanos };

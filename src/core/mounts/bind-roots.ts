@@ -113,8 +113,8 @@ async function descend(
       return { at, description };
     }
     // The root is a directory, and so is all that stands before another part.
-    const further = at === "root" || index < parts.length - 1;
-    if (further && !found.isDirectory()) return { at, description: noDirectory(path) };
+    const mustBeDirectory = at === "root" || index < parts.length - 1;
+    if (mustBeDirectory && !found.isDirectory()) return { at, description: noDirectory(path) };
   }
   return path;
 }

@@ -10,14 +10,14 @@ import type { BindFault, BindRoots, RootedName } from "./bind-roots.js";
 import { hostPathOf, rootedFault } from "./bind-roots.js";
 import type { FieldViolation } from "../../contract/errors.js";
 import { fieldError, NapError } from "../../contract/errors.js";
-import { ownPrefix } from "../../contract/reserved-labels.js";
+import { internalLabelPrefix } from "../../contract/reserved-labels.js";
 import { identityNamePattern } from "../../auth/identity.js";
 
 /**
  * The label. nap writes it on every container, empty where there are no such mounts, since a container
  * inherits the labels of its image, and anybody can write those.
  */
-const bindRootsLabel = `${ownPrefix}bind-roots`;
+const bindRootsLabel = `${internalLabelPrefix}bind-roots`;
 
 const labelSchema = z.strictObject({
   /** Who made the container: whoever starts it, it is his directories that are meant. */
@@ -45,7 +45,7 @@ export interface PlacedSpec {
  * Resolves the rooted mounts of a spec for the identity that creates the container. Fails with
  * FIELD_INVALID, for all mounts at once where the words alone decide, and BIND_SOURCE_NOT_FOUND.
  */
-export async function placeRooted(
+export async function resolveBindRoots(
   roots: BindRoots,
   given: ContainerSpec,
   identity: string,
@@ -108,7 +108,7 @@ function sourceNotFound({ root, path }: RootedName, { description }: BindFault):
 type Labels = Readonly<Record<string, string>> | null | undefined;
 
 /** The mounts of a container as they were asked for: `mounts` are as the engine has them. */
-export function reportRooted(mounts: readonly Mount[], labels: Labels): void {
+export function restoreBindRoots(mounts: readonly Mount[], labels: Labels): void {
   const remembered = rememberedIn(labels, mounts);
   for (const { target, source } of mounts) {
     const entry = remembered?.mounts.find((each) => each.target === target);
@@ -128,7 +128,7 @@ export function reportRooted(mounts: readonly Mount[], labels: Labels): void {
  * with BIND_SOURCE_NOT_FOUND, and with CONTAINER_START_FAILED where something else is there now, the
  * root is gone, or nap cannot look.
  */
-export async function recheckRooted(
+export async function verifyBindRoots(
   roots: BindRoots | undefined,
   container: string,
   mounts: readonly Mount[],

@@ -4,7 +4,7 @@ import type { Mount } from "../../../gen/nap/v1/container_spec_pb.js";
 import { fieldError } from "../../contract/errors.js";
 
 /** Fails with FIELD_INVALID where two mounts have one target, however it is written. */
-export function refuseTargetTwice(mounts: readonly Mount[]): void {
+export function rejectDuplicateTargets(mounts: readonly Mount[]): void {
   const seen = new Set<string>();
   for (const [index, { target }] of mounts.entries()) {
     const path = posix.normalize(`${target}/`);

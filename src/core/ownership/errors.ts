@@ -56,7 +56,7 @@ export function ownError(
   const resource = details.resource === undefined ? undefined : asGiven(details.resource);
   const plain = plainWords[reason];
   const { engineMessage: _words, users, violations, ...others } = details;
-  const told: ErrorDetails = {
+  const visible: ErrorDetails = {
     ...others,
     ...(resource !== undefined && { resource }),
     ...(users && { users: users.filter(isOwn) }),
@@ -64,11 +64,11 @@ export function ownError(
       violations: violations.map((each) => ({ ...each, description: clean(each.description) })),
     }),
   };
-  if (plain === undefined) return new NapError(reason, clean(message), told, cause);
+  if (plain === undefined) return new NapError(reason, clean(message), visible, cause);
   return new NapError(
     reason,
     resource === undefined ? plain : `${resource}: ${plain}`,
-    told,
+    visible,
     cause,
   );
 }

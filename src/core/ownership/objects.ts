@@ -21,7 +21,7 @@ import {
   ListVolumesRequestSchema,
 } from "../../../gen/nap/v1/volume_service_pb.js";
 import type { Call, Engine } from "../engine.js";
-import { NapError, unless } from "../../contract/errors.js";
+import { NapError, undefinedIf } from "../../contract/errors.js";
 import { ownerLabel } from "../../contract/reserved-labels.js";
 import type { OwnedKind } from "./references.js";
 
@@ -58,12 +58,12 @@ export class OwnedObjects {
   /** A container by its id, its name or a unique prefix of its id. */
   async container(reference: string): Promise<Container> {
     const whole = isWholeId(reference) ? await this.containerWithId(reference) : undefined;
-    return whole ?? chosen("container", reference, (filter) => this.#containers(filter));
+    return whole ?? resolveReference("container", reference, (filter) => this.#containers(filter));
   }
 
   /** A network by its id, its name or a unique prefix of its id. */
   network(reference: string): Promise<Network> {
-    return chosen("network", reference, (filter) => this.#networks(filter));
+    return resolveReference("network", reference, (filter) => this.#networks(filter));
   }
 
   /** A volume by its name. */
@@ -100,7 +100,7 @@ export class OwnedObjects {
     const { containers, name: engine } = this.engine;
     const request = create(GetContainerRequestSchema, { engine, container: id });
     const looked = containers?.getContainer?.(request, this.call);
-    const found = looked && (await unless("CONTAINER_NOT_FOUND", looked))?.container;
+    const found = looked && (await undefinedIf("CONTAINER_NOT_FOUND", looked))?.container;
     return found?.id === id && found.owner === this.#identity ? found : undefined;
   }
 
@@ -109,7 +109,7 @@ export class OwnedObjects {
     const { networks, name: engine } = this.engine;
     const request = create(GetNetworkRequestSchema, { engine, network: id });
     const looked = networks?.getNetwork?.(request, this.call);
-    const found = looked && (await unless("NETWORK_NOT_FOUND", looked))?.network;
+    const found = looked && (await undefinedIf("NETWORK_NOT_FOUND", looked))?.network;
     return found?.id === id && found.owner === this.#identity ? found : undefined;
   }
 
@@ -117,10 +117,10 @@ export class OwnedObjects {
     const { volumes, name: engine } = this.engine;
     const request = create(GetVolumeRequestSchema, { engine, volume: name });
     const looked = volumes?.getVolume?.(request, this.call);
-    return looked && (await unless("VOLUME_NOT_FOUND", looked))?.volume;
+    return looked && (await undefinedIf("VOLUME_NOT_FOUND", looked))?.volume;
   }
 
-  async #containers(some: Some): Promise<Container[]> {
+  async #containers(some: NameFilter): Promise<Container[]> {
     const filter = { ...some, labels: [ownLabelFilter(this.#identity)] };
     const { containers: methods, name: engine } = this.engine;
     const all = await pages(async (pageToken) => {
@@ -131,7 +131,7 @@ export class OwnedObjects {
     return all.filter(({ owner }) => owner === this.#identity);
   }
 
-  async #networks(some: Some): Promise<Network[]> {
+  async #networks(some: NameFilter): Promise<Network[]> {
     const filter = { ...some, labels: [ownLabelFilter(this.#identity)] };
     const { networks: methods, name: engine } = this.engine;
     const all = await pages(async (pageToken) => {
@@ -148,7 +148,7 @@ function isWholeId(reference: string): boolean {
 }
 
 /** Which objects of a list are wanted. */
-interface Some {
+interface NameFilter {
   readonly names?: string[];
 }
 
@@ -166,10 +166,10 @@ async function pages<T>(
 }
 
 /** As an engine chooses: the whole id, else the name, else the one whose id begins so. */
-async function chosen<T extends { readonly id: string; readonly name: string }>(
+async function resolveReference<T extends { readonly id: string; readonly name: string }>(
   kind: "container" | "network",
   reference: string,
-  list: (some: Some) => Promise<T[]>,
+  list: (some: NameFilter) => Promise<T[]>,
 ): Promise<T> {
   const all = await list(/^[0-9a-f]+$/.test(reference) ? {} : { names: [reference] });
   const whole =

@@ -47,12 +47,12 @@ const selecting: ReadonlySet<string> = new Set([
 ]);
 
 /** The methods that are about what everybody has. */
-function isForAll({ name }: DescMethod): boolean {
+function affectsAllOwners({ name }: DescMethod): boolean {
   return name.startsWith("Prune") || name === "GetDiskUsage";
 }
 
 /** The engine as the identity sees it. Its methods are to be called for that identity alone. */
-export function ownedBy(engine: Engine, identity: Identity): Engine {
+export function scopeToOwner(engine: Engine, identity: Identity): Engine {
   const wrapped = (service: DescService, methods: object | undefined): object =>
     Object.fromEntries(
       service.methods.flatMap((method) => {
@@ -80,7 +80,7 @@ function wrap(engine: Engine, identity: Identity, method: DescMethod, inner: Unt
   const { methodKind, input: desc } = method;
   const streams = methodKind === "bidi_streaming" || methodKind === "client_streaming";
   return (input, call) => {
-    if (isForAll(method)) {
+    if (affectsAllOwners(method)) {
       throw denied(identity, `${method.name} is about what is not its own, too`);
     }
     const objects = new OwnedObjects(engine, call);
@@ -225,7 +225,7 @@ function selectOwn(desc: DescMessage, request: Message, owner: string): void {
 }
 
 /** The parts of an answer that name objects. */
-interface Answer {
+interface OwnedParts {
   containers?: { owner: string }[];
   volumes?: Volume[];
   networks?: Network[];
@@ -236,7 +236,7 @@ interface Answer {
 /** An answer without what is another's. */
 async function ownAnswer(objects: OwnedObjects, answer: Message): Promise<Message> {
   const owner = objects.call.identity.name;
-  const parts = answer as Message & Answer;
+  const parts = answer as Message & OwnedParts;
   // A volume that is there already comes back from being created again.
   if (parts.volume !== undefined && parts.volume.owner !== owner) {
     const { name } = parts.volume;

@@ -1,14 +1,14 @@
 /** Keeps from the streams of an engine what is not the identity's own. */
 import type {
   ContainerStats,
-  WatchContainersResponse,
   StreamContainerStatsResponse,
+  WatchContainersResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Event, StreamEventsResponse } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
-import { unless } from "../../contract/errors.js";
+import { undefinedIf } from "../../contract/errors.js";
 import type { OwnedObjects } from "./objects.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
 /** A stream that leaves out much gets a fresh cursor after so many events all the same. */
 const cursorEvery = 2048;
@@ -128,7 +128,7 @@ class EventFilter {
     if (resource !== EventResource.VOLUME && resource !== EventResource.NETWORK) return false;
     const made = this.#made.get(key(resource, id)) ?? (await this.#lookUp(resource, id));
     if (made === undefined) return false;
-    if (event.time !== undefined && nanosSince1970(event.time) < made) return false;
+    if (event.time !== undefined && timestampNanos(event.time) < made) return false;
     if (event.action === EventAction.REMOVE) this.#made.delete(key(resource, id));
     const { container } = attributes;
     return container === undefined || this.#containers.has(container);
@@ -138,18 +138,18 @@ class EventFilter {
     const found =
       resource === EventResource.NETWORK
         ? await this.objects.networkWithId(id)
-        : await unless("VOLUME_NOT_FOUND", this.objects.volume(id));
+        : await undefinedIf("VOLUME_NOT_FOUND", this.objects.volume(id));
     return found && this.#note(resource, id, found);
   }
 
-  #note(resource: EventResource, id: string, { createTime }: Made): bigint {
-    const made = createTime === undefined ? 0n : nanosSince1970(createTime);
+  #note(resource: EventResource, id: string, { createTime }: WithCreateTime): bigint {
+    const made = createTime === undefined ? 0n : timestampNanos(createTime);
     this.#made.set(key(resource, id), made);
     return made;
   }
 }
 
-type Made = { readonly createTime?: Parameters<typeof nanosSince1970>[0] | undefined };
+type WithCreateTime = { readonly createTime?: Parameters<typeof timestampNanos>[0] | undefined };
 
 function key(resource: EventResource, id: string): string {
   return `${resource} ${id}`;

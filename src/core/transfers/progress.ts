@@ -59,15 +59,15 @@ export async function* withProgress<T, R>(
 ): AsyncGenerator<R, T> {
   const progress = new UploadProgress();
   const left = new AbortController();
-  const either = AbortSignal.any([signal, left.signal]);
-  const working = work(progress, either);
+  const combined = AbortSignal.any([signal, left.signal]);
+  const working = work(progress, combined);
   const settled = working.then(
     () => true,
     () => true,
   );
   try {
     for (;;) {
-      const tick = sleep(uploadIntervalMillis, either).then(() => false);
+      const tick = sleep(uploadIntervalMillis, combined).then(() => false);
       const ended = await Promise.race([settled, tick]);
       // A failure comes without the reports before it.
       if (ended) await working;
