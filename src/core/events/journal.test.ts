@@ -17,7 +17,7 @@ import { identityOf, Journal } from "./journal.js";
 import { eventsIn, exitIn } from "../../../test/support/batches.js";
 
 const bounds = { events: 64, bytes: 1024 * 1024 };
-/** As many of its own events the engine of these tests remembers; fewer than its journal. */
+/** The number of events that the engine of these tests stores; fewer than its journal holds. */
 const engineRemembers = 20;
 const never = new AbortController().signal;
 
@@ -40,7 +40,7 @@ function streamOf(
   return streamEvents(sourceOf(journal, engine), create(StreamEventsRequestSchema, request), call);
 }
 
-/** The next message, or the error that it fails with. */
+/** Returns the next message, or the error that the stream fails with. */
 async function nextOf(
   stream: AsyncGenerator<StreamEventsResponse>,
 ): Promise<StreamEventsResponse | NapError> {
@@ -67,15 +67,15 @@ async function kindOf(stream: AsyncGenerator<StreamEventsResponse>): Promise<str
   return error instanceof NapError ? error.reason : "no error";
 }
 
-/** One reader of one engine, and what it must have had by now. */
+/** One reader of one engine, and the events that it must have received by now. */
 class Reader {
   #journal = new Journal(bounds);
   #stream = streamOf(this.#journal);
-  /** The journal that the last cursor is of, and the reader's position in the one that is read. */
+  /** The journal of the last cursor, and the reader's position in the current journal. */
   #cursorOf = this.#journal;
   #position = 0;
   #cursor = "";
-  /** All events of the engine's own, and all that the reader is owed. */
+  /** All events that the engine reported, and all that the reader must receive. */
   readonly #own: Event[] = [];
   #owed: Event[] = [];
   readonly #had: Event[] = [];
@@ -97,7 +97,7 @@ class Reader {
     this.#journal.append(event);
   }
 
-  /** Reads what there is. False: the reader has been told that it fell behind. */
+  /** Reads all events there are. Returns false if the reader got the error that it fell behind. */
   async read(): Promise<boolean> {
     if (this.#had.length === this.#owed.length) return true;
     const message = await nextOf(this.#stream);
@@ -115,7 +115,7 @@ class Reader {
     return true;
   }
 
-  /** Goes on by the last cursor. False: the reader has been told that it is too old. */
+  /** Continues from the last cursor. Returns false if the reader got the error that it is too old. */
   async cut(): Promise<boolean> {
     await this.#stream.return(undefined);
     this.#stream = streamOf(this.#journal, { cursor: this.#cursor });
@@ -131,7 +131,7 @@ class Reader {
       expect(this.#position).to.be.below(this.#journal.first);
       return false;
     }
-    // What the engine remembers reaches back behind the last 16 events that were read, or it does not.
+    // The stored events of the engine may or may not reach back to the last 16 events that were read.
     const last = this.#had.filter(({ synthetic }) => !synthetic).slice(-16);
     const [from] = last;
     const oldest = this.#journal.oldest();
@@ -140,7 +140,7 @@ class Reader {
     return false;
   }
 
-  /** The server is started again: its journal has only what the engine remembers. */
+  /** Restarts the server, whose journal then has only the events that the engine stores. */
   async restart(): Promise<boolean> {
     this.#journal = new Journal(bounds);
     for (const event of this.#own.slice(-engineRemembers)) this.#journal.append(event);
@@ -185,7 +185,7 @@ describe("core: journals of events", () => {
             const { many, later, synthetic } = one;
             for (let n = 0; n < many; n++) reader.append(later, synthetic);
           } else if (!(await reader[one.act]())) {
-            // Whoever was told that events are forgotten is told so again.
+            // A reader that got an error for evicted events gets it again.
             break;
           }
         }
@@ -280,7 +280,7 @@ describe("core: journals of events", () => {
       events: fc.integer({ min: 1, max: 12 }),
       bytes: fc.integer({ min: 1, max: 2000 }),
     });
-    // Some come twice, as an event that the server found by itself may.
+    // Some events come twice, as a synthetic event may.
     const twice = fc.array(fc.boolean(), { minLength: 60, maxLength: 60 });
     fc.assert(
       fc.property(sizes, limits, twice, (lengths, limit, again) => {
@@ -297,7 +297,7 @@ describe("core: journals of events", () => {
           const bytes = events.map((one) => toBinary(EventSchema, one).length);
           expect(bytes.reduce((sum, one) => sum + one, 0)).to.be.at.most(limit.bytes);
           expect(ids(events)).to.deep.equal(ids(all.slice(journal.first)));
-          // What was forgotten lately is known all the same, since an engine may report it again.
+          // A recently evicted event is still recognized, since an engine may report it again.
           for (const one of all) expect(journal.holds(identityOf(one))).to.equal(true);
         }
       }),
