@@ -1,4 +1,4 @@
-/** Paths below bind roots, whatever clients write. */
+/** Paths below bind roots, including hostile ones. */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
