@@ -10,8 +10,8 @@ import { file_nap_v1_container_spec } from "../gen/nap/v1/container_spec_pb.js";
 import { file_nap_v1_types } from "../gen/nap/v1/types_pb.js";
 import { accessClasses } from "../src/auth/access-classes.js";
 import type { Engine } from "../src/core/engine.js";
-import { Registry, services } from "../src/core/engines.js";
-import type { Support, Unsupported } from "../src/contract/unsupported.js";
+import { Engines, services } from "../src/core/engines.js";
+import type { Unsupported, UnsupportedFeatures } from "../src/contract/unsupported.js";
 import { supportEntries } from "../src/contract/unsupported.js";
 import { byKey } from "../src/contract/walk.js";
 import { createDockerEngine } from "../src/engines/docker/engine.js";
@@ -41,7 +41,7 @@ const spool = { directory: "/var/tmp", maxUploadBytes: 0 };
 
 const docker = { name: "docker", url: "unix:///var/run/docker.sock", timeoutMillis: 30_000 };
 
-const engines: readonly { title: string; engine: Engine; support: Support }[] = [
+const engines: readonly { title: string; engine: Engine; support: UnsupportedFeatures }[] = [
   {
     title: "Docker (API 1.41)",
     engine: createDockerEngine(docker, none, spool),
@@ -70,7 +70,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 function methodRows(): string[][] {
-  const own = new Registry([]).methods;
+  const own = new Engines([]).methods;
   return services.flatMap(({ desc, member }) =>
     desc.methods.map(({ name, localName }) => [
       `${desc.name}/${name}`,
@@ -97,7 +97,11 @@ function fieldRows(): string[][] {
 }
 
 /** Why an engine refuses a field or a value of it: by any of its keys, or by a field that holds it. */
-function refusal(support: Support, key: string, value: string): Unsupported | undefined {
+function refusal(
+  support: UnsupportedFeatures,
+  key: string,
+  value: string,
+): Unsupported | undefined {
   const [, typeName = "", names = ""] = /^(nap\.v1\.\w+)\.(.*)$/.exec(key) ?? [];
   let desc = types.getMessage(typeName);
   let keys: string[] = [];

@@ -12,7 +12,7 @@ import { ConfigError } from "./config/error.js";
 import type { SpoolConfig } from "./core/uploads/spool.js";
 import type { BindRoots } from "./core/mounts/bind-roots.js";
 import type { Engine } from "./core/engine.js";
-import { Registry } from "./core/engines.js";
+import { Engines } from "./core/engines.js";
 import { createDockerEngine } from "./engines/docker/engine.js";
 import { createRuncEngine } from "./engines/runc/engine.js";
 import { ListenError } from "./server/listener.js";
@@ -74,10 +74,10 @@ async function serve(flags: ServeFlags): Promise<void> {
   }
   const output = standardOutput();
   const log = newLogger(config.logLevel, output);
-  const registry = registryOf(config);
-  const metrics = newMetrics(registry.engines);
-  const observer = both(callLog(log), metrics);
-  const server = await startServer(registry, config, observer, (message) => log.warn(message));
+  const engines = enginesOf(config);
+  const metrics = newMetrics(engines.all);
+  const observer = combineObservers(callLog(log), metrics);
+  const server = await startServer(engines, config, observer, (message) => log.warn(message));
   const shown = config.metrics && (await serveMetrics(metrics, config.metrics));
   if (shown !== undefined) print(`nap: metrics at http://${shown.address}/metrics`);
   announce(config, server);
@@ -91,7 +91,7 @@ async function serve(flags: ServeFlags): Promise<void> {
 }
 
 /** An observer that tells two. */
-function both(first: Observer, second: Observer): Observer {
+function combineObservers(first: Observer, second: Observer): Observer {
   return {
     callStarted: (method) => {
       first.callStarted(method);
@@ -110,24 +110,22 @@ function both(first: Observer, second: Observer): Observer {
 
 async function check(flags: ServeFlags): Promise<void> {
   const config = loadConfig(flags);
-  const registry = registryOf(config);
+  const engines = enginesOf(config);
   const { signal } = new AbortController();
-  const engines = await Promise.all(
-    [...registry.engines].map((engine) => registry.probe(engine, signal)),
-  );
-  for (const { name, driver, version, errorMessage } of engines) {
+  const states = await Promise.all([...engines.all].map((engine) => engines.probe(engine, signal)));
+  for (const { name, driver, version, errorMessage } of states) {
     print(`nap: engine "${name}" (${driver}): ${errorMessage || `answers, version ${version}`}`);
   }
-  await registry.close();
-  if (engines.some(({ errorMessage }) => errorMessage !== "")) {
+  await engines.close();
+  if (states.some(({ errorMessage }) => errorMessage !== "")) {
     throw new ConfigError("not every engine answers");
   }
 }
 
-function registryOf(config: Config): Registry {
+function enginesOf(config: Config): Engines {
   const { bindRoots, spool } = config;
   const engines = config.engines.map((engine) => createEngine(engine, bindRoots, spool));
-  return new Registry(engines, config.defaultEngine);
+  return new Engines(engines, config.defaultEngine);
 }
 
 function announce({ engines, listen }: Config, { addresses }: RunningServer): void {

@@ -14,18 +14,18 @@ import {
   MountSchema,
   VolumeMountSchema,
 } from "../gen/nap/v1/container_spec_pb.js";
-import { newLogger, callLog } from "../src/server/access-log.js";
+import { callLog, newLogger } from "../src/server/access-log.js";
 import { Metadata } from "@grpc/grpc-js";
 import { local } from "../src/auth/identity.js";
 import type { FieldViolation, NapError } from "../src/contract/errors.js";
-import { fieldError, firstOf, toldViolations } from "../src/contract/errors.js";
+import { fieldError, firstOf, maxReportedViolations } from "../src/contract/errors.js";
 import { services } from "../src/core/engines.js";
-import type { Support, Unsupported } from "../src/contract/unsupported.js";
+import type { Unsupported, UnsupportedFeatures } from "../src/contract/unsupported.js";
 import { supportOf, unsupportedFields } from "../src/contract/unsupported.js";
 import { walk } from "../src/contract/walk.js";
 import { wildcardFits } from "../src/lib/wildcard.js";
-import { OpenRecord } from "../src/rpc/call-record.js";
-import { admitRequest } from "../src/auth/roles.js";
+import { CallRecorder } from "../src/rpc/call-record.js";
+import { authorizeRequest } from "../src/auth/roles.js";
 import { RuleTable } from "../src/contract/rules.js";
 import { statusOf } from "../src/rpc/status.js";
 import { contractViolations } from "../src/contract/validate.js";
@@ -36,10 +36,10 @@ import { hostileRequests, judge, largestTaken } from "./support/large-requests.j
 import { imageSource } from "./support/source.js";
 
 const table = new RuleTable();
-const mostFound = toldViolations + 1;
+const mostFound = maxReportedViolations + 1;
 
 /** A table of support that refuses every field below a request. */
-const refusing: Support = {
+const refusing: UnsupportedFeatures = {
   fields: new (class extends Map<string, Unsupported> {
     override get(name: string): Unsupported | undefined {
       return name.includes("Request.") ? undefined : { reason: "no" };
@@ -65,7 +65,7 @@ function heapBytes(): number {
 }
 
 /** Judges a request, and checks that this was a bounded work. */
-function expectBounded(support: Support, request: LargeRequest): NapError | undefined {
+function expectBounded(support: UnsupportedFeatures, request: LargeRequest): NapError | undefined {
   const { claim, desc, bytes } = request;
   const error = judge(table, support, request);
   const found = error?.details.violations?.length ?? 0;
@@ -134,9 +134,11 @@ describe("the bounds of requests", function () {
       for (;;) yield `spec.devices[${asked++}]`;
     }
     const reader = { ...local, privilegedOptions: false };
-    expect(() => admitRequest(reader, request, privileged())).to.throw(/devices\[15\] and more$/);
+    expect(() => authorizeRequest(reader, request, privileged())).to.throw(
+      /devices\[15\] and more$/,
+    );
     expect(asked).to.equal(mostFound);
-    admitRequest(local, request, privileged());
+    authorizeRequest(local, request, privileged());
     expect(asked).to.equal(mostFound);
   });
 
@@ -259,12 +261,12 @@ describe("the bounds of requests", function () {
     const lines: string[] = [];
     const log = newLogger("info", { write: (line) => void lines.push(line) });
     const [method] = services[0].desc.methods;
-    new OpenRecord(method!, new Metadata(), callLog(log)).close(error, 3);
+    new CallRecorder(method!, new Metadata(), callLog(log)).close(error, 3);
     const fault = new Error(`a\n${"    at client\n".repeat(100_000)}`);
-    new OpenRecord(method!, new Metadata(), callLog(log)).close(fault, 13);
+    new CallRecorder(method!, new Metadata(), callLog(log)).close(fault, 13);
     expect(lines).to.have.lengthOf(2);
     const { fields } = JSON.parse(lines[0]!) as { fields: string[] };
-    expect(fields).to.have.lengthOf(toldViolations);
+    expect(fields).to.have.lengthOf(maxReportedViolations);
     for (const line of lines) expect(line.length).to.be.below(8192);
   });
 

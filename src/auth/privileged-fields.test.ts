@@ -13,20 +13,20 @@ import { BuildImageRequestSchema } from "../../gen/nap/v1/image_service_pb.js";
 import { CreateNetworkRequestSchema } from "../../gen/nap/v1/network_service_pb.js";
 import { ResourceScope } from "../../gen/nap/v1/types_pb.js";
 import { CreateVolumeRequestSchema } from "../../gen/nap/v1/volume_service_pb.js";
-import { isLookedInto, privilegedFields } from "./privileged-fields.js";
+import { isTraversed, privilegedFields } from "./privileged-fields.js";
 import { accessClasses } from "./access-classes.js";
 import { services } from "../core/engines.js";
 import { imageSource } from "../../test/support/source.js";
 import { byKey } from "../contract/walk.js";
 import { fieldKeys } from "../../test/support/keys.js";
 
-/** Every field that the walk asks for the class of, in any request, by its path from the request. */
+/** Returns every field of any request whose class the walk looks up, by its path from the request. */
 function leavesOfRequests(): Map<string, readonly string[]> {
   const leaves = new Map<string, readonly string[]>();
   const visit = (desc: DescMessage, above: readonly string[]): void => {
     for (const field of desc.fields) {
       const keys = [...above, desc.typeName].map((key) => `${key}.${field.name}`);
-      if (field.message !== undefined && isLookedInto(field, keys)) visit(field.message, keys);
+      if (field.message !== undefined && isTraversed(field, keys)) visit(field.message, keys);
       else leaves.set(keys[0] ?? "", keys);
     }
   };
@@ -84,7 +84,7 @@ describe("access classes of the core", () => {
   });
 
   it("count a field that has none as privileged", () => {
-    // No request has this message, so that none of its fields has a class.
+    // No request contains this message, so none of its fields has a class.
     const stats = create(ContainerStatsSchema, { name: "x", cpu: { onlineCpus: 1 } });
     const found = [...privilegedFields(ContainerStatsSchema, stats)];
     expect(found).to.deep.equal(["name", "cpu.online_cpus"]);

@@ -1,8 +1,7 @@
 /**
- * Compares what was asked for with what an engine reports of it, so that nothing is dropped unseen.
+ * Compares a requested message with the one that an engine reports, so that no field is dropped silently.
  *
- * What an engine added is no loss. Which differences are only another way of writing the same, the
- * engine knows.
+ * Fields that an engine added are not reported. Each engine defines which differing values are equivalent.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import { create, equals } from "@bufbuild/protobuf";
@@ -11,39 +10,42 @@ import { reflect } from "@bufbuild/protobuf/reflect";
 import { fieldName } from "./unsupported.js";
 import { fieldPath } from "./walk.js";
 
-/** A field that was asked for and came back otherwise. Undefined: it did not come back. */
+/** A field that was requested and is reported differently; `got` is undefined if it is not reported. */
 export interface Difference {
   /** The field's full name, for example `nap.v1.ContainerSpec.tty`. */
   readonly name: string;
-  /** The paths of types to the field, as in a `Visit`: `nap.v1.Namespaces.pid.isolated` is one. */
+  /** The keys of the field, as in a `Visit`, for example `nap.v1.Namespaces.pid.isolated`. */
   readonly keys: readonly string[];
-  /** The value of a scalar, or the message where it is compared as a whole or has no fields set. */
+  /** The value of a scalar, or the message if it is compared as a whole or has no fields set. */
   readonly wanted: unknown;
   readonly got: unknown;
-  /** It is the choice of a oneof or an entry of a collection: it says something whatever its value. */
+  /**
+   * True for a member of a oneof or an entry of a collection, whose presence has a meaning whatever its
+   * value.
+   */
   readonly chosen: boolean;
 }
 
-/** What an engine knows of the ways in which it writes the same thing. */
-export interface Rewrites {
-  /** Whether a difference is none. */
+/** An engine's definition of values that are equivalent. */
+export interface Equivalences {
+  /** Returns whether the two values are equivalent. */
   isSame(difference: Difference): boolean;
   /** Full names of messages that are compared as a whole. Those of google.protobuf always are. */
   readonly whole: ReadonlySet<string>;
-  /** Full names of lists whose order counts. The entries of others only have to be there. */
+  /** Full names of lists whose order matters. Entries of other lists only have to be present. */
   readonly ordered: ReadonlySet<string>;
 }
 
-/** The paths of the fields that are set in `wanted`, and lost or changed in `got`. */
+/** Returns the paths of the fields that are set in `wanted` and missing or changed in `got`. */
 export function lostFields(
   desc: DescMessage,
   wanted: Message,
   got: Message | undefined,
-  rewrites: Rewrites,
+  equivalences: Equivalences,
   path = "",
 ): string[] {
   const present = got ?? create(desc);
-  return [...lostIn(path, [], reflect(desc, wanted), reflect(desc, present), rewrites)];
+  return [...lostIn(path, [], reflect(desc, wanted), reflect(desc, present), equivalences)];
 }
 
 /** `above` are the keys of the field that holds the messages. */
@@ -52,12 +54,12 @@ function* lostIn(
   above: readonly string[],
   wanted: ReflectMessage,
   got: ReflectMessage,
-  rewrites: Rewrites,
+  equivalences: Equivalences,
 ): Generator<string> {
   for (const field of wanted.fields) {
     if (!wanted.isSet(field)) continue;
     const keys = [...above, wanted.desc.typeName].map((key) => `${key}.${field.name}`);
-    yield* lostField(fieldPath(path, field.name), keys, field, wanted, got, rewrites);
+    yield* lostField(fieldPath(path, field.name), keys, field, wanted, got, equivalences);
   }
 }
 
@@ -67,11 +69,11 @@ function* lostField(
   field: DescField,
   wanted: ReflectMessage,
   got: ReflectMessage,
-  rewrites: Rewrites,
+  equivalences: Equivalences,
 ): Generator<string> {
   const differs = (value: unknown, found: unknown): boolean =>
     value !== found &&
-    !rewrites.isSame({
+    !equivalences.isSame({
       name: fieldName(field),
       keys,
       wanted: value,
@@ -82,12 +84,12 @@ function* lostField(
     case "message": {
       const value = wanted.get(field);
       const found = got.isSet(field) ? got.get(field) : undefined;
-      if (isWhole(field.message, rewrites) || !value.fields.some((part) => value.isSet(part))) {
-        const same = found !== undefined && holds(value, found, rewrites);
+      if (isWhole(field.message, equivalences) || !value.fields.some((part) => value.isSet(part))) {
+        const same = found !== undefined && holds(value, found, equivalences);
         if (!same && differs(value.message, found?.message)) yield at;
         return;
       }
-      yield* lostIn(at, keys, value, found ?? reflect(field.message), rewrites);
+      yield* lostIn(at, keys, value, found ?? reflect(field.message), equivalences);
       return;
     }
     case "list": {
@@ -99,9 +101,9 @@ function* lostField(
           keys,
           values as ReflectMessage[],
           found as ReflectMessage[],
-          rewrites,
+          equivalences,
         );
-      } else if (rewrites.ordered.has(fieldName(field))) {
+      } else if (equivalences.ordered.has(fieldName(field))) {
         const same =
           values.length === found.length && values.every((v, i) => !differs(v, found[i]));
         if (!same) yield at;
@@ -127,43 +129,43 @@ function* lostField(
   }
 }
 
-function isWhole(desc: DescMessage, rewrites: Rewrites): boolean {
-  return desc.typeName.startsWith("google.protobuf.") || rewrites.whole.has(desc.typeName);
+function isWhole(desc: DescMessage, equivalences: Equivalences): boolean {
+  return desc.typeName.startsWith("google.protobuf.") || equivalences.whole.has(desc.typeName);
 }
 
-/** Whether a message that is compared as a whole came back, or one without fields. */
-function holds(wanted: ReflectMessage, got: ReflectMessage, rewrites: Rewrites): boolean {
-  // Of a message that may have fields and has none, an engine may have set some.
-  if (!isWhole(wanted.desc, rewrites)) return !isEmptyList(wanted, got);
+/** Returns whether a message that is compared as a whole, or has no fields set, is reported. */
+function holds(wanted: ReflectMessage, got: ReflectMessage, equivalences: Equivalences): boolean {
+  // An engine may have set fields of an empty message.
+  if (!isWhole(wanted.desc, equivalences)) return !isEmptyList(wanted, got);
   return equals(wanted.desc, wanted.message, got.message);
 }
 
-/** A list that was asked to be empty, in a message of its own so that it can be, and is not. */
+/** Returns whether a list that was requested to be empty, in a wrapper message, is not empty. */
 function isEmptyList({ fields }: ReflectMessage, got: ReflectMessage): boolean {
   const [only, ...further] = fields;
   return only?.fieldKind === "list" && further.length === 0 && got.isSet(only);
 }
 
-/** Each message goes with one that holds all of it, where there is one, else with the most like it. */
+/** Matches each message with one that contains all of it, or else with the most similar one. */
 function* lostMessages(
   at: string,
   keys: readonly string[],
   wanted: readonly ReflectMessage[],
   got: readonly ReflectMessage[],
-  rewrites: Rewrites,
+  equivalences: Equivalences,
 ): Generator<string> {
   const left = [...got];
   const unmatched: [index: number, value: ReflectMessage][] = [];
   for (const [index, value] of wanted.entries()) {
     const match = left.findIndex(
-      (other) => [...lostIn("", keys, value, other, rewrites)].length === 0,
+      (other) => [...lostIn("", keys, value, other, equivalences)].length === 0,
     );
     if (match < 0) unmatched.push([index, value]);
     else left.splice(match, 1);
   }
   for (const [index, value] of unmatched) {
     const where = `${at}[${index}]`;
-    const losses = left.map((other) => [...lostIn(where, keys, value, other, rewrites)]);
+    const losses = left.map((other) => [...lostIn(where, keys, value, other, equivalences)]);
     const least = losses.toSorted((a, b) => a.length - b.length)[0];
     if (least !== undefined) left.splice(losses.indexOf(least), 1);
     yield* least ?? [where];

@@ -1,9 +1,9 @@
-/** What splits and parses bytes, under any input. */
+/** The parsers of byte streams, under any input. */
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
 import { queryTime } from "../engines/docker-http/time.js";
-import { nanosOf, timestampOf, timestampOfNanos } from "../lib/time.js";
+import { durationNanos, timestampOf, timestampOfNanos } from "../lib/time.js";
 import { frames } from "../engines/docker-http/frames.js";
 import { lineBatches } from "../engines/docker-http/lines.js";
 import { logEntries } from "../engines/docker/logs/entries.js";
@@ -12,7 +12,7 @@ import { eventOf } from "../engines/docker-http/convert/event.js";
 import { cpusetNumbers } from "../engines/docker-http/convert/resources/resources.js";
 import { all } from "../../test/support/client.js";
 
-/** The bytes cut at any places, as a socket may deliver them. */
+/** Yields the bytes cut at any positions, as a socket may deliver them. */
 async function* cut(bytes: Buffer, places: readonly number[]): AsyncGenerator<Buffer> {
   const at = [...new Set(places.map((place) => place % (bytes.length + 1)))].toSorted(
     (a, b) => a - b,
@@ -145,7 +145,7 @@ describe("parsing", () => {
       }),
     );
     expect(timestampOf("0001-01-01T00:00:00Z")).to.equal(undefined);
-    expect(nanosOf(undefined)).to.equal(undefined);
+    expect(durationNanos(undefined)).to.equal(undefined);
   });
 
   it("reads the time of an event to the nanosecond, and its exit code", () => {

@@ -5,7 +5,7 @@ import * as fc from "fast-check";
 import { CreateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import { LabelFilterSchema } from "../../gen/nap/v1/types_pb.js";
 import { local } from "../auth/identity.js";
-import { madeBy, originLabels } from "../contract/reserved-labels.js";
+import { matchesRequest, provenanceLabels } from "../contract/reserved-labels.js";
 import { pageOf } from "./lists/page.js";
 import { sleep, waitUntil } from "../lib/sleep.js";
 import { imageSource } from "../../test/support/source.js";
@@ -59,21 +59,21 @@ describe("core", () => {
     const schema = CreateContainerRequestSchema;
     const request = (labels: Record<string, string>) =>
       create(schema, { requestId: "r", spec: { source: imageSource("a"), labels } });
-    const labels = originLabels(schema, request({ a: "1", b: "2" }), local);
-    expect(madeBy(schema, request({ b: "2", a: "1" }), local, labels)).to.equal(true);
-    expect(() => madeBy(schema, request({ a: "1", b: "3" }), local, labels)).to.throw(
+    const labels = provenanceLabels(schema, request({ a: "1", b: "2" }), local);
+    expect(matchesRequest(schema, request({ b: "2", a: "1" }), local, labels)).to.equal(true);
+    expect(() => matchesRequest(schema, request({ a: "1", b: "3" }), local, labels)).to.throw(
       /another request/,
     );
-    expect(madeBy(schema, create(schema, {}), local, labels)).to.equal(false);
+    expect(matchesRequest(schema, create(schema, {}), local, labels)).to.equal(false);
   });
 
   it("knows a request_id as the one who used it alone", () => {
     const schema = CreateContainerRequestSchema;
     const request = create(schema, { requestId: "r" });
-    const labels = originLabels(schema, request, local);
+    const labels = provenanceLabels(schema, request, local);
     const other = { ...local, name: "other" };
-    expect(madeBy(schema, request, other, labels)).to.equal(false);
+    expect(matchesRequest(schema, request, other, labels)).to.equal(false);
     const reused = create(schema, { requestId: "r", name: "n" });
-    expect(madeBy(schema, reused, other, labels)).to.equal(false);
+    expect(matchesRequest(schema, reused, other, labels)).to.equal(false);
   });
 });

@@ -1,12 +1,12 @@
 /**
- * What an engine is: an object that implements the generated services.
+ * The interface of an engine: an object that implements the generated services.
  *
- * The generated messages are the domain model; there is no second set of types. An engine gives for
- * each service the methods that it has. A method takes the request, which has been validated and
- * checked against the engine's support table, and a {@link Call}; it returns the response, or an
- * async generator of responses. It fails with a `NapError`.
+ * The generated messages are the domain model; there is no second set of types. An engine provides for
+ * each service the methods that it supports. A method takes the request, which has been validated and
+ * checked against the engine's support table, and a {@link Call}; it returns the response, or an async
+ * generator of responses. It fails with a `NapError`.
  *
- * A worked example, an engine that knows nothing but one volume:
+ * For example, an engine that has nothing but one volume:
  *
  * ```ts
  * const engine: Engine = {
@@ -30,16 +30,16 @@ import type { ImageService } from "../../gen/nap/v1/image_service_pb.js";
 import type { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
 import type { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
 import type { Identity } from "../auth/identity.js";
-import type { Support } from "../contract/unsupported.js";
+import type { UnsupportedFeatures } from "../contract/unsupported.js";
 
-/** What every method gets beside its request. */
+/** The context that every method gets with its request. */
 export interface Call {
   /**
-   * Aborted when the client cancels, its deadline passes, or the server stops. Every wait of a read
-   * or a stream takes it. A change is not cut short by it once it has been sent to the engine.
+   * Aborted when the client cancels, its deadline passes, or the server shuts down. Every wait of a read
+   * or a stream takes it. It does not interrupt a change that has been sent to the engine.
    */
   readonly signal: AbortSignal;
-  /** Who calls. */
+  /** The identity of the caller. */
   readonly identity: Identity;
 }
 
@@ -54,26 +54,26 @@ export type Method<M extends Pick<DescMethod, "input" | "output" | "methodKind">
   bidi_streaming: (requests: AsyncIterable<Input<M>>, call: Call) => AsyncGenerator<Output<M>>;
 }[M["methodKind"]];
 
-/** The methods of a service that an engine has. A method that is absent answers UNIMPLEMENTED. */
+/** The methods of a service that an engine supports. A method that is absent fails with UNIMPLEMENTED. */
 export type Methods<
   S extends { method: Record<string, Pick<DescMethod, "input" | "output" | "methodKind">> },
 > = {
   readonly [K in keyof S["method"]]?: Method<S["method"][K]>;
 };
 
-/** What a connected engine says of itself. It holds until the connection is lost. */
+/** The properties of a connected engine. They are valid until the connection is lost. */
 export interface Connection {
   /** The engine's version. */
   readonly version: string;
-  /** The version of the interface spoken with it; empty where it has none. */
+  /** The version of the engine's API in use; empty if it has none. */
   readonly apiVersion: string;
-  /** What it cannot do. */
-  readonly support: Support;
+  /** The fields and values that it does not support. */
+  readonly support: UnsupportedFeatures;
 }
 
 /** A container engine. */
 export interface Engine {
-  /** The name under which requests name it. */
+  /** The name that requests use for it. */
   readonly name: string;
   /** The kind of engine, for example `docker`. */
   readonly driver: string;
@@ -82,18 +82,18 @@ export interface Engine {
   readonly volumes?: Methods<typeof VolumeService>;
   readonly networks?: Methods<typeof NetworkService>;
   readonly images?: Methods<typeof ImageService>;
-  /** ListEngines and GetEngineCapabilities are the registry's; GetEngine fills `host` alone. */
+  /** ListEngines and GetEngineCapabilities are implemented by `Engines`; GetEngine only fills `host`. */
   readonly system?: Methods<typeof EngineService>;
 
   /**
-   * Makes sure that the engine answers, connecting anew where it must. Without `fresh` a connection
-   * that was good last time is taken as good. Fails with ENGINE_UNREACHABLE.
+   * Connects to the engine. Without `fresh` an existing connection is reused without a check. Fails with
+   * ENGINE_UNREACHABLE.
    */
   connect(signal: AbortSignal, fresh?: boolean): Promise<Connection>;
 
-  /** How many events it remembers for cursors. Absent: it remembers none. */
+  /** Returns the number of events in its journal. Absent if it has no journal. */
   readonly journalEvents?: () => number;
 
-  /** Closes all connections. Calls under way fail. */
+  /** Closes all connections. Calls in progress fail. */
   close(): Promise<void>;
 }

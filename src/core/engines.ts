@@ -1,4 +1,4 @@
-/** The configured engines, and what the server itself says of them. */
+/** The configured engines, and the methods of EngineService that the server implements itself. */
 import type { DescService } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
@@ -29,27 +29,28 @@ export const services = [
   { desc: EngineService, member: "system" },
 ] as const satisfies readonly { desc: DescService; member: keyof Engine }[];
 
-/** An engine that does not answer within this time is shown as unreachable. */
+/** An engine that does not respond within this time is reported as unreachable. */
 const probeMillis = 3000;
 
 /** The configured engines by name. */
-export class Registry {
+export class Engines {
   readonly #engines: ReadonlyMap<string, Engine>;
   readonly #defaultName: string | undefined;
 
-  /** Without `defaultName` a single engine is the default, and several have none. */
+  /** Without `defaultName` the default is the only engine; with several engines there is none. */
   constructor(engines: readonly Engine[], defaultName?: string) {
     const sorted = engines.toSorted((a, b) => (a.name < b.name ? -1 : 1));
     this.#engines = new Map(sorted.map((engine) => [engine.name, engine]));
     this.#defaultName = defaultName ?? (engines.length === 1 ? engines[0]?.name : undefined);
   }
 
-  get engines(): Iterable<Engine> {
+  /** All engines, in the order of their names. */
+  get all(): Iterable<Engine> {
     return this.#engines.values();
   }
 
   /**
-   * The engine that a request names. Fails with ENGINE_REQUIRED, with PERMISSION_DENIED where the
+   * Returns the engine that a request names. Fails with ENGINE_REQUIRED, with PERMISSION_DENIED if the
    * identity may not use it, whether it exists or not, and with ENGINE_NOT_FOUND.
    */
   get(name: string, identity: Identity): Engine {
@@ -70,7 +71,7 @@ export class Registry {
     return engine;
   }
 
-  /** The methods of EngineService that need no engine's own implementation. */
+  /** The methods of EngineService that are the same for all engines. */
   readonly methods: Methods<typeof EngineService> = {
     listEngines: async (_request, { signal, identity }) => {
       const visible = this.#visible(identity);
@@ -104,7 +105,7 @@ export class Registry {
     },
   };
 
-  /** The engine as it answers now. Never fails, but where the call itself is cancelled. */
+  /** Returns the current state of an engine. Fails only if the call itself is cancelled. */
   async probe(engine: Engine, signal: AbortSignal): Promise<EngineMessage> {
     const timeout = AbortSignal.timeout(probeMillis);
     try {
@@ -124,11 +125,11 @@ export class Registry {
 
   /** Closes every engine. */
   async close(): Promise<void> {
-    await Promise.all([...this.engines].map((engine) => engine.close()));
+    await Promise.all([...this.all].map((engine) => engine.close()));
   }
 
   #visible({ engines }: Identity): Engine[] {
-    return [...this.engines].filter(({ name }) => matchesAny(engines, name));
+    return [...this.all].filter(({ name }) => matchesAny(engines, name));
   }
 
   #healthy(engine: Engine, { version, apiVersion }: Connection): EngineMessage {

@@ -6,7 +6,7 @@ export const defaultOutputBytes = 524_288;
 export const reasonBytes = 4096;
 
 /** The first bytes of a stream, at most as many as a limit says. */
-export class KeptBytes {
+export class BoundedBuffer {
   readonly #chunks: Uint8Array[] = [];
   #room: number;
   truncated = false;

@@ -24,12 +24,12 @@ export function timestampOfNanos(nanos: bigint): Timestamp {
 }
 
 /** Nanoseconds since 1970. */
-export function nanosSince1970({ seconds, nanos }: Timestamp): bigint {
+export function timestampNanos({ seconds, nanos }: Timestamp): bigint {
   return seconds * nanosPerSecond + BigInt(nanos);
 }
 
 /** A span in nanoseconds. Whole intervals of health checks fit a JavaScript number. */
-export function nanosOf(span: Duration | undefined): number | undefined {
+export function durationNanos(span: Duration | undefined): number | undefined {
   if (span === undefined) return undefined;
   return Number(span.seconds * nanosPerSecond + BigInt(span.nanos));
 }

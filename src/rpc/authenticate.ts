@@ -10,7 +10,7 @@ import { statusOf } from "./status.js";
  * The gate that every call of one listener passes, also those of health and reflection. A bearer
  * token that is sent decides, good or bad; else the client's certificate; else the listener.
  */
-export class Gate {
+export class Authenticator {
   readonly #credentials: Credentials;
   readonly #fallback: Identity | undefined;
   readonly #refused: (method: string, metadata: Metadata) => void;

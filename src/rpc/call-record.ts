@@ -4,7 +4,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Metadata } from "@grpc/grpc-js";
 import { status as Code } from "@grpc/grpc-js";
 import type { FieldViolation } from "../contract/errors.js";
-import { clip, NapError, toldViolations } from "../contract/errors.js";
+import { clip, maxReportedViolations, NapError } from "../contract/errors.js";
 
 /** A call that has ended. It holds nothing that its client or the engine has said. */
 export interface CallRecord {
@@ -64,7 +64,7 @@ export function refusedCall(method: string, metadata: Metadata): CallRecord {
 }
 
 /** What is known so far of a call under way. */
-export class OpenRecord {
+export class CallRecorder {
   identity = "";
   engine = "";
   receivedBytes = 0;
@@ -95,7 +95,7 @@ export class OpenRecord {
       code: Code[code],
       reason: failure?.reason ?? (isFault ? "INTERNAL" : ""),
       fields: (failure?.details.violations ?? [])
-        .slice(0, toldViolations)
+        .slice(0, maxReportedViolations)
         .map(({ field }) => field),
       traceId: this.#traceId,
       durationMillis: performance.now() - this.#start,

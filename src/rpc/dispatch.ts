@@ -11,13 +11,13 @@ import type { Call, Engine } from "../core/engine.js";
 import type { FieldViolation } from "../contract/errors.js";
 import { fieldError, firstOf, NapError } from "../contract/errors.js";
 import { openField } from "../contract/open.js";
-import { ownedBy } from "../core/ownership/ownership.js";
-import type { Registry } from "../core/engines.js";
+import { scopeToOwner } from "../core/ownership/ownership.js";
+import type { Engines } from "../core/engines.js";
 import { services } from "../core/engines.js";
 import { unsupportedFields } from "../contract/unsupported.js";
-import type { Binding, BoundService, Handler, Trail } from "./grpc-adapter.js";
+import type { Binding, BoundService, CallInfo, Handler } from "./grpc-adapter.js";
 import { bind } from "./grpc-adapter.js";
-import { admitMethod, admitRequest } from "../auth/roles.js";
+import { authorizeMethod, authorizeRequest } from "../auth/roles.js";
 import type { RuleTable } from "../contract/rules.js";
 import { contractViolations } from "../contract/validate.js";
 
@@ -45,33 +45,33 @@ type UntypedMethod = (
 /** The first violations in a request. */
 type Check = (request: Message) => FieldViolation[];
 
-/** Binds the services of the contract to the engines of `registry`. */
-export function routes(registry: Registry, binding: Binding): BoundService[] {
+/** Binds the services of the contract to the engines of `engines`. */
+export function routes(engines: Engines, binding: Binding): BoundService[] {
   return services.map(({ desc, member }) =>
     bind(
       desc,
       (method) => {
         const way = { rules: binding.rules, member, method, open: openField(method.input) };
-        return (requests, call, trail) => route(registry, way, requests, call, trail);
+        return (requests, call, info) => dispatch(engines, way, requests, call, info);
       },
       binding,
     ),
   );
 }
 
-async function* route(
-  registry: Registry,
+async function* dispatch(
+  engines: Engines,
   way: Route,
   requests: AsyncIterable<Message>,
   call: Call,
-  trail: Trail,
+  info: CallInfo,
 ): ReturnType<Handler> {
   const { rules, member, method } = way;
-  admitMethod(call.identity, method);
+  authorizeMethod(call.identity, method);
   const incoming = requests[Symbol.asyncIterator]();
   const first = await nextRequest(incoming);
   if (first === undefined) throw missingRequest(method);
-  const ownMethods = (member === "system" ? registry.methods : {}) as UntypedMethods;
+  const ownMethods = (member === "system" ? engines.methods : {}) as UntypedMethods;
   const own = ownMethods[method.localName];
   const broken: Check = (request) => firstOf(contractViolations(rules, method.input, request));
   const violations = broken(first);
@@ -86,18 +86,18 @@ async function* route(
     } catch (error) {
       const unreachable = error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
       throw unreachable
-        ? withEngine(error, registry.get(target.engine ?? "", call.identity))
+        ? withEngine(error, engines.get(target.engine ?? "", call.identity))
         : error;
     }
     return;
   }
-  const engine = registry.get(target.engine ?? "", call.identity);
-  trail.engine = engine.name;
+  const engine = engines.get(target.engine ?? "", call.identity);
+  info.engine = engine.name;
   // A stream that ends early tells from where it can go on.
   let cursor: string | undefined;
-  admitRequest(call.identity, first, privilegedFields(method.input, first));
+  authorizeRequest(call.identity, first, privilegedFields(method.input, first));
   try {
-    const visible = call.identity.ownResourcesOnly ? ownedBy(engine, call.identity) : engine;
+    const visible = call.identity.ownResourcesOnly ? scopeToOwner(engine, call.identity) : engine;
     const implementation = implementationOf(visible, member, method);
     const input = await admit(engine, broken, violations, way, first, incoming, call);
     for await (const answer of answers(implementation(input, call))) {

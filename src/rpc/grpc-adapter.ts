@@ -15,11 +15,11 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { Call } from "../core/engine.js";
-import type { Gate } from "./authenticate.js";
+import type { Authenticator } from "./authenticate.js";
+import type { CallTracker } from "./call-tracker.js";
 import { fieldError, NapError } from "../contract/errors.js";
-import type { Identity } from "../auth/identity.js";
 import type { Observer } from "./call-record.js";
-import { OpenRecord } from "./call-record.js";
+import { CallRecorder } from "./call-record.js";
 import type { RuleTable } from "../contract/rules.js";
 import { statusOf } from "./status.js";
 import { scanWire } from "../contract/wire-bounds.js";
@@ -28,11 +28,11 @@ import { scanWire } from "../contract/wire-bounds.js";
 export type Handler = (
   requests: AsyncIterable<Message>,
   call: Call,
-  trail: Trail,
+  info: CallInfo,
 ) => AsyncIterable<Message>;
 
 /** What {@link Handler}s find out on the way of a call, for the observer. */
-export interface Trail {
+export interface CallInfo {
   /** The engine's name, once it is known. */
   engine: string;
 }
@@ -47,68 +47,11 @@ type GrpcCall = ServerDuplexStream<Buffer, Buffer>;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
-/** The calls that a server has under way. */
-export class Calls {
-  readonly #running = new Set<Promise<void>>();
-  readonly #counts = new Map<Identity, number>();
-  readonly #streams = new AbortController();
-  readonly #others = new AbortController();
-
-  constructor() {
-    // Every call under way listens to one of them.
-    setMaxListeners(0, this.#streams.signal, this.#others.signal);
-  }
-
-  /** Aborted when a call of this method must end since the server stops. */
-  endOf({ methodKind }: DescMethod): AbortSignal {
-    return (methodKind === "unary" ? this.#others : this.#streams).signal;
-  }
-
-  track(call: Promise<void>): Promise<void> {
-    this.#running.add(call);
-    return call.finally(() => this.#running.delete(call));
-  }
-
-  /** Counts a call of this identity. Fails with CONCURRENCY_LIMIT_EXCEEDED where it has as many as it may. */
-  enter(identity: Identity): void {
-    const count = this.#counts.get(identity) ?? 0;
-    if (count >= identity.maxCalls) {
-      const message = `the identity "${identity.name}" has ${count} calls under way, and may have no more`;
-      throw new NapError("CONCURRENCY_LIMIT_EXCEEDED", message);
-    }
-    this.#counts.set(identity, count + 1);
-  }
-
-  /** Takes back one {@link enter}. */
-  leave(identity: Identity): void {
-    this.#counts.set(identity, (this.#counts.get(identity) ?? 1) - 1);
-  }
-
-  /** Ends all streams; other calls may finish. */
-  endStreams(): void {
-    this.#streams.abort(stopping());
-  }
-
-  /** Ends all calls that know how to. */
-  endAll(): void {
-    this.#others.abort(stopping());
-  }
-
-  /** Resolves when no call is under way, its clean-up included. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#running);
-  }
-}
-
-function stopping(): NapError {
-  return new NapError("SERVER_SHUTTING_DOWN", "the server stops");
-}
-
 /** What all services of one listener are bound with. */
 export interface Binding {
-  readonly calls: Calls;
+  readonly calls: CallTracker;
   /** Tells who calls. */
-  readonly gate: Gate;
+  readonly authenticator: Authenticator;
   readonly observer: Observer;
   /** The rules of the contract. */
   readonly rules: RuleTable;
@@ -144,7 +87,7 @@ async function serve(
   method: DescMethod,
   handler: Handler,
   call: GrpcCall,
-  { calls, gate, observer, rules }: Binding,
+  { calls, authenticator, observer, rules }: Binding,
 ): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
@@ -156,11 +99,11 @@ async function serve(
   const end = calls.endOf(method);
   const onStop = (): void => abort.abort(end.reason);
   end.addEventListener("abort", onStop, { once: true });
-  const record = new OpenRecord(method, call.metadata, observer);
+  const record = new CallRecorder(method, call.metadata, observer);
   try {
-    const identity = gate.identityOf(call.metadata);
+    const identity = authenticator.identityOf(call.metadata);
     record.identity = identity.name;
-    calls.enter(identity);
+    calls.acquireSlot(identity);
     try {
       const requests = requestsOf(rules, method, call, record, signal);
       for await (const response of handler(requests, { signal, identity }, record)) {
@@ -169,7 +112,7 @@ async function serve(
         record.sentBytes += bytes.length;
       }
     } finally {
-      calls.leave(identity);
+      calls.releaseSlot(identity);
     }
     call.end();
     record.close();
@@ -194,7 +137,7 @@ async function* requestsOf(
   rules: RuleTable,
   method: DescMethod,
   call: GrpcCall,
-  record: OpenRecord,
+  record: CallRecorder,
   signal: AbortSignal,
 ): AsyncGenerator<Message> {
   let wake = (): void => undefined;

@@ -15,7 +15,7 @@ import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import { ResumeInfoSchema } from "../../gen/nap/v1/errors_pb.js";
 import { RetryAdvice, StatusCode } from "../../gen/nap/v1/rules_pb.js";
 import type { ErrorDetails, Reason } from "../contract/errors.js";
-import { clip, NapError, reasonRules, toldViolations } from "../contract/errors.js";
+import { clip, maxReportedViolations, NapError, reasonRules } from "../contract/errors.js";
 
 /** The domain of every ErrorInfo. */
 export const errorDomain = "nap.v1";
@@ -75,16 +75,16 @@ function* detailMessages({ reason, message, details }: NapError): Generator<Deta
   if (details.violations !== undefined) {
     const all = details.violations;
     const fieldViolations = all
-      .slice(0, toldViolations)
+      .slice(0, maxReportedViolations)
       .map(({ field, description, reason }) => ({ field, description, reason }));
     const last = fieldViolations.at(-1);
-    if (all.length > toldViolations && last) {
+    if (all.length > maxReportedViolations && last) {
       last.description = `${last.description} (and more violations)`;
     }
     yield { schema: BadRequestSchema, message: create(BadRequestSchema, { fieldViolations }) };
   }
   if (rules[reason].code === StatusCode.FAILED_PRECONDITION) {
-    const subjects = (details.users ?? [details.resource ?? ""]).slice(0, toldViolations);
+    const subjects = (details.users ?? [details.resource ?? ""]).slice(0, maxReportedViolations);
     const description = clip(message);
     const violations = subjects.map((subject) => ({ type: reason, subject, description }));
     yield {

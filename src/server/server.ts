@@ -9,13 +9,13 @@ import { Health } from "../../gen/health/v1/health_pb.js";
 import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
 import type { ListenAddress } from "../config/listeners.js";
 import type { Credentials } from "../auth/identity.js";
-import type { Registry } from "../core/engines.js";
+import type { Engines } from "../core/engines.js";
 import { services } from "../core/engines.js";
 import type { Listener } from "./listener.js";
 import { openListener } from "./listener.js";
-import { Gate } from "../rpc/authenticate.js";
+import { Authenticator } from "../rpc/authenticate.js";
 import type { Binding } from "../rpc/grpc-adapter.js";
-import { Calls } from "../rpc/grpc-adapter.js";
+import { CallTracker } from "../rpc/call-tracker.js";
 import type { Observer } from "../rpc/call-record.js";
 import { refusedCall } from "../rpc/call-record.js";
 import { reflection } from "../rpc/reflection.js";
@@ -55,24 +55,24 @@ export interface ServerConfig {
   readonly drainMillis: number;
 }
 
-/** Serves the engines of `registry` at every address, or fails and listens nowhere. */
+/** Serves the engines of `engines` at every address, or fails and listens nowhere. */
 export async function startServer(
-  registry: Registry,
+  engines: Engines,
   { listen, credentials, drainMillis }: ServerConfig,
   observer: Observer,
   warn: (message: string) => void,
 ): Promise<RunningServer> {
-  const calls = new Calls();
+  const calls = new CallTracker();
   const rules = new RuleTable();
   const health = new HealthImplementation({ "": "SERVING" });
   for (const { desc } of services) health.setStatus(desc.typeName, "SERVING");
   const open: { server: Server; listener: Listener }[] = [];
   try {
     for (const address of listen) {
-      const gate = new Gate(credentials, address.fallback, (method, metadata) =>
+      const authenticator = new Authenticator(credentials, address.fallback, (method, metadata) =>
         observer.callEnded(refusedCall(method, metadata)),
       );
-      const server = newServer(registry, health, { calls, gate, observer, rules });
+      const server = newServer(engines, health, { calls, authenticator, observer, rules });
       const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
       const accept = (connection: Socket): void => injector.injectConnection(connection);
       open.push({ server, listener: await openListener(address, accept, warn) });
@@ -82,7 +82,7 @@ export async function startServer(
     throw error;
   }
   const watching = new AbortController();
-  const watched = watchEngines(registry, health, observer, watching.signal);
+  const watched = watchEngines(engines, health, observer, watching.signal);
   return {
     addresses: open.map(({ listener }) => listener.address),
     stop: async () => {
@@ -96,17 +96,17 @@ export async function startServer(
         calls,
         drainMillis,
       );
-      await registry.close();
+      await engines.close();
     },
   };
 }
 
 /** A server for the connections of one listener. */
-function newServer(registry: Registry, health: HealthImplementation, binding: Binding): Server {
-  const server = new Server({ ...limits, interceptors: [binding.gate.interceptor] });
+function newServer(engines: Engines, health: HealthImplementation, binding: Binding): Server {
+  const server = new Server({ ...limits, interceptors: [binding.authenticator.interceptor] });
   const contract = services.map(({ desc }) => desc);
   for (const { definition, implementation } of [
-    ...routes(registry, binding),
+    ...routes(engines, binding),
     // Clients decode the details of errors by reflection, too.
     ...reflection(
       [...contract, Health],
@@ -129,13 +129,13 @@ async function closeAll(open: readonly { server: Server; listener: Listener }[])
 
 /** Keeps each engine's health entry, `engines/<name>`, true until the signal. */
 async function watchEngines(
-  registry: Registry,
+  engines: Engines,
   health: HealthImplementation,
   observer: Observer,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    const probes = [...registry.engines].map((engine) => registry.probe(engine, signal));
+    const probes = [...engines.all].map((engine) => engines.probe(engine, signal));
     // A probe fails only where the signal ends the watch.
     for (const { name, state } of await Promise.all(probes).catch(() => [])) {
       const up = state === EngineState.HEALTHY;
@@ -147,11 +147,15 @@ async function watchEngines(
 }
 
 /** Streams end at once, other calls have a while, and then their clean-up has one. */
-async function drain(servers: readonly Server[], calls: Calls, drainMillis: number): Promise<void> {
+async function drain(
+  servers: readonly Server[],
+  calls: CallTracker,
+  drainMillis: number,
+): Promise<void> {
   calls.endStreams();
-  const over = new AbortController();
+  const finished = new AbortController();
   const wait = (millis: number): Promise<void> =>
-    delay(millis, undefined, { signal: over.signal }).catch(() => undefined);
+    delay(millis, undefined, { signal: finished.signal }).catch(() => undefined);
   const shutDown = (server: Server): Promise<void> =>
     new Promise((resolve) => server.tryShutdown(() => resolve()));
   const shut = Promise.all(servers.map(shutDown));
@@ -162,5 +166,5 @@ async function drain(servers: readonly Server[], calls: Calls, drainMillis: numb
   for (const server of servers) server.forceShutdown();
   // What an engine cannot cut short, such as a stop with a long grace, is not waited for for ever.
   await Promise.race([calls.settled(), wait(cleanUpMillis)]);
-  over.abort();
+  finished.abort();
 }

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import {
-  HealthCheckResponse_ServingStatus as Serving,
   Health,
+  HealthCheckResponse_ServingStatus as Serving,
 } from "../../gen/health/v1/health_pb.js";
 import { eventually } from "../conformance/bench.js";
 import { clientOf, failure, openChannel } from "../support/client.js";

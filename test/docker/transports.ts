@@ -1,7 +1,7 @@
 /** Daemons over TCP and TLS, several at once, and daemons that are away. */
 import { execFile } from "node:child_process";
 import { mkdtempSync } from "node:fs";
-import { createServer, connect } from "node:net";
+import { connect, createServer } from "node:net";
 import type { Server } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";

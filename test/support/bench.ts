@@ -1,5 +1,5 @@
 /** A dockerd and a nap with both engines in front of it, for the tests of the engines. */
-import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { importMessages } from "../conformance/images.js";
 import { resultOf } from "./client.js";

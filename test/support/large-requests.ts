@@ -5,7 +5,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { privilegedFields } from "../../src/auth/privileged-fields.js";
 import { fieldError, firstOf, NapError } from "../../src/contract/errors.js";
 import { services } from "../../src/core/engines.js";
-import type { Support } from "../../src/contract/unsupported.js";
+import type { UnsupportedFeatures } from "../../src/contract/unsupported.js";
 import { fieldName, unsupportedFields } from "../../src/contract/unsupported.js";
 import { decode } from "../../src/rpc/grpc-adapter.js";
 import type { RuleTable } from "../../src/contract/rules.js";
@@ -28,7 +28,7 @@ export interface LargeRequest {
  */
 export function judge(
   table: RuleTable,
-  support: Support,
+  support: UnsupportedFeatures,
   { desc, bytes }: LargeRequest,
 ): NapError | undefined {
   try {

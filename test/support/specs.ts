@@ -5,13 +5,13 @@ import * as fc from "fast-check";
 import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 import { fieldName } from "../../src/contract/unsupported.js";
-import type { Support } from "../../src/contract/unsupported.js";
+import type { UnsupportedFeatures } from "../../src/contract/unsupported.js";
 import { byKey } from "../../src/contract/walk.js";
 
 /** What a generator knows beside the contract. */
 export interface Generation {
   /** Fields and values that are left out, as an engine's support table names them. */
-  readonly support: Support;
+  readonly support: UnsupportedFeatures;
   /** Patterns and values of single fields, where an engine wants more than the contract says. */
   readonly values: Readonly<Record<string, fc.Arbitrary<unknown>>>;
   /** Changes of a message, by its full name, that make it agree with itself. */

@@ -1,6 +1,6 @@
 /**
- * What a client does with a process whose input and output it has as streams: the order of its
- * messages, and what of it the process can take.
+ * The input of a client that streams to a process: the order of its messages, and which of them the
+ * process accepts.
  */
 import type {
   AttachContainerRequest,
@@ -11,29 +11,31 @@ import { fieldError } from "../../contract/errors.js";
 
 type InteractionRequest = ExecContainerRequest | AttachContainerRequest;
 
-/** The process at the other end. What comes too late for it, since it has ended, has no effect. */
-export interface Interlocutor {
-  /** Hands on bytes for its standard input; resolves when it takes more. Absent: it has none. */
+/** The input side of a process. Input for a process that has ended has no effect. */
+export interface ProcessIo {
+  /**
+   * Writes bytes to its standard input; resolves when it takes more. Absent if it has no standard input.
+   */
   readonly write?: (data: Uint8Array) => Promise<void>;
-  /** Tells the end of its standard input. */
+  /** Closes its standard input. */
   readonly closeStdin: () => void;
-  /** Gives its terminal another size. Absent: it has no terminal. */
+  /** Resizes its terminal. Absent if it has no terminal. */
   readonly resize?: (size: TerminalSize) => Promise<void>;
   readonly signal: (signal: string) => Promise<void>;
 }
 
-/** Fails with FIELD_INVALID where a size is given for a terminal that is not there. */
+/** Fails with FIELD_INVALID if a size is given and there is no terminal. */
 export function refuseSizeWithoutTerminal(size: TerminalSize | undefined, tty: boolean): void {
   if (size !== undefined && !tty) throw invalid("open.terminal_size", "there is no terminal");
 }
 
 /**
- * Hands on everything that the client sends behind its open, one message after the other, to its end,
- * which is the end of standard input too. Fails with FIELD_INVALID where the process cannot take it.
+ * Forwards the client's messages after `open` one by one until the client half-closes, which also closes
+ * standard input. Fails with FIELD_INVALID if the process does not accept a message.
  */
 export async function interact<R extends InteractionRequest>(
   incoming: AsyncIterator<R>,
-  process: Interlocutor,
+  process: ProcessIo,
   signal: AbortSignal,
 ): Promise<void> {
   let closed = false;
@@ -70,22 +72,22 @@ export async function interact<R extends InteractionRequest>(
 }
 
 /**
- * Yields the output while `input` runs. A failure of the input ends the output with it; the end of
- * the output ends the input, which may wait for a client that sends nothing more.
+ * Yields the output while `input` runs. A failure of the input ends the output with that error; the end of
+ * the output aborts the input, which may be waiting for the client.
  */
-export async function* beside<T>(
+export async function* runDuplex<T>(
   input: (signal: AbortSignal) => Promise<void>,
   outputOf: (signal: AbortSignal) => AsyncIterable<T>,
   signal: AbortSignal,
 ): AsyncGenerator<T> {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  input(either).catch((error: unknown) => over.abort(error));
+  const finished = new AbortController();
+  const combined = AbortSignal.any([signal, finished.signal]);
+  input(combined).catch((error: unknown) => finished.abort(error));
   try {
-    yield* outputOf(either);
-    over.signal.throwIfAborted();
+    yield* outputOf(combined);
+    finished.signal.throwIfAborted();
   } finally {
-    over.abort();
+    finished.abort();
   }
 }
 

@@ -1,4 +1,4 @@
-/** Keeps what a container writes in one run, and how that ends, for calls that come later. */
+/** Records the output and the exit status of one run of a container, for calls that come later. */
 import { create } from "@bufbuild/protobuf";
 import type { ExitStatus, OutputBatch, OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import { OutputBatchSchema } from "../../../gen/nap/v1/types_pb.js";
@@ -8,25 +8,26 @@ import { orAborted } from "../../lib/sleep.js";
 /** A run of a container that is being read. */
 export interface Run {
   readonly output: AsyncIterable<OutputBatch>;
-  /** How the run ended, once it has. */
+  /** Resolves with the exit status once the run has ended. */
   exit(): Promise<ExitStatus>;
-  /** Releases what the reading holds, also where the output was never read. */
+  /** Releases the resources of the run, also if its output was never read. */
   close(): void | Promise<void>;
 }
 
-/** Adds the bytes of a batch to those of each stream. */
-export function countBytes(told: Map<OutputStream, number>, { chunks }: OutputBatch): void {
-  for (const { stream, data } of chunks) told.set(stream, (told.get(stream) ?? 0) + data.length);
+/** Adds the number of bytes in a batch to the count of each stream. */
+export function countBytes(delivered: Map<OutputStream, number>, { chunks }: OutputBatch): void {
+  for (const { stream, data } of chunks)
+    delivered.set(stream, (delivered.get(stream) ?? 0) + data.length);
 }
 
-/** A chunk costs more memory than its bytes. */
+/** The memory that a chunk takes in addition to its bytes. */
 const chunkBytes = 256;
 
-/** What is kept of one run. */
+/** The recording of one run. */
 export class Recording {
-  /** Resolves when the run has ended and all that is kept of it is there. */
+  /** Resolves when the run has ended and its recording is complete. */
   readonly done: Promise<void>;
-  readonly #told = new Map<OutputStream, number>();
+  readonly #received = new Map<OutputStream, number>();
   readonly #grown: (bytes: number) => void;
   #batches: OutputBatch[] = [];
   #bytes = 0;
@@ -37,13 +38,13 @@ export class Recording {
   #wake = (): void => undefined;
   #changed = this.#nextChange();
 
-  /** Begins to read the run. `grown` is told how many bytes more are kept, or less. */
+  /** Begins to read the run. `grown` is called with the change of the number of bytes kept. */
   constructor(run: Run, grown: (bytes: number) => void) {
     this.#grown = grown;
     this.done = this.#read(run);
   }
 
-  /** Whether everything that the run has written so far is kept. */
+  /** True if all output so far is kept. */
   get isWhole(): boolean {
     return this.#isWhole;
   }
@@ -52,7 +53,7 @@ export class Recording {
     return this.#bytes;
   }
 
-  /** Forgets the output and keeps no more of it. The exit is still kept. */
+  /** Discards the output and records no more of it. The exit status is still recorded. */
   drop(): void {
     const bytes = this.#bytes;
     this.#isWhole = false;
@@ -62,7 +63,7 @@ export class Recording {
     this.#tell();
   }
 
-  /** The output from its beginning to the end of the run, or until it is no longer whole. */
+  /** Yields the output from its beginning to the end of the run, or until it is discarded. */
   async *replay(signal: AbortSignal): AsyncGenerator<OutputBatch> {
     for (let at = 0; this.#isWhole;) {
       const batch = this.#batches[at];
@@ -77,14 +78,20 @@ export class Recording {
     }
   }
 
-  /** Whether these are the bytes of each stream that the run wrote, as far as it was read to its end. */
-  async isAll(told: ReadonlyMap<OutputStream, number>, signal: AbortSignal): Promise<boolean> {
+  /**
+   * Returns whether these byte counts are those of the whole output of the run. Waits for the end of the
+   * run.
+   */
+  async isAll(delivered: ReadonlyMap<OutputStream, number>, signal: AbortSignal): Promise<boolean> {
     await orAborted(this.done, signal);
     if (this.#failure !== undefined) return true;
-    return [...this.#told].every(([stream, bytes]) => told.get(stream) === bytes);
+    return [...this.#received].every(([stream, bytes]) => delivered.get(stream) === bytes);
   }
 
-  /** How the run ended, once it has. Fails with EXIT_STATUS_UNKNOWN where the engine was lost before. */
+  /**
+   * Resolves with the exit status once the run has ended. Fails with EXIT_STATUS_UNKNOWN if the engine
+   * was lost before.
+   */
   async exit(signal: AbortSignal): Promise<ExitStatus> {
     await orAborted(this.done, signal);
     if (this.#exit !== undefined) return this.#exit;
@@ -95,7 +102,7 @@ export class Recording {
   async #read(run: Run): Promise<void> {
     try {
       for await (const batch of run.output) {
-        countBytes(this.#told, batch);
+        countBytes(this.#received, batch);
         if (this.#isWhole) this.#keep(batch);
       }
       this.#exit = await run.exit();
@@ -110,7 +117,7 @@ export class Recording {
   }
 
   #keep({ chunks }: OutputBatch): void {
-    // A chunk may be a part of a larger read, all of which it would keep in memory.
+    // A chunk may be a view of a larger buffer, all of which it would keep in memory.
     const copies = chunks.map((chunk) => ({ ...chunk, data: new Uint8Array(chunk.data) }));
     const bytes = copies.reduce((sum, { data }) => sum + data.length + chunkBytes, 0);
     this.#batches.push(create(OutputBatchSchema, { chunks: copies }));

@@ -1,6 +1,6 @@
 /**
- * RunContainer for every engine: creates, starts and reads a container. Calls with one request_id share
- * the container, which is started once for all of them, however many there are and whenever they come.
+ * RunContainer for every engine: creates, starts and reads a container. Calls with the same request_id
+ * share one container, which is started once.
  */
 import { create } from "@bufbuild/protobuf";
 import type {
@@ -21,39 +21,39 @@ import type { Recording, Run } from "./recording.js";
 import { countBytes } from "./recording.js";
 import type { SharedRun, SharedRuns } from "./shared-runs.js";
 
-/** A container just made, or made before by the same request, as the engine has it. */
+/** A container that was just created, or that was created before by the same request. */
 export interface RunMade<C> {
   readonly created: ContainerCreated;
   readonly autoRemove: boolean;
   readonly container: C;
 }
 
-/** A container that was started, and was watched before that, so that nothing of its run is missed. */
+/** A started container. Watching began before the start, so that nothing of its run is missed. */
 export interface Begun {
   readonly run: Run;
-  /** The same run, read a second time to be kept. */
+  /** The same run, read a second time for the recording. */
   readonly recorded?: Run;
 }
 
-/** What RunContainer is made of on an engine. */
+/** The steps of RunContainer that an engine implements. */
 export interface RunSteps<C> {
-  /** Creates the container, or finds the one that the same request made. */
+  /** Creates the container, or finds the one that the same request created. */
   create(): Promise<RunMade<C>>;
-  /** The container as it is now. Undefined: it has been started before, at any time. */
+  /** Returns the container as it is now, or undefined if it has ever been started. */
   unstarted(container: C): Promise<C | undefined>;
-  /** Starts a container. With `keep` its run is read a second time, until that aborts. */
+  /** Starts a container. With `keep` its run is read a second time, until that signal aborts. */
   start(container: C, keep: AbortSignal | undefined): Promise<Begun>;
-  /** The container with a full id. Undefined: it is gone. */
+  /** Returns the container with a full id, or undefined if it has been removed. */
   find(id: string): Promise<C | undefined>;
-  /** Reads the log of a container from its beginning until it does not run. */
+  /** Reads the log of a container from its beginning until the container stops. */
   repeat(container: C): Promise<Run>;
   /** Removes a container that was not started. */
   remove(container: C): Promise<void>;
-  /** Ends a container that may have ended, or be gone. */
+  /** Kills a container. One that has exited or has been removed is no error. */
   kill(id: string): Promise<void>;
 }
 
-/** Answers a call of RunContainer. */
+/** Handles a call of RunContainer. */
 export async function* runContainer<C>(
   runs: SharedRuns,
   request: RunContainerRequest,
@@ -81,7 +81,7 @@ export async function* runContainer<C>(
   } finally {
     const isLast = runs.leave(shared);
     await run?.close();
-    // With a request_id it stands, for the retry to start.
+    // With a request_id the container is kept, so that a retry can start it.
     const isAbandoned = shared.key === undefined && shared.failure === undefined;
     if (made !== undefined && !shared.hasStarted && isAbandoned) await steps.remove(made.container);
     const isCancelled = !ended && (signal.aborted || !failed);
@@ -91,7 +91,10 @@ export async function* runContainer<C>(
   }
 }
 
-/** The container of a shared run. Undefined: what it said is remembered, and it may be gone. */
+/**
+ * Returns the container of a shared run, or undefined if its run is recorded; the container may be gone
+ * then.
+ */
 async function createShared<C>(
   shared: SharedRun,
   steps: RunSteps<C>,
@@ -119,14 +122,14 @@ async function startShared<C>(
     return steps.repeat(made.container);
   }
   try {
-    // Only of these the log goes away by itself, and only calls with a request_id can be repeated.
+    // Only containers with auto_remove lose their log, and only calls with a request_id can be repeated.
     const keep = shared.key !== undefined && made.autoRemove ? runs.signal : undefined;
     const { run, recorded } = await steps.start(fresh, keep);
     shared.hasStarted = true;
     if (recorded !== undefined) runs.record(shared, recorded);
     return run;
   } catch (error) {
-    // What came of it is found out by the next call.
+    // The next call finds out whether the container was started.
     if (shared.key !== undefined && (signal.aborted || isUnreachable(error))) throw error;
     shared.failure = error;
     try {
@@ -142,7 +145,7 @@ function isUnreachable(error: unknown): boolean {
   return error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
 }
 
-/** A run as it was recorded; where too much was written to be kept, the rest comes from the log. */
+/** Returns a recorded run. If its output was too large to be kept, the rest is read from the log. */
 function replayed<C>(
   { created }: SharedRun,
   recording: Recording,
@@ -151,9 +154,9 @@ function replayed<C>(
 ): Run {
   let rest: Run | undefined;
   async function* output(): AsyncGenerator<OutputBatch> {
-    const told = new Map<OutputStream, number>();
+    const delivered = new Map<OutputStream, number>();
     for await (const batch of recording.replay(signal)) {
-      countBytes(told, batch);
+      countBytes(delivered, batch);
       yield batch;
     }
     if (recording.isWhole) return;
@@ -163,14 +166,14 @@ function replayed<C>(
     const container = await steps.find(resource);
     if (container === undefined) throw isGone;
     rest = await steps.repeat(container);
-    const before = new Map(told);
+    const before = new Map(delivered);
     for await (const batch of rest.output) {
       const fresh = batchBehind(batch, before);
-      countBytes(told, fresh);
+      countBytes(delivered, fresh);
       if (fresh.chunks.length > 0) yield fresh;
     }
     // dockerd's following of a log may lose the end of it (20.10), which cannot be read again.
-    if (!(await recording.isAll(told, signal))) throw isGone;
+    if (!(await recording.isAll(delivered, signal))) throw isGone;
   }
   return {
     output: output(),
@@ -179,11 +182,14 @@ function replayed<C>(
   };
 }
 
-/** A batch without the bytes of each stream that were told before, which are counted down. */
-function batchBehind(batch: OutputBatch, told: Map<OutputStream, number>): OutputBatch {
+/**
+ * Returns a batch without the bytes of each stream that have been delivered before, and subtracts them
+ * from `delivered`.
+ */
+function batchBehind(batch: OutputBatch, delivered: Map<OutputStream, number>): OutputBatch {
   const chunks = batch.chunks.flatMap((chunk) => {
-    const skip = Math.min(told.get(chunk.stream) ?? 0, chunk.data.length);
-    told.set(chunk.stream, (told.get(chunk.stream) ?? 0) - skip);
+    const skip = Math.min(delivered.get(chunk.stream) ?? 0, chunk.data.length);
+    delivered.set(chunk.stream, (delivered.get(chunk.stream) ?? 0) - skip);
     return skip === chunk.data.length ? [] : [{ ...chunk, data: chunk.data.subarray(skip) }];
   });
   return create(OutputBatchSchema, { chunks });
@@ -191,7 +197,7 @@ function batchBehind(batch: OutputBatch, told: Map<OutputStream, number>): Outpu
 
 type RunEvent = NonNullable<RunContainerResponse["event"]>;
 
-/** An event of RunContainer as its message. */
+/** Returns the message for an event of RunContainer. */
 export function runEvent(event: RunEvent): RunContainerResponse {
   return create(RunContainerResponseSchema, { event });
 }

@@ -1,4 +1,4 @@
-/** What is kept of runs for calls that come later, and its bounds. */
+/** Recordings of runs for calls that come later, and their bounds. */
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import type { OutputBatch } from "../../../gen/nap/v1/types_pb.js";
@@ -8,7 +8,7 @@ import { SharedRuns } from "./shared-runs.js";
 
 const { signal } = new AbortController();
 
-/** A run that writes this much in chunks of 64 KiB, and exits with 3. */
+/** Returns a run that writes this number of bytes in chunks of 64 KiB and exits with 3. */
 function runOf(bytes: number): Run {
   async function* output(): AsyncGenerator<OutputBatch> {
     for (let left = bytes; left > 0; left -= 65_536) {

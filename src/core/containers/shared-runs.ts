@@ -1,4 +1,6 @@
-/** What calls of RunContainer with one request_id share, so that the container runs once for all. */
+/**
+ * The state that calls of RunContainer with the same request_id share, so that the container runs once.
+ */
 import { setMaxListeners } from "node:events";
 import type { ContainerCreated } from "../../../gen/nap/v1/container_service_pb.js";
 import { NapError } from "../../contract/errors.js";
@@ -6,30 +8,30 @@ import type { Run } from "./recording.js";
 import { Recording } from "./recording.js";
 import { orAborted } from "../../lib/sleep.js";
 
-/** How long a run of a container that removed itself is remembered, and how many of them. */
+/** How long the recording of a run is kept after its end, and the maximum number of recordings. */
 const rememberedMillis = 10 * 60 * 1000;
 const rememberedCount = 10_000;
-/** How much output is kept of one run, and of all together. */
+/** The maximum number of bytes recorded of one run, and of all runs together. */
 const runBytes = 1024 * 1024;
 const allBytes = 32 * 1024 * 1024;
 
 /** One run, and the calls that share it. */
 export class SharedRun {
-  /** How many calls are under way. */
+  /** The number of calls in progress. */
   callers = 0;
   created: ContainerCreated | undefined;
-  /** Whether the container has been started, by one of these calls or before them. */
+  /** True if the container has been started, by one of these calls or earlier. */
   hasStarted = false;
-  /** Why the container could not be started; it has been removed. */
+  /** The error of a failed start; the container has been removed. */
   failure: unknown;
-  /** What is kept of the run of a container that removes itself. */
+  /** The recording of the run, for a container with auto_remove. */
   recording: Recording | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** Undefined: a call without a request_id, which shares nothing. */
+  /** The key is undefined for a call without a request_id, which shares nothing. */
   constructor(readonly key: string | undefined) {}
 
-  /** Runs `work` when no other call of this run does. The signal ends the waiting, not the work. */
+  /** Runs `work` under the lock of this run. The signal ends the wait for the lock, not the work. */
   async inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const before = this.#turn;
     let pass = (): void => undefined;
@@ -48,17 +50,17 @@ export class SharedRun {
 /** The shared runs of one engine. */
 export class SharedRuns {
   readonly #runs = new Map<string, SharedRun>();
-  /** Recorded runs that have ended, in this order, and how long each is remembered. */
+  /** Recorded runs in the order of their ends, with the time until which each is kept. */
   readonly #ended = new Map<SharedRun, number>();
   readonly #recorded = new Set<Recording>();
   readonly #closed = new AbortController();
   readonly #now: () => number;
   #bytes = 0;
 
-  /** `now` gives the time in milliseconds since 1970. */
+  /** `now` returns the time in milliseconds since 1970. */
   constructor(now: () => number = Date.now) {
     this.#now = now;
-    // Every recording waits for it.
+    // Every recording adds a listener to it.
     setMaxListeners(0, this.#closed.signal);
   }
 
@@ -67,7 +69,7 @@ export class SharedRuns {
     return this.#closed.signal;
   }
 
-  /** Takes part in the run of the calls with this key, see `requestKey`, until it is left. */
+  /** Joins the run of the calls with this key (see `requestKey`) until {@link SharedRuns.leave}. */
   join(key: string | undefined): SharedRun {
     this.#forgetOld();
     const run = (key === undefined ? undefined : this.#runs.get(key)) ?? new SharedRun(key);
@@ -76,19 +78,19 @@ export class SharedRuns {
     return run;
   }
 
-  /** Ends taking part; true for the last one. */
+  /** Leaves a run; returns true for the last call. */
   leave(run: SharedRun): boolean {
     run.callers--;
     if (run.callers === 0 && run.recording === undefined) this.forget(run);
     return run.callers === 0;
   }
 
-  /** Lets calls that come from now on share another run. */
+  /** Removes a run, so that later calls begin another one. */
   forget(run: SharedRun): void {
     if (run.key !== undefined && this.#runs.get(run.key) === run) this.#runs.delete(run.key);
   }
 
-  /** Keeps what is read of a run for calls that come while it is remembered. */
+  /** Records a run for later calls. */
   record(run: SharedRun, read: Run): void {
     const recording = new Recording(read, (bytes) => {
       this.#bytes += bytes;

@@ -1,6 +1,6 @@
 /**
- * WaitContainer for every engine: the container as it is once the journal is watched, then the events
- * behind that. So nothing is missed between the two, and a wait outlives a restart of the engine.
+ * WaitContainer for every engine. The container is inspected after watching the journal has begun, so no
+ * event is missed in between, and a wait survives a restart of the engine.
  */
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { create } from "@bufbuild/protobuf";
@@ -19,19 +19,19 @@ import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
-import { NapError, unless } from "../../contract/errors.js";
+import { NapError, undefinedIf } from "../../contract/errors.js";
 import type { EventSource } from "../events/stream.js";
 import type { PastExit } from "../events/exit-cache.js";
 import { compareTimes } from "../lists/filters.js";
 
-/** A container by id, unique prefix or name. Fails with CONTAINER_NOT_FOUND and AMBIGUOUS_ID. */
+/** Finds a container by id, unique prefix or name. Fails with CONTAINER_NOT_FOUND and AMBIGUOUS_ID. */
 export type FindContainer = (key: string, signal: AbortSignal) => Promise<Container>;
 
 type Outcome = Exclude<WaitContainerResponse["event"], { case: undefined | "ready" }>;
 
 /**
- * Waits for a condition. Fails with CONTAINER_NOT_FOUND, NO_HEALTH_CHECK, and EXIT_STATUS_UNKNOWN where
- * the container ended while nobody could see how.
+ * Waits for a condition. Fails with CONTAINER_NOT_FOUND, NO_HEALTH_CHECK, and EXIT_STATUS_UNKNOWN if the
+ * exit status was lost.
  */
 export async function* waitContainer(
   source: EventSource,
@@ -41,7 +41,7 @@ export async function* waitContainer(
 ): AsyncGenerator<WaitContainerResponse> {
   const { journal } = source;
   const position = journal.end;
-  const container = await unless("CONTAINER_NOT_FOUND", find(key, signal));
+  const container = await undefinedIf("CONTAINER_NOT_FOUND", find(key, signal));
   if (container === undefined) {
     const { id, exit } = await pastExit(source, key, condition, signal);
     yield ready(source.engine, id);
@@ -54,7 +54,7 @@ export async function* waitContainer(
   yield response(await outcomes[condition](watch));
 }
 
-/** A container as it was found, and the position in the journal before that. */
+/** A container as it was found, and the journal's position before it was inspected. */
 interface Watch {
   readonly source: EventSource;
   readonly find: FindContainer;
@@ -75,23 +75,23 @@ async function untilStopped(watch: Watch): Promise<Outcome> {
   const { source, container, signal } = watch;
   if (runs(container)) return untilNextExit(watch);
   if (container.exit !== undefined) return exited(container.exit);
-  // One that is about to be started again does not tell how it ended.
-  await source.caughtUp(signal);
+  // The inspection of a container that is about to be restarted does not show its exit.
+  await source.flushed(signal);
   return exited(lastExit(watch, false));
 }
 
 async function untilNextExit(watch: Watch): Promise<Outcome> {
   const { container, find, signal } = watch;
   const { exit, startTime } = container;
-  // Events of earlier runs may come after the container was looked at.
+  // Events of earlier runs may arrive after the container was inspected.
   let since = runs(container) ? (startTime ?? container.createTime) : undefined;
   for await (const { action, time, details } of eventsOf(watch)) {
     const end = details.case === "exit" ? details.value : undefined;
     if (action === EventAction.START) {
       if (since === undefined && isAfter(time, exit?.finishTime)) since = time;
     } else if (action === EventAction.EXIT && since !== undefined && !isAfter(since, time)) {
-      const now = await unless("CONTAINER_NOT_FOUND", find(container.id, signal));
-      // The engine's own account of it is the more exact one, unless it is of another run already.
+      const now = await undefinedIf("CONTAINER_NOT_FOUND", find(container.id, signal));
+      // The engine's own exit status is more exact, unless it already belongs to another run.
       const known = now?.exit;
       return exited(known !== undefined && known.code === end?.code ? known : end);
     } else if (action === EventAction.REMOVE) {
@@ -124,7 +124,7 @@ async function untilHealthy(watch: Watch): Promise<Outcome> {
 
 const healthy = { $typeName: "nap.v1.WaitHealthy" } as const;
 
-/** The events of the container from the position on, until the signal aborts. */
+/** Yields the events of the container from the position on, until the signal aborts. */
 async function* eventsOf({ source, container, position, signal }: Watch): AsyncGenerator<Event> {
   for (let at = position; ;) {
     const chunk = await source.journal.next(at, signal);
@@ -136,7 +136,7 @@ async function* eventsOf({ source, container, position, signal }: Watch): AsyncG
   }
 }
 
-/** How a container that is gone ended, if that is remembered and is what was asked for. */
+/** Returns the exit of a removed container, if it is in the cache and the request waits for an exit. */
 async function pastExit(
   source: EventSource,
   key: string,
@@ -146,15 +146,15 @@ async function pastExit(
   const past = condition !== WaitCondition.NEXT_EXIT && condition !== WaitCondition.HEALTHY;
   let found = past ? source.exits.find(key) : undefined;
   if (past && found === undefined) {
-    // It may have ended a moment ago.
-    await source.caughtUp(signal);
+    // The exit may not have reached the journal yet.
+    await source.flushed(signal);
     found = source.exits.find(key);
   }
   if (found !== undefined) return found;
   throw new NapError("CONTAINER_NOT_FOUND", `no such container: ${key}`, { resource: key });
 }
 
-/** How the last run ended; one that never ran has, as on Docker, the code 0. */
+/** Returns the exit status of the last run. As on Docker it is 0 for a container that never ran. */
 function lastExit({ source, container }: Watch, lost: boolean): ExitStatus | undefined {
   if (lost) return undefined;
   const { id, exit, startTime } = container;
@@ -188,7 +188,7 @@ function gone({ id, name }: Container): NapError {
   return new NapError("CONTAINER_NOT_FOUND", message, { resource: id });
 }
 
-/** Whether a time is later than another one, which may be none at all. */
+/** Returns whether a time is later than another one, which may be undefined. */
 function isAfter(time: Timestamp | undefined, other: Timestamp | undefined): boolean {
   return time !== undefined && (other === undefined || compareTimes(time, other) > 0);
 }

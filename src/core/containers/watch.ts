@@ -1,8 +1,8 @@
 /**
- * WatchContainers for every engine: the selected containers as they are, then each change. The journal
- * is watched before the list is read, so that nothing falls between the two; several events of one
- * container that wait together become one change. The filter is judged on the container that is sent,
- * since an engine's list may be older than its events.
+ * WatchContainers for every engine: the selected containers as they are, then each change. Watching the
+ * journal begins before the list is read, so no change is missed in between. Several pending events of one
+ * container become one change. The filter is applied to the container that is sent, since an engine's list
+ * may be older than its events.
  */
 import { create } from "@bufbuild/protobuf";
 import type {
@@ -25,24 +25,24 @@ import type { Journal } from "../events/journal.js";
 import { mapInParallel } from "../../lib/parallel.js";
 import { containerMatchesByItself, engineOnlyFilter } from "../lists/filters.js";
 
-/** An engine's containers as a watcher needs them. */
+/** The operations on an engine's containers that WatchContainers needs. */
 export interface WatchedContainers {
-  /** The ids of those that the engine's list selects: of all, or among these full ids. */
+  /** Returns the ids of the containers that the engine's list selects: of all, or among these full ids. */
   select(
     filter: ContainerFilter | undefined,
     among: readonly string[] | undefined,
     signal: AbortSignal,
   ): Promise<readonly string[]>;
-  /** A whole container; undefined where it is gone. */
+  /** Returns a whole container, or undefined if it has been removed. */
   load(id: string, signal: AbortSignal): Promise<Container | undefined>;
 }
 
-/** As many whole containers wait in memory for one client. */
+/** The maximum number of whole containers kept in memory for one client. */
 const batchSize = 32;
-/** As many changed containers are looked at together. */
+/** The maximum number of changed containers that are loaded together. */
 const mostChanged = 128;
 
-/** What leaves a container as it was. */
+/** The actions that do not change a container. */
 const idleActions: ReadonlySet<EventAction> = new Set([
   EventAction.ATTACH,
   EventAction.DETACH,
@@ -67,7 +67,7 @@ export async function* watchContainers(
   { filter, cursor: given }: WatchContainersRequest,
   signal: AbortSignal,
 ): AsyncGenerator<WatchContainersResponse> {
-  /** The names of the containers that the client has, by id. */
+  /** The names of the containers that have been sent to the client, by id. */
   const sent = new Map<string, string>();
   /** With a cursor the client may have containers that were sent in an earlier stream. */
   const resumed = given !== "";
@@ -103,7 +103,9 @@ export async function* watchContainers(
     throw new NapError("SLOW_CONSUMER", error.message, { cursor }, error);
   }
 
-  /** The changes of containers that events have named; the last one has the cursor behind them all. */
+  /**
+   * Yields the changes of the containers with these ids; the last one has the cursor after all of them.
+   */
   async function* changesOf(ids: readonly string[]): AsyncGenerator<WatchContainersResponse> {
     const selected = engineOnly && (await containers.select(engineOnly, ids, signal));
     let before: WatchEvent | undefined;
@@ -140,7 +142,10 @@ export async function* watchContainers(
   }
 }
 
-/** Waits for events and collects whom they have changed; gives the position behind them. */
+/**
+ * Waits for events and collects the ids of the containers that they changed; returns the position after
+ * them.
+ */
 async function collect(
   journal: Journal,
   from: number,

@@ -1,16 +1,20 @@
 /**
- * Cursors of event streams: opaque to clients, they say where in a journal a reader stands, and for a
- * journal that is gone (nap was restarted) which of the engine's own events the reader has had.
+ * Cursors of event streams. They are opaque to clients. A cursor holds the reader's position in a journal
+ * and, for the case that nap was restarted and the journal is gone, the last of the engine's own events
+ * that the reader has received.
  */
 import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { NapError } from "../../contract/errors.js";
 import type { Journal } from "./journal.js";
 import { identityOf } from "./journal.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
-/** A cursor names as many of the last events: engines report events out of order by milliseconds. */
+/**
+ * A cursor lists the ids of the last 16 events, because engines may report events a few milliseconds out
+ * of order.
+ */
 const namedEvents = 16;
-/** And of those before them the ones that are no earlier; with more, a cursor would be too long. */
+/** It also lists older events with the same timestamp, at most 128, to bound its length. */
 const mostNamed = 128;
 const version = 1;
 
@@ -21,17 +25,17 @@ interface Cursor {
   readonly position: number;
   /** All of the engine's own events before this time have been read; in nanoseconds since 1970. */
   readonly time: string;
-  /** Those of this time or later that have been read. */
+  /** The ids of the events of this time or later that have been read. */
   readonly read: readonly string[];
 }
 
-/** Where a reader begins, and which of the events from there on it has not had yet. */
-export interface Beginning {
+/** The position at which a reader begins, and the test for events that it has not received yet. */
+export interface StartPosition {
   readonly position: number;
   readonly unread: (event: Event) => boolean;
 }
 
-/** The cursor of a reader that stands at a position. */
+/** Returns the cursor of a reader at `position`. */
 export function encodeCursor(journal: Journal, engine: string, position: number): string {
   const own = journal.lastBefore(position, mostNamed);
   const times = own.slice(0, namedEvents).map(({ event }) => timeOf(event));
@@ -43,10 +47,10 @@ export function encodeCursor(journal: Journal, engine: string, position: number)
 }
 
 /**
- * Where the reader that a cursor was given to goes on. Fails with CURSOR_INVALID where it is none of
- * this engine, and with CURSOR_EXPIRED where events behind it may be forgotten.
+ * Returns where a reader with this cursor continues. Fails with CURSOR_INVALID if it is not a cursor of
+ * this engine, and with CURSOR_EXPIRED if events after it may have been evicted.
  */
-export function decodeCursor(journal: Journal, engine: string, text: string): Beginning {
+export function decodeCursor(journal: Journal, engine: string, text: string): StartPosition {
   const cursor = parse(text);
   if (cursor === undefined) throw invalid("is not a cursor that this server gave");
   if (cursor.engine !== engine) throw invalid(`is a cursor of the engine ${cursor.engine}`);
@@ -55,7 +59,8 @@ export function decodeCursor(journal: Journal, engine: string, text: string): Be
     if (cursor.position < journal.first) throw expired("the events behind it are forgotten");
     return { position: cursor.position, unread: () => true };
   }
-  // Another journal's positions mean nothing here; what the engine itself remembers may suffice.
+  // A position of another journal is meaningless here, but the events that the engine itself stores may
+  // suffice.
   const time = BigInt(cursor.time);
   const oldest = journal.oldest();
   const read = new Set(cursor.read);
@@ -83,13 +88,13 @@ function parse(text: string): Cursor | undefined {
       Array.isArray(value.read);
     return whole ? (value as Cursor) : undefined;
   } catch {
-    // Whatever it is, it is no cursor.
+    // The text is not a cursor.
     return undefined;
   }
 }
 
 function timeOf({ time }: Event): bigint {
-  return time === undefined ? 0n : nanosSince1970(time);
+  return time === undefined ? 0n : timestampNanos(time);
 }
 
 function invalid(what: string): NapError {

@@ -1,6 +1,6 @@
 /**
- * Remembers how containers exited, also those that are gone, so that a wait which comes after a
- * container was removed by itself still gets its answer.
+ * Remembers the exits of containers, including removed ones, so that a wait that begins after a container
+ * with auto_remove is gone still returns its exit status.
  */
 import { clone } from "@bufbuild/protobuf";
 import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
@@ -9,7 +9,7 @@ import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema } from "../../../gen/nap/v1/types_pb.js";
 import { NapError } from "../../contract/errors.js";
 
-/** For as long, and of as many containers. */
+/** How long an exit is kept, and the maximum number of exits kept. */
 const rememberedMillis = 10 * 60 * 1000;
 const rememberedCount = 10_000;
 
@@ -20,26 +20,26 @@ export interface PastExit {
   readonly exit: ExitStatus;
 }
 
-/** The exits of one engine's containers, in the order in which they came. */
-export class Exits {
+/** The exits of one engine's containers, in the order in which they were reported. */
+export class ExitCache {
   readonly #exits = new Map<string, PastExit & { readonly until: number }>();
-  /** Containers in which something was killed for want of memory since their start. */
+  /** The containers with an out-of-memory kill since their start. */
   readonly #starved = new Set<string>();
-  /** What time it is, in milliseconds since 1970. */
+  /** Returns the current time in milliseconds since 1970. */
   readonly #now: () => number;
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
   }
 
-  /** Takes notice of an event; that of an exit is given back with what came before it. */
-  note(event: Event): Event {
+  /** Records an event and returns it; an exit is returned with `oom_killed` set from earlier events. */
+  record(event: Event): Event {
     if (event.resource !== EventResource.CONTAINER) return event;
     const { action, resourceId: id, resourceName: name, details } = event;
     if (action === EventAction.OOM) this.#starved.add(id);
     if (action === EventAction.START || action === EventAction.REMOVE) this.#starved.delete(id);
     if (action !== EventAction.EXIT) return event;
-    // What is not known now must not be taken for what was known of an earlier run.
+    // If this exit's status is unknown, the status of an earlier run must not be returned for it.
     this.#exits.delete(id);
     if (details.case !== "exit") return event;
     const known = clone(ExitStatusSchema, details.value);
@@ -48,7 +48,9 @@ export class Exits {
     return { ...event, details: { case: "exit", value: known } };
   }
 
-  /** The exit of a container by id, name (the latest) or unique prefix. Fails with AMBIGUOUS_ID. */
+  /**
+   * Returns the exit of a container by id, name (the latest) or unique prefix. Fails with AMBIGUOUS_ID.
+   */
   find(key: string): PastExit | undefined {
     this.#forget();
     const exact = this.#exits.get(key);

@@ -12,12 +12,12 @@ import {
 import { NapError } from "../../contract/errors.js";
 import type { EventSource } from "./stream.js";
 import { streamEvents } from "./stream.js";
-import { Exits } from "./exit-cache.js";
+import { ExitCache } from "./exit-cache.js";
 import { identityOf, Journal } from "./journal.js";
 import { eventsIn, exitIn } from "../../../test/support/batches.js";
 
 const bounds = { events: 64, bytes: 1024 * 1024 };
-/** As many of its own events the engine of these tests remembers; fewer than its journal. */
+/** The number of events that the engine of these tests stores; fewer than its journal holds. */
 const engineRemembers = 20;
 const never = new AbortController().signal;
 
@@ -27,8 +27,8 @@ function eventAt(second: number, resourceId: string, more: { synthetic?: boolean
 }
 
 function sourceOf(journal: Journal, engine = "one"): EventSource {
-  const caughtUp = async (): Promise<void> => undefined;
-  return { engine, journal, exits: new Exits(), clockOffsetMillis: 0, caughtUp };
+  const flushed = async (): Promise<void> => undefined;
+  return { engine, journal, exits: new ExitCache(), clockOffsetMillis: 0, flushed };
 }
 
 function streamOf(
@@ -40,7 +40,7 @@ function streamOf(
   return streamEvents(sourceOf(journal, engine), create(StreamEventsRequestSchema, request), call);
 }
 
-/** The next message, or the error that it fails with. */
+/** Returns the next message, or the error that the stream fails with. */
 async function nextOf(
   stream: AsyncGenerator<StreamEventsResponse>,
 ): Promise<StreamEventsResponse | NapError> {
@@ -67,15 +67,15 @@ async function kindOf(stream: AsyncGenerator<StreamEventsResponse>): Promise<str
   return error instanceof NapError ? error.reason : "no error";
 }
 
-/** One reader of one engine, and what it must have had by now. */
+/** One reader of one engine, and the events that it must have received by now. */
 class Reader {
   #journal = new Journal(bounds);
   #stream = streamOf(this.#journal);
-  /** The journal that the last cursor is of, and the reader's position in the one that is read. */
+  /** The journal of the last cursor, and the reader's position in the current journal. */
   #cursorOf = this.#journal;
   #position = 0;
   #cursor = "";
-  /** All events of the engine's own, and all that the reader is owed. */
+  /** All events that the engine reported, and all that the reader must receive. */
   readonly #own: Event[] = [];
   #owed: Event[] = [];
   readonly #had: Event[] = [];
@@ -97,7 +97,7 @@ class Reader {
     this.#journal.append(event);
   }
 
-  /** Reads what there is. False: the reader has been told that it fell behind. */
+  /** Reads all events there are. Returns false if the reader got the error that it fell behind. */
   async read(): Promise<boolean> {
     if (this.#had.length === this.#owed.length) return true;
     const message = await nextOf(this.#stream);
@@ -115,7 +115,7 @@ class Reader {
     return true;
   }
 
-  /** Goes on by the last cursor. False: the reader has been told that it is too old. */
+  /** Continues from the last cursor. Returns false if the reader got the error that it is too old. */
   async cut(): Promise<boolean> {
     await this.#stream.return(undefined);
     this.#stream = streamOf(this.#journal, { cursor: this.#cursor });
@@ -131,7 +131,7 @@ class Reader {
       expect(this.#position).to.be.below(this.#journal.first);
       return false;
     }
-    // What the engine remembers reaches back behind the last 16 events that were read, or it does not.
+    // The stored events of the engine may or may not reach back to the last 16 events that were read.
     const last = this.#had.filter(({ synthetic }) => !synthetic).slice(-16);
     const [from] = last;
     const oldest = this.#journal.oldest();
@@ -140,7 +140,7 @@ class Reader {
     return false;
   }
 
-  /** The server is started again: its journal has only what the engine remembers. */
+  /** Restarts the server, whose journal then has only the events that the engine stores. */
   async restart(): Promise<boolean> {
     this.#journal = new Journal(bounds);
     for (const event of this.#own.slice(-engineRemembers)) this.#journal.append(event);
@@ -185,7 +185,7 @@ describe("core: journals of events", () => {
             const { many, later, synthetic } = one;
             for (let n = 0; n < many; n++) reader.append(later, synthetic);
           } else if (!(await reader[one.act]())) {
-            // Whoever was told that events are forgotten is told so again.
+            // A reader that got an error for evicted events gets it again.
             break;
           }
         }
@@ -280,7 +280,7 @@ describe("core: journals of events", () => {
       events: fc.integer({ min: 1, max: 12 }),
       bytes: fc.integer({ min: 1, max: 2000 }),
     });
-    // Some come twice, as an event that the server found by itself may.
+    // Some events come twice, as a synthetic event may.
     const twice = fc.array(fc.boolean(), { minLength: 60, maxLength: 60 });
     fc.assert(
       fc.property(sizes, limits, twice, (lengths, limit, again) => {
@@ -297,7 +297,7 @@ describe("core: journals of events", () => {
           const bytes = events.map((one) => toBinary(EventSchema, one).length);
           expect(bytes.reduce((sum, one) => sum + one, 0)).to.be.at.most(limit.bytes);
           expect(ids(events)).to.deep.equal(ids(all.slice(journal.first)));
-          // What was forgotten lately is known all the same, since an engine may report it again.
+          // A recently evicted event is still recognized, since an engine may report it again.
           for (const one of all) expect(journal.holds(identityOf(one))).to.equal(true);
         }
       }),
@@ -362,8 +362,8 @@ describe("core: exits", () => {
 
   it("an exit is remembered for ten minutes and no longer", () => {
     let now = 0;
-    const exits = new Exits(() => now);
-    exits.note(died("abc1", 7));
+    const exits = new ExitCache(() => now);
+    exits.record(died("abc1", 7));
     now = 10 * minute - 1;
     for (const key of ["abc1", "n-abc1", "ab"]) {
       expect(exits.find(key)?.exit.code, key).to.equal(7);
@@ -374,36 +374,36 @@ describe("core: exits", () => {
 
   it("a later exit of the same container counts, and from its own time on", () => {
     let now = 0;
-    const exits = new Exits(() => now);
-    exits.note(died("a", 1));
-    exits.note(died("b", 2));
+    const exits = new ExitCache(() => now);
+    exits.record(died("a", 1));
+    exits.record(died("b", 2));
     now = 9 * minute;
-    exits.note(died("a", 3));
+    exits.record(died("a", 3));
     now = 11 * minute;
     expect(exits.find("a")?.exit.code).to.equal(3);
     expect(exits.find("b")).to.equal(undefined);
   });
 
   it("of more than ten thousand exits the oldest are forgotten", () => {
-    const exits = new Exits(() => 0);
-    for (let n = 0; n < 10_005; n++) exits.note(died(`${n}.`, 0));
+    const exits = new ExitCache(() => 0);
+    for (let n = 0; n < 10_005; n++) exits.record(died(`${n}.`, 0));
     for (let n = 0; n < 5; n++) expect(exits.find(`${n}.`)).to.equal(undefined);
     expect(exits.find("5.")?.id).to.equal("5.");
     expect(exits.find("10004.")?.id).to.equal("10004.");
   });
 
   it("an exit that nobody saw is not taken for the one before", () => {
-    const exits = new Exits(() => 0);
-    exits.note(died("a", 1));
-    exits.note(died("a"));
+    const exits = new ExitCache(() => 0);
+    exits.record(died("a", 1));
+    exits.record(died("a"));
     expect(exits.find("a")).to.equal(undefined);
   });
 
   it("finds an id before a name, the latest of a name, and no prefix of several", () => {
-    const exits = new Exits(() => 0);
-    exits.note(create(EventSchema, { ...died("aa1", 1), resourceName: "same" }));
-    exits.note(create(EventSchema, { ...died("aa2", 2), resourceName: "same" }));
-    exits.note(create(EventSchema, { ...died("b", 3), resourceName: "aa1" }));
+    const exits = new ExitCache(() => 0);
+    exits.record(create(EventSchema, { ...died("aa1", 1), resourceName: "same" }));
+    exits.record(create(EventSchema, { ...died("aa2", 2), resourceName: "same" }));
+    exits.record(create(EventSchema, { ...died("b", 3), resourceName: "aa1" }));
     expect(exits.find("same")?.exit.code).to.equal(2);
     expect(exits.find("aa1")?.exit.code).to.equal(1);
     expect(() => exits.find("aa"))
@@ -412,11 +412,11 @@ describe("core: exits", () => {
   });
 
   it("an exit tells of a want of memory in the same run, and not in one before", () => {
-    const exits = new Exits(() => 0);
-    exits.note(acted("a", EventAction.OOM));
-    expect(exitIn(exits.note(died("a", 137)))?.oomKilled).to.equal(true);
+    const exits = new ExitCache(() => 0);
+    exits.record(acted("a", EventAction.OOM));
+    expect(exitIn(exits.record(died("a", 137)))?.oomKilled).to.equal(true);
     expect(exits.find("a")?.exit.oomKilled).to.equal(true);
-    exits.note(acted("a", EventAction.START));
-    expect(exitIn(exits.note(died("a", 0)))?.oomKilled).to.equal(false);
+    exits.record(acted("a", EventAction.START));
+    expect(exitIn(exits.record(died("a", 0)))?.oomKilled).to.equal(false);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * A bounded memory of one engine's events. Readers hold a position in it, so that any number of them
- * cost no more than the memory itself; one that falls behind is told, never skipped.
+ * A bounded buffer of one engine's events. Readers hold a position in it, so any number of them share one
+ * buffer. A reader that falls behind gets an error; events are never skipped silently.
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
@@ -10,28 +10,28 @@ import { toBinary } from "@bufbuild/protobuf";
 import { NapError } from "../../contract/errors.js";
 import { compareTimes } from "../lists/filters.js";
 
-/** How much is remembered, for replays and for readers that fall behind. */
+/** The size of the buffer, which serves replays and readers that fall behind. */
 interface Bounds {
   readonly events: number;
-  /** As the contract encodes them; in memory they are a few times as large. */
+  /** The size of the encoded messages; in memory they are a few times as large. */
   readonly bytes: number;
 }
 
 const defaultBounds: Bounds = { events: 16_384, bytes: 8 * 1024 * 1024 };
-/** Readers are given no more than this at once, so that no answer is larger than 1 MiB. */
+/** The maximum size of the events in one chunk, so that no response is larger than 1 MiB. */
 const chunkBytes = 256 * 1024;
 
-/** As many events that are forgotten are still known where an engine reports them again. */
-const forgottenKept = 1024;
+/** The number of evicted event ids kept to detect duplicates. */
+const maxEvictedIds = 1024;
 
-/** An event that is remembered. */
+/** An event in the buffer. */
 export interface Entry {
   readonly event: Event;
   readonly identity: string;
   readonly bytes: number;
 }
 
-/** Events that lie behind one another, and the position behind the last one. */
+/** Consecutive events, and the position after the last one. */
 export interface Chunk {
   readonly events: readonly Event[];
   readonly position: number;
@@ -39,14 +39,14 @@ export interface Chunk {
 
 /** The events of one engine in the order in which they were reported, numbered from 0. */
 export class Journal {
-  /** Tells this journal from every other one, also from one of the same engine before a restart. */
+  /** Identifies this journal; a journal of the same engine before a restart has another epoch. */
   readonly epoch = randomBytes(9).toString("base64url");
   readonly #bounds: Bounds;
   readonly #entries: Entry[] = [];
-  /** How many entries have an identity: what the server finds by itself may look the same twice. */
+  /** The number of entries by identity. Synthetic events may have the same identity. */
   readonly #identities = new Map<string, number>();
-  /** The identities of the events that were forgotten last, which an engine may report again. */
-  readonly #forgotten: string[] = [];
+  /** The identities of the last evicted events, which an engine may report again. */
+  readonly #evicted: string[] = [];
   readonly #waiting = new Set<() => void>();
   #bytes = 0;
   #first = 0;
@@ -55,12 +55,12 @@ export class Journal {
     this.#bounds = bounds;
   }
 
-  /** The position of the first event that is remembered. */
+  /** The position of the oldest event in the buffer. */
   get first(): number {
     return this.#first;
   }
 
-  /** The position behind the last event. */
+  /** The position after the last event. */
   get end(): number {
     return this.#first + this.#entries.length;
   }
@@ -75,21 +75,21 @@ export class Journal {
     while (this.#entries.length > this.#bounds.events || this.#bytes > this.#bounds.bytes) {
       const oldest = this.#entries.shift();
       if (oldest === undefined) break;
-      this.#forgotten.push(oldest.identity);
+      this.#evicted.push(oldest.identity);
       this.#bytes -= oldest.bytes;
       this.#first++;
     }
-    const excess = Math.max(0, this.#forgotten.length - forgottenKept);
-    for (const forgotten of this.#forgotten.splice(0, excess)) this.#count(forgotten, -1);
+    const excess = Math.max(0, this.#evicted.length - maxEvictedIds);
+    for (const evicted of this.#evicted.splice(0, excess)) this.#count(evicted, -1);
     for (const wake of this.#waiting) wake();
   }
 
-  /** Whether an event of this identity is remembered, or was until lately. */
+  /** Returns whether an event of this identity is in the buffer or was evicted recently. */
   holds(identity: string): boolean {
     return this.#identities.has(identity);
   }
 
-  /** The events behind a position that are there by now. Fails with SLOW_CONSUMER. */
+  /** Returns the events after a position that are in the buffer now. Fails with SLOW_CONSUMER. */
   after(position: number): Chunk {
     if (position < this.#first) {
       const message = "the client reads too slowly: the events that it has not read are forgotten";
@@ -105,13 +105,16 @@ export class Journal {
     return { events, position: position + events.length };
   }
 
-  /** The events behind a position once there are some. Fails with SLOW_CONSUMER and on abort. */
+  /**
+   * Waits until there are events after a position, and returns them. Fails with SLOW_CONSUMER and on
+   * abort.
+   */
   async next(position: number, signal: AbortSignal): Promise<Chunk> {
     while (position === this.end) await this.#change(signal);
     return this.after(position);
   }
 
-  /** The position of the first event of this time or later. */
+  /** Returns the position of the first event of this time or later. */
   since(time: Timestamp): number {
     const found = this.#entries.findIndex(
       ({ event }) => event.time !== undefined && compareTimes(event.time, time) >= 0,
@@ -119,12 +122,12 @@ export class Journal {
     return found < 0 ? this.end : this.#first + found;
   }
 
-  /** The oldest event that is remembered and that the engine itself reported. */
+  /** Returns the oldest event in the buffer that the engine itself reported. */
   oldest(): Event | undefined {
     return this.#entries.find(({ event }) => !event.synthetic)?.event;
   }
 
-  /** The last events before a position that the engine itself reported, at most so many. */
+  /** Returns the last events before a position that the engine itself reported, at most `count`. */
   lastBefore(position: number, count: number): Entry[] {
     const found: Entry[] = [];
     for (let at = position - this.#first - 1; at >= 0 && found.length < count; at--) {
@@ -156,7 +159,7 @@ export class Journal {
   }
 }
 
-/** What tells an event from all others, also where the engine reports it once more. */
+/** Returns the identity of an event, which is the same when the engine reports the event again. */
 export function identityOf(event: Event): string {
   const { time, resource, engineAction, resourceId, attributes } = event;
   const at = time === undefined ? "" : `${time.seconds}.${time.nanos}`;

@@ -1,4 +1,7 @@
-/** StreamEvents for every engine: what its journal has and gets, filtered, with a cursor each time. */
+/**
+ * StreamEvents for every engine: the stored and the new events of its journal, filtered, each batch with a
+ * cursor.
+ */
 import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type {
@@ -12,31 +15,32 @@ import {
 } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Call } from "../engine.js";
 import { fieldError, NapError } from "../../contract/errors.js";
-import type { Beginning } from "./cursor.js";
+import type { StartPosition } from "./cursor.js";
 import { decodeCursor, encodeCursor } from "./cursor.js";
-import type { Exits } from "./exit-cache.js";
+import type { ExitCache } from "./exit-cache.js";
 import type { Journal } from "./journal.js";
 import { compareTimes, eventMatches } from "../lists/filters.js";
 import { waitUntil } from "../../lib/sleep.js";
 
-/** What an engine reports, once it is armed: what happens from then on comes into the journal. */
+/** The events of an engine. Once it is subscribed, new events are appended to the journal. */
 export interface EventSource {
   /** The engine's name. */
   readonly engine: string;
   readonly journal: Journal;
-  /** The exits among its events. */
-  readonly exits: Exits;
-  /** As much is the engine's clock ahead of this one. */
+  /** The exits of its containers, recorded from its events. */
+  readonly exits: ExitCache;
+  /** How far the engine's clock is ahead of ours, in milliseconds. */
   readonly clockOffsetMillis: number;
-  /** Resolves when everything that has happened until now is in the journal. */
-  caughtUp(signal: AbortSignal): Promise<void>;
+  /** Resolves when all events that have happened until now are in the journal. */
+  flushed(signal: AbortSignal): Promise<void>;
 }
 
-/** A stream whose filter selects little gets a fresh cursor after so many events all the same. */
+/** A stream whose filter selects few events gets a new cursor after this number of events. */
 const cursorEvery = 2048;
 
 /**
- * Streams events. The first message, ready, comes at once and carries the cursor to begin from. Fails with CURSOR_INVALID, CURSOR_EXPIRED, and SLOW_CONSUMER with the last cursor.
+ * Streams events. The first message, `ready`, comes at once and has the cursor at which the stream begins.
+ * Fails with CURSOR_INVALID, CURSOR_EXPIRED, and SLOW_CONSUMER with the last cursor.
  */
 export async function* streamEvents(
   source: EventSource,
@@ -51,30 +55,30 @@ export async function* streamEvents(
     eventMatches(event, filter) &&
     (until === undefined || !event.time || compareTimes(event.time, until) <= 0);
   let position = start;
-  // Behind a restart of the server only the cursor that was given says what has been read.
+  // After a restart of the server only the client's cursor holds which events it has read.
   let cursor = request.cursor || encodeCursor(journal, engine, position);
   yield create(StreamEventsResponseSchema, { event: { case: "ready", value: { engine } }, cursor });
-  let told = position;
+  let cursorPosition = position;
   const stopped = new AbortController();
-  const over = new AbortController();
+  const deadline = new AbortController();
   const timer =
-    until && overAt(timestampMs(until) - source.clockOffsetMillis, over, stopped.signal);
-  const ended = AbortSignal.any([signal, over.signal]);
+    until && abortAt(timestampMs(until) - source.clockOffsetMillis, deadline, stopped.signal);
+  const ended = AbortSignal.any([signal, deadline.signal]);
   let end = Infinity;
   try {
     while (position < end) {
-      const chunk = over.signal.aborted
+      const chunk = deadline.signal.aborted
         ? journal.after(position)
-        : await journal.next(position, ended).catch(unlessOver(over.signal, signal));
-      if (over.signal.aborted && end === Infinity) {
-        await source.caughtUp(signal);
+        : await journal.next(position, ended).catch(rethrowUnlessPassed(deadline.signal, signal));
+      if (deadline.signal.aborted && end === Infinity) {
+        await source.flushed(signal);
         end = journal.end;
       }
       position = chunk?.position ?? position;
       const events = chunk?.events.filter(wanted) ?? [];
-      if (events.length === 0 && position - told < cursorEvery) continue;
+      if (events.length === 0 && position - cursorPosition < cursorEvery) continue;
       cursor = encodeCursor(journal, engine, position);
-      told = position;
+      cursorPosition = position;
       const event = { case: "batch", value: create(EventBatchSchema, { events }) } as const;
       yield create(StreamEventsResponseSchema, { event, cursor });
     }
@@ -87,32 +91,35 @@ export async function* streamEvents(
   }
 }
 
-/** Aborts `over` when the time has come, unless the stream has stopped before. */
-async function overAt(
+/** Aborts `deadline` at `epochMillis`, unless the stream has stopped before. */
+async function abortAt(
   epochMillis: number,
-  over: AbortController,
+  deadline: AbortController,
   stopped: AbortSignal,
 ): Promise<void> {
   try {
-    // A clock of whole milliseconds: what happens within the last one is still wanted.
+    // The clock has whole milliseconds, and events within the last one are still selected.
     await waitUntil(epochMillis + 1, stopped);
-    over.abort();
+    deadline.abort();
   } catch (error) {
     if (!stopped.aborted) throw error;
   }
 }
 
-/** Takes the end of the span for an answer without events. */
-function unlessOver(over: AbortSignal, signal: AbortSignal): (error: unknown) => undefined {
+/** Turns the abort by the deadline into a result without events; other errors are thrown again. */
+function rethrowUnlessPassed(
+  deadline: AbortSignal,
+  signal: AbortSignal,
+): (error: unknown) => undefined {
   return (error) => {
-    if (signal.aborted || !over.aborted) throw error;
+    if (signal.aborted || !deadline.aborted) throw error;
   };
 }
 
 function beginning(
   { engine, journal }: EventSource,
   { since, cursor }: StreamEventsRequest,
-): Beginning {
+): StartPosition {
   if (cursor !== "" && since !== undefined) {
     const description = "must be unset where a cursor is given";
     throw fieldError([{ field: "since", description, reason: "FIELD_INVALID" }]);

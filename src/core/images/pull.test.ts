@@ -1,4 +1,4 @@
-/** When the image of a new container is pulled, and who may have it pulled. */
+/** When the image of a new container is pulled, and which identities may pull it. */
 import { expect } from "chai";
 import { PullPolicy } from "../../../gen/nap/v1/container_service_pb.js";
 import { local } from "../../auth/identity.js";

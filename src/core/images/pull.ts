@@ -1,11 +1,11 @@
-/** Decides whether the image of a container that is to be created is pulled. */
+/** Decides whether the image of a new container is pulled. */
 import { PullPolicy } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Identity } from "../../auth/identity.js";
 import { denied } from "../../auth/identity.js";
 
 /**
- * Whether the image is pulled now. `isPresent` is asked only where the policy depends on it. Fails with
- * PERMISSION_DENIED where a pull would begin and the identity may not change images.
+ * Returns whether the image is pulled now. `isPresent` is called only if the policy depends on it. Fails
+ * with PERMISSION_DENIED if a pull is needed and the identity may not change images.
  */
 export async function pullBegins(
   policy: PullPolicy,

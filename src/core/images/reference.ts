@@ -1,4 +1,4 @@
-/** Takes apart image references. */
+/** Parses image references. */
 
 /** An image reference. */
 export interface Reference {
@@ -6,11 +6,11 @@ export interface Reference {
   readonly name: string;
   /** The tag, or the digest with its algorithm: `sha256:…`. */
   readonly tag: string;
-  /** What joins the two in the whole reference. */
+  /** The separator of the two in the whole reference. */
   readonly separator: ":" | "@";
 }
 
-/** `name`, `name:tag`, `name@digest` or `name:tag@digest`. Without a tag it is `latest`. */
+/** Parses `name`, `name:tag`, `name@digest` or `name:tag@digest`. The default tag is `latest`. */
 export function parseReference(reference: string): Reference {
   const at = reference.indexOf("@");
   if (at >= 0) {
@@ -25,34 +25,34 @@ export function parseReference(reference: string): Reference {
   return { name: reference.slice(0, colon), tag: reference.slice(colon + 1), separator: ":" };
 }
 
-/** The whole reference. */
+/** Returns the whole reference as text. */
 export function referenceText({ name, tag, separator }: Reference): string {
   return `${name}${separator}${tag}`;
 }
 
-/** A reference with the tag that it means. */
-export function wholeReference(reference: string): string {
+/** Returns the reference with its tag, by default `latest`. */
+export function normalizeReference(reference: string): string {
   return referenceText(parseReference(reference));
 }
 
-/** What Docker Hub is called; a reference without a registry means it. */
+/** The name of Docker Hub, the registry of references without one. */
 const dockerHub = "docker.io";
 const otherNameOfDockerHub = "index.docker.io";
 
-/** The registry that a reference names, as host or host:port in small letters. */
+/** Returns the registry of a reference, as host or host:port in lower case. */
 function registryOf(reference: string): string {
   const [first = "", ...rest] = parseReference(reference).name.split("/");
-  // A first part that cannot be a host belongs to the repository.
+  // A first component that cannot be a host belongs to the repository.
   const isHost = rest.length > 0 && (/[.:A-Z]/.test(first) || first === "localhost");
-  return isHost ? plainRegistry(first) : dockerHub;
+  return isHost ? normalizeRegistryHost(first) : dockerHub;
 }
 
-/** Whether an address, as host or host:port, is that of the registry that a reference names. */
+/** Returns whether an address (host or host:port) is the registry of a reference. */
 export function isRegistryOf(reference: string, address: string): boolean {
-  return plainRegistry(address) === registryOf(reference);
+  return normalizeRegistryHost(address) === registryOf(reference);
 }
 
-function plainRegistry(address: string): string {
+function normalizeRegistryHost(address: string): string {
   const host = address.toLowerCase();
   return host === otherNameOfDockerHub ? dockerHub : host;
 }

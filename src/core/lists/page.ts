@@ -4,17 +4,20 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { toBinary } from "@bufbuild/protobuf";
 import { fieldError } from "../../contract/errors.js";
 
-/** A page ends before it exceeds this, so that no answer is larger than 1 MiB but a single resource. */
+/**
+ * The maximum size of a page, so that no response is larger than 1 MiB; a single larger resource is a
+ * page.
+ */
 const maxPageBytes = 1024 * 1024 - 4096;
 const defaultPageSize = 100;
 
-/** What a list request says of its pages. */
+/** The pagination fields of a list request. */
 export interface PageRequest {
   readonly pageSize: number;
   readonly pageToken: string;
 }
 
-/** A page, and the token of the next one; empty where there is none. */
+/** A page, and the token of the next one; the token is empty on the last page. */
 export interface Page<T> {
   readonly items: T[];
   readonly nextPageToken: string;
@@ -25,15 +28,16 @@ export interface Listing<T, M extends Message> {
   /** The items are ordered by this key, which is unique. */
   readonly key: (item: T) => string;
   /**
-   * Turns the items of the page into messages, in their order. Undefined: the item is gone.
+   * Converts the items of the page to messages, in their order; undefined for an item that has been
+   * removed.
    */
   readonly load: (items: T[]) => Promise<(M | undefined)[]>;
   readonly schema: DescMessage;
 }
 
 /**
- * One page of `all`. A token names the last key of the page before, so that objects which come or go
- * between two calls neither repeat nor hide others.
+ * Returns one page of `all`. A token contains the last key of the previous page, so objects that are
+ * created or removed between two calls neither repeat nor hide others.
  */
 export async function pageOf<T, M extends Message>(
   all: readonly T[],
@@ -62,7 +66,7 @@ function fittingCount(messages: readonly (Message | undefined)[], schema: DescMe
   return messages.length;
 }
 
-/** A token carries a check of itself, so that one that was cut or made up is refused. */
+/** Encodes a token with a checksum, so that a truncated or forged token is rejected. */
 function encodeToken(key: string): string {
   return Buffer.from(`${checkOf(key)}${key}`).toString("base64url");
 }
@@ -79,7 +83,7 @@ function checkOf(key: string): string {
   return createHash("sha256").update(key).digest("hex").slice(0, 8);
 }
 
-/** A sort key for "the newest first, then by id". */
+/** Returns a sort key for "newest first, then by id". */
 export function newestFirst(seconds: number, id: string): string {
   const millis = Math.floor(seconds * 1000);
   return `${String(1e15 - millis).padStart(16, "0")} ${id}`;

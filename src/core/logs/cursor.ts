@@ -1,4 +1,6 @@
-/** The cursors of log streams: all that is needed to go on, so that any server with the engine can. */
+/**
+ * Cursors of log streams. A cursor holds everything needed to continue, so any server with the engine can.
+ */
 import { z } from "zod";
 import type { StreamContainerLogsRequest } from "../../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../../gen/nap/v1/types_pb.js";
@@ -6,12 +8,12 @@ import type { FieldViolation } from "../../contract/errors.js";
 import { fieldError, NapError } from "../../contract/errors.js";
 import type { LogPositions, StreamPosition } from "./position.js";
 
-/** What a cursor says. */
+/** The content of a cursor. */
 export interface LogCursor {
   /** The container's full id. */
   readonly container: string;
   readonly positions: LogPositions;
-  /** When the run was started that the stream is in, in nanoseconds; 0: none that is known. */
+  /** The start time of the run that is being read, in nanoseconds; 0 if it is not known. */
   readonly runNanos: bigint;
 }
 
@@ -26,7 +28,7 @@ const cursorSchema = z.tuple([
   z.array(positionSchema).min(1).max(2),
 ]);
 
-/** A cursor as text. */
+/** Returns the cursor as text. */
 export function encodeLogCursor({ container, positions, runNanos }: LogCursor): string {
   const all = [...positions].map(([stream, { nanos: at, count: n, behind, floor }]) => [
     stream,
@@ -39,14 +41,14 @@ export function encodeLogCursor({ container, positions, runNanos }: LogCursor): 
   return Buffer.from(text).toString("base64url");
 }
 
-/** The streams that a request selects. */
+/** Returns the streams that a request selects. */
 export function selectedStreams({ streams }: StreamContainerLogsRequest): Set<OutputStream> {
   return new Set(streams.length > 0 ? streams : [OutputStream.STDOUT, OutputStream.STDERR]);
 }
 
 /**
- * What the cursor of a request says. Fails with CURSOR_INVALID where nap did not give it for this container
- * and these streams, and with FIELD_INVALID where the request also says in other ways where to begin.
+ * Returns the content of a request's cursor. Fails with CURSOR_INVALID if nap did not issue it for this
+ * container and these streams, and with FIELD_INVALID if the request also sets another start.
  */
 export function decodeLogCursor(request: StreamContainerLogsRequest, container: string): LogCursor {
   refuseOtherBeginnings(request);

@@ -13,7 +13,7 @@ import { decodeLogCursor, encodeLogCursor } from "./cursor.js";
 import type { LogPositions } from "./position.js";
 import { LogReader, positionAt } from "./position.js";
 import { positionsBeforeLast } from "./tail.js";
-import { nanosSince1970, timestampOfNanos } from "../../lib/time.js";
+import { timestampNanos, timestampOfNanos } from "../../lib/time.js";
 
 const { STDOUT, STDERR } = OutputStream;
 const both = [STDOUT, STDERR];
@@ -34,13 +34,13 @@ const steps = (least: number) =>
 
 const beginning: LogPositions = new Map(both.map((stream) => [stream, positionAt(-1n)]));
 
-/** One pass over a log, cut after some entries; what was fresh. */
+/** Makes one pass over a log, cut after some entries, and returns the new entries. */
 function pass(reader: LogReader, log: readonly LogEntry[], cut: number): string[] {
   reader.begin();
   const fresh: string[] = [];
   for (const entry of log) {
     for (const each of reader.take([entry])) {
-      // What is cut off has not been taken.
+      // The entry at the cut has not been taken.
       if (fresh.length === cut) return fresh;
       fresh.push(each.kind === "entry" ? Buffer.from(each.entry.data).toString() : "gap");
     }
@@ -48,9 +48,9 @@ function pass(reader: LogReader, log: readonly LogEntry[], cut: number): string[
   return fresh;
 }
 
-/** As an engine filters by time. */
+/** Filters a log by time as an engine does. */
 const since = (log: readonly LogEntry[], nanos: bigint): LogEntry[] =>
-  log.filter(({ time }) => nanosSince1970(time!) >= nanos);
+  log.filter(({ time }) => timestampNanos(time!) >= nanos);
 
 /** Goes through a log by passes that are cut, each with the positions that a cursor kept. */
 function resumed(

@@ -1,6 +1,6 @@
 /**
- * Where a reader stands in a container's log, so that it can go on exactly there, however often it begins
- * anew.
+ * The position of a reader in a container's log, from which it can continue exactly, however often it
+ * reconnects.
  *
  * Within one stream the order of an engine's log is exact; between two it is the engine's own. So there is a
  * position for each stream: the greatest time delivered (its anchor) and the number of entries of that very
@@ -9,29 +9,31 @@
  */
 import type { LogEntry } from "../../../gen/nap/v1/container_service_pb.js";
 import type { OutputStream } from "../../../gen/nap/v1/types_pb.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
 /** A position in one stream. */
 export interface StreamPosition {
-  /** The greatest time delivered; with a count of 0 the time to begin at. -1: the beginning. */
+  /**
+   * The greatest time delivered; with a count of 0 the time to begin at; -1 for the beginning of the log.
+   */
   readonly nanos: bigint;
-  /** As many entries of that time have been delivered. */
+  /** The number of entries of exactly that time that have been delivered. */
   readonly count: number;
-  /** As many entries have been delivered behind them that have lower times. */
+  /** The number of entries delivered after these with an earlier timestamp. */
   readonly behind: number;
-  /** The lowest of those times; without any, the same as `nanos`. */
+  /** The lowest of those earlier timestamps; the same as `nanos` if there are none. */
   readonly floor: bigint;
 }
 
 /** The positions in all streams that a reader has selected. */
 export type LogPositions = ReadonlyMap<OutputStream, StreamPosition>;
 
-/** The position at which everything from a time on is still to be delivered. */
+/** Returns the position before all entries from a time on. */
 export function positionAt(nanos: bigint): StreamPosition {
   return { nanos, count: 0, behind: 0, floor: nanos };
 }
 
-/** The position behind one more entry. */
+/** Returns the position after one more entry. */
 export function behindEntry(position: StreamPosition, nanos: bigint): StreamPosition {
   if (nanos > position.nanos) return { nanos, count: 1, behind: 0, floor: nanos };
   const { count, behind, floor } = position;
@@ -39,8 +41,8 @@ export function behindEntry(position: StreamPosition, nanos: bigint): StreamPosi
   return { ...position, behind: behind + 1, floor: nanos < floor ? nanos : floor };
 }
 
-/** An entry that has not been delivered before, or the span of times of entries that are gone. */
-export type Fresh =
+/** An entry that has not been delivered before, or the time span of a gap of lost entries. */
+export type LogDelta =
   | { readonly kind: "entry"; readonly entry: LogEntry; readonly nanos: bigint }
   | { readonly kind: "gap"; readonly fromNanos: bigint; readonly toNanos: bigint };
 
@@ -54,7 +56,7 @@ interface Pass {
 export class LogReader {
   readonly #positions: Map<OutputStream, StreamPosition>;
   readonly #passes = new Map<OutputStream, Pass>();
-  /** Whether this pass has met an entry that was delivered before, or need not meet one. */
+  /** True if this pass has reached an entry that was delivered before, or need not reach one. */
   #joined = true;
 
   constructor(positions: LogPositions) {
@@ -65,21 +67,21 @@ export class LogReader {
     return this.#positions;
   }
 
-  /** The least time that the next pass must begin at. -1: at the beginning. */
+  /** The time at which the next pass must begin, or an earlier one; -1 for the beginning of the log. */
   get sinceNanos(): bigint {
     const floors = [...this.#positions.values()].map(({ floor }) => floor);
     return floors.reduce((least, floor) => (floor < least ? floor : least));
   }
 
-  /** The least time of what was delivered last in a stream, where anything was. */
+  /** The lowest anchor of all streams; undefined if nothing has been delivered. */
   get anchorNanos(): bigint | undefined {
     const anchors = [...this.#positions.values()].filter(({ count }) => count > 0);
     if (anchors.length === 0) return undefined;
     return anchors.reduce((least, { nanos }) => (nanos < least ? nanos : least), anchors[0]!.nanos);
   }
 
-  /** Whether the pass should have met what was delivered before and has not: it is gone. */
-  get isAdrift(): boolean {
+  /** True if the last delivered entry is no longer in the log (rotated away). */
+  get positionLost(): boolean {
     return !this.#joined;
   }
 
@@ -89,23 +91,23 @@ export class LogReader {
     this.#joined = this.anchorNanos === undefined;
   }
 
-  /** What is fresh of some entries, in their order. */
-  *take(entries: readonly LogEntry[]): Generator<Fresh> {
+  /** Yields those of the entries that have not been delivered yet, in their order. */
+  *take(entries: readonly LogEntry[]): Generator<LogDelta> {
     for (const entry of entries) {
       const position = this.#positions.get(entry.stream);
       if (position === undefined || entry.time === undefined) continue;
-      const nanos = nanosSince1970(entry.time);
+      const nanos = timestampNanos(entry.time);
       if (this.#isOld(entry.stream, position, nanos)) {
         if (position.count > 0) this.#joined = true;
         continue;
       }
-      // Entries come in the order in which they were delivered: where the first one is fresh, those
-      // before it are gone.
+      // A pass yields entries in the order of delivery: if its first entry is new, the entries before it
+      // are lost.
       if (!this.#joined) {
         yield { kind: "gap", fromNanos: this.anchorNanos ?? nanos, toNanos: nanos };
         this.#joined = true;
       }
-      // Until whoever reads has taken it, the position is before it.
+      // The position advances only once the reader has taken the entry.
       yield { kind: "entry", entry, nanos };
       this.#advance(entry.stream, position, nanos);
     }

@@ -1,21 +1,24 @@
-/** Finds where the last entries of a log begin. */
+/** Finds the position at which the last entries of a log begin. */
 import type { LogEntry } from "../../../gen/nap/v1/container_service_pb.js";
 import type { OutputStream } from "../../../gen/nap/v1/types_pb.js";
 import type { LogPositions, StreamPosition } from "./position.js";
 import { behindEntry, positionAt } from "./position.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
-/** Reads the last entries of a log, of both streams together, as many as it is told, or all. */
+/** Reads the given number of last entries of a log, of both streams together. */
 export type ReadLast = (entries: number) => AsyncIterable<readonly LogEntry[]>;
 
-/** As many entries are read before the last ones, so that what shares a time with them is known. */
+/**
+ * The number of entries read before the tail, to find entries with the same timestamp as the first of the
+ * tail.
+ */
 const marginEntries = 256;
-/** By how much more is read each time where too few entries are of the selected streams. */
+/** The factor by which more entries are read each time too few of them are of the selected streams. */
 const growth = 8;
 
 /**
- * The positions from which the last `wanted` entries of these streams are still to be delivered. Keeps the
- * times of as many entries in memory.
+ * Returns the positions before the last `wanted` entries of these streams. Keeps the times of `wanted`
+ * entries in memory.
  */
 export async function positionsBeforeLast(
   wanted: number,
@@ -34,7 +37,7 @@ export async function positionsBeforeLast(
   }
 }
 
-/** The last entries of some streams, and what comes right before them. */
+/** The last entries of some streams, and the entries just before them. */
 class Tail {
   readonly #wanted: number;
   readonly #streams: ReadonlySet<OutputStream>;
@@ -54,7 +57,7 @@ class Tail {
 
   add({ stream, time }: LogEntry): void {
     if (time === undefined) return;
-    const nanos = nanosSince1970(time);
+    const nanos = timestampNanos(time);
     this.#firstNanos ??= nanos;
     if (!this.#streams.has(stream)) return;
     const entry = { stream, nanos };
@@ -69,7 +72,7 @@ class Tail {
     this.#before.set(left.stream, behindEntry(position, left.nanos));
   }
 
-  /** Of a stream of which nothing stands before, all that was read belongs to the last ones. */
+  /** If a stream has no earlier entry, everything read belongs to the tail. */
   positions(isWhole: boolean): LogPositions {
     const beginning = positionAt(isWhole ? -1n : (this.#firstNanos ?? -1n));
     return new Map([...this.#streams].map((each) => [each, this.#before.get(each) ?? beginning]));

@@ -1,4 +1,4 @@
-/** Paths below bind roots, whatever clients write. */
+/** Paths below bind roots, including hostile ones. */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import { MountSchema } from "../../../gen/nap/v1/container_spec_pb.js";
 import { hostPathOf } from "./bind-roots.js";
-import { reportRooted } from "./rooted-mounts.js";
+import { restoreBindRoots } from "./rooted-mounts.js";
 
 describe("bind roots of the core", () => {
   let directory: string;
@@ -74,7 +74,7 @@ describe("bind roots of the core", () => {
       fc.property(fc.oneof(fc.string(), fc.json()), (label) => {
         const value = { origin: { case: "hostPath" as const, value: "/h" } };
         const mount = create(MountSchema, { target: "/t", source: { case: "bind", value } });
-        reportRooted([mount], { "nap.v1.bind-roots": label });
+        restoreBindRoots([mount], { "nap.v1.bind-roots": label });
         expect(mount.source.case === "bind" && mount.source.value.origin.case).to.equal("hostPath");
       }),
     );

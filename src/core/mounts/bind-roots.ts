@@ -1,10 +1,10 @@
 /**
- * The bind roots: directories of the host that the configuration names, and the way from a path below
+ * The bind roots: directories of the host that the configuration names, and the resolution of a path below
  * one to a path of the host.
  *
- * An engine resolves a bind's source anew at each start. Whatever a container can write may therefore
- * be a symbolic link by then, so only what containers cannot replace is mounted: the root's own
- * directory, whose parent is the operator's, or any path where the operator vouches for the content.
+ * An engine resolves a bind's source at each start. Anything that a container can write may be a symbolic
+ * link by then, so only paths that containers cannot replace are mounted: the root's own directory, whose
+ * parent belongs to the operator, or any path below a root whose content the operator trusts.
  */
 import { lstat, mkdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,28 +13,28 @@ import { identityNamePattern } from "../../auth/identity.js";
 
 /** A directory of the host that requests may name. */
 export interface BindRoot {
-  /** An absolute path. A part of it that is `{identity}` stands for who calls. */
+  /** An absolute path. The component `{identity}` is replaced by the caller's identity. */
   readonly path: string;
-  /** No container can put a symbolic link below it that leads astray: the operator vouches for it. */
+  /** True if the operator guarantees that no container can create a symbolic link below it. */
   readonly trustedContent: boolean;
 }
 
 /** The bind roots by name. */
 export type BindRoots = ReadonlyMap<string, BindRoot>;
 
-/** The part of a root's path that stands for the identity. */
+/** The path component that is replaced by the caller's identity. */
 export const identityPart = "{identity}";
 
-/** A rooted path, from a request or remembered. */
+/** The name of a path below a bind root, from a request or from a container's label. */
 export type RootedName = Pick<BindRootPath, "root" | "path">;
 
-/** Why a rooted path is not mounted: a field of it is at fault, or its source is not there. */
+/** The reason why a path is not mounted: a field is invalid, or the source does not exist. */
 export interface BindFault {
   readonly at: "root" | "path" | "source";
   readonly description: string;
 }
 
-/** What is wrong with a rooted path by its words alone; undefined where nothing is. */
+/** Returns what is wrong with the text of a path; undefined if nothing is. Does not access files. */
 export function rootedFault(roots: BindRoots, { root, path }: RootedName): BindFault | undefined {
   const known = roots.get(root);
   if (known === undefined) {
@@ -59,8 +59,8 @@ export function rootedFault(roots: BindRoots, { root, path }: RootedName): BindF
 }
 
 /**
- * The path of the host that a rooted path means for `identity`. With `make` the directories below the
- * operator's own that are missing are made (mode 0755); never is one made through a symbolic link.
+ * Returns the path of the host for `identity`. With `make` missing directories below the operator's own
+ * are created with mode 0755, never through a symbolic link.
  */
 export async function hostPathOf(
   roots: BindRoots,
@@ -90,7 +90,7 @@ export async function hostPathOf(
   }
 }
 
-/** One part of a path below the operator's own, and the field that it comes from. */
+/** One component of a path below the operator's own, and the field that it comes from. */
 interface Part {
   readonly name: string;
   readonly at: "root" | "path";
@@ -101,7 +101,7 @@ async function descend(
   parts: readonly Part[],
   make: boolean,
 ): Promise<string | BindFault> {
-  // What stands before the identity is the operator's: he may use links there, and makes it himself.
+  // The path up to the identity's directory is the operator's: symlinks are allowed, and it must exist.
   let path = await realpath(base);
   if (!(await lstat(path)).isDirectory()) return { at: "root", description: noDirectory(path) };
   for (const [index, { name, at }] of parts.entries()) {
@@ -112,9 +112,9 @@ async function descend(
       const description = `${path} is a symbolic link, and none is followed below a bind root`;
       return { at, description };
     }
-    // The root is a directory, and so is all that stands before another part.
-    const further = at === "root" || index < parts.length - 1;
-    if (further && !found.isDirectory()) return { at, description: noDirectory(path) };
+    // The root and every component before another one must be directories.
+    const mustBeDirectory = at === "root" || index < parts.length - 1;
+    if (mustBeDirectory && !found.isDirectory()) return { at, description: noDirectory(path) };
   }
   return path;
 }
@@ -123,7 +123,7 @@ function noDirectory(path: string): string {
   return `${path} is no directory`;
 }
 
-/** Makes a directory where nothing is; a symbolic link that leads nowhere counts as something. */
+/** Creates a directory if nothing exists at the path; a dangling symbolic link counts as existing. */
 async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, 0o755);
@@ -132,7 +132,9 @@ async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-/** The parts of a root's path that are the operator's alone, as a path, and those from the identity on. */
+/**
+ * Splits a root's path into the operator's own part, as a path, and the components from the identity on.
+ */
 function splitRoot(path: string): [base: string, own: string[]] {
   const parts = path.split("/").filter((part) => part !== "");
   const first = parts.indexOf(identityPart);

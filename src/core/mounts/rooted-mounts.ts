@@ -1,6 +1,6 @@
 /**
- * Mounts of a container that name a bind root: given to the engine as paths of the host, remembered in
- * a label of nap's own, reported as they were asked for, and looked at again before each start.
+ * Mounts of a container that name a bind root. They are passed to the engine as paths of the host, stored
+ * in an internal label, reported as they were requested, and verified before each start.
  */
 import { clone } from "@bufbuild/protobuf";
 import { z } from "zod";
@@ -10,17 +10,20 @@ import type { BindFault, BindRoots, RootedName } from "./bind-roots.js";
 import { hostPathOf, rootedFault } from "./bind-roots.js";
 import type { FieldViolation } from "../../contract/errors.js";
 import { fieldError, NapError } from "../../contract/errors.js";
-import { ownPrefix } from "../../contract/reserved-labels.js";
+import { internalLabelPrefix } from "../../contract/reserved-labels.js";
 import { identityNamePattern } from "../../auth/identity.js";
 
 /**
- * The label. nap writes it on every container, empty where there are no such mounts, since a container
- * inherits the labels of its image, and anybody can write those.
+ * The label. nap sets it on every container, empty if there are no such mounts, since a container inherits
+ * the labels of its image, which anyone can set.
  */
-const bindRootsLabel = `${ownPrefix}bind-roots`;
+const bindRootsLabel = `${internalLabelPrefix}bind-roots`;
 
 const labelSchema = z.strictObject({
-  /** Who made the container: whoever starts it, it is his directories that are meant. */
+  /**
+   * The identity that created the container; its directories are mounted, also if another identity starts
+   * it.
+   */
   identity: z.string().regex(identityNamePattern),
   mounts: z.array(
     z.strictObject({
@@ -35,17 +38,17 @@ const labelSchema = z.strictObject({
 type Remembered = z.infer<typeof labelSchema>;
 type RootedEntry = Remembered["mounts"][number];
 
-/** A spec whose binds are all paths of the host, and the labels that remember which were not. */
+/** A spec in which all binds are paths of the host, and the labels that store which of them were not. */
 export interface PlacedSpec {
   readonly spec: ContainerSpec;
   readonly ownLabels: Readonly<Record<string, string>>;
 }
 
 /**
- * Resolves the rooted mounts of a spec for the identity that creates the container. Fails with
- * FIELD_INVALID, for all mounts at once where the words alone decide, and BIND_SOURCE_NOT_FOUND.
+ * Resolves the mounts of a spec that name a bind root, for the identity that creates the container. Fails
+ * with BIND_SOURCE_NOT_FOUND, and with FIELD_INVALID, which lists all mounts whose text is invalid.
  */
-export async function placeRooted(
+export async function resolveBindRoots(
   roots: BindRoots,
   given: ContainerSpec,
   identity: string,
@@ -73,7 +76,7 @@ export async function placeRooted(
       continue;
     }
     bind.origin = { case: "hostPath", value: found };
-    // It is there now, and an engine that made it would do so through symbolic links.
+    // The source exists now, and an engine would create a missing one through symbolic links.
     bind.createHostPath = undefined;
     const { target } = mount;
     const { root, path } = name;
@@ -107,8 +110,10 @@ function sourceNotFound({ root, path }: RootedName, { description }: BindFault):
 
 type Labels = Readonly<Record<string, string>> | null | undefined;
 
-/** The mounts of a container as they were asked for: `mounts` are as the engine has them. */
-export function reportRooted(mounts: readonly Mount[], labels: Labels): void {
+/**
+ * Restores the mounts of a container as they were requested; `mounts` are those that the engine reports.
+ */
+export function restoreBindRoots(mounts: readonly Mount[], labels: Labels): void {
   const remembered = rememberedIn(labels, mounts);
   for (const { target, source } of mounts) {
     const entry = remembered?.mounts.find((each) => each.target === target);
@@ -123,12 +128,12 @@ export function reportRooted(mounts: readonly Mount[], labels: Labels): void {
 }
 
 /**
- * Makes sure, before a container starts, that the sources of its rooted mounts are what they were when
- * it was created; `mounts` are as the engine has them, and without `roots` it is on another host. Fails
- * with BIND_SOURCE_NOT_FOUND, and with CONTAINER_START_FAILED where something else is there now, the
- * root is gone, or nap cannot look.
+ * Verifies, before a container starts, that the sources of its mounts below bind roots are still those of
+ * its creation. `mounts` are those that the engine reports; `roots` is undefined if the engine is on
+ * another host. Fails with BIND_SOURCE_NOT_FOUND, and with CONTAINER_START_FAILED if a source was
+ * replaced, the root is no longer configured, or nap cannot access it.
  */
-export async function recheckRooted(
+export async function verifyBindRoots(
   roots: BindRoots | undefined,
   container: string,
   mounts: readonly Mount[],
@@ -151,7 +156,7 @@ export async function recheckRooted(
   }
 }
 
-/** What the label says of mounts that are there; what else it says is not nap's. */
+/** Returns the entries of the label for mounts that exist; other entries were not written by nap. */
 function rememberedIn(labels: Labels, mounts: readonly Mount[]): Remembered | undefined {
   const text = labels?.[bindRootsLabel] ?? "";
   if (text === "") return undefined;

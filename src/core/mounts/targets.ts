@@ -1,10 +1,10 @@
-/** The rule of the contract on where mounts go, which no engine sees whole. */
+/** Checks that no two mounts have the same target. */
 import { posix } from "node:path";
 import type { Mount } from "../../../gen/nap/v1/container_spec_pb.js";
 import { fieldError } from "../../contract/errors.js";
 
-/** Fails with FIELD_INVALID where two mounts have one target, however it is written. */
-export function refuseTargetTwice(mounts: readonly Mount[]): void {
+/** Fails with FIELD_INVALID if two mounts have the same target after normalization. */
+export function rejectDuplicateTargets(mounts: readonly Mount[]): void {
   const seen = new Set<string>();
   for (const [index, { target }] of mounts.entries()) {
     const path = posix.normalize(`${target}/`);

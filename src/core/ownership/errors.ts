@@ -1,17 +1,17 @@
-/** What a failure may tell an identity that sees only its own objects: nothing of those of others. */
+/** Removes information about other owners' objects from errors. */
 import type { ErrorDetails, Reason } from "../../contract/errors.js";
 import { NapError } from "../../contract/errors.js";
 import type { OwnedKind } from "./references.js";
 import { notFound } from "./objects.js";
 
-/** A reference that was resolved: what the client gave, and what the engine got in its place. */
+/** A resolved reference: the text from the client, and the id or name that the engine got instead. */
 export interface Resolved {
   readonly kind: OwnedKind;
   readonly given: string;
   readonly used: string;
 }
 
-/** What is said instead of an engine's own words, where these name more than the client did. */
+/** Replacements of the engine's messages that name objects which the client did not name. */
 const plainWords: Partial<Readonly<Record<Reason, string>>> = {
   ENDPOINT_EXISTS: "the container is attached to the network already",
   EXEC_NOT_FOUND: "the container has no such command",
@@ -27,12 +27,14 @@ const missing: Partial<Readonly<Record<Reason, OwnedKind>>> = {
   VOLUME_NOT_FOUND: "volume",
 };
 
-/** Ids of containers and networks, whole or short; a digest has its algorithm before it. */
+/**
+ * Matches full and short ids of containers and networks, but not digests, which follow their algorithm.
+ */
 const ids = /(?<![0-9a-zA-Z:])[0-9a-f]{12}(?:[0-9a-f]{52})?(?![0-9a-zA-Z])/g;
 
 /**
- * The failure of a call with these references as its client may see it. `isOwn` says of the id or name
- * of a container that it is the client's.
+ * Returns the error of a call with these references as its client may see it. `isOwn` returns whether a
+ * container's id or name is the client's.
  */
 export function ownError(
   error: unknown,
@@ -45,7 +47,7 @@ export function ownError(
     references.reduce((all, { used, given }) => all.replaceAll(used, given), text);
   const object = missing[reason];
   if (object !== undefined) {
-    // It went away since it was resolved.
+    // It was removed after it had been resolved.
     const resource = details.resource ?? "";
     const found = references.find((each) => each.used === resource || each.given === resource);
     return notFound(object, found?.given ?? asGiven(resource));
@@ -56,7 +58,7 @@ export function ownError(
   const resource = details.resource === undefined ? undefined : asGiven(details.resource);
   const plain = plainWords[reason];
   const { engineMessage: _words, users, violations, ...others } = details;
-  const told: ErrorDetails = {
+  const visible: ErrorDetails = {
     ...others,
     ...(resource !== undefined && { resource }),
     ...(users && { users: users.filter(isOwn) }),
@@ -64,11 +66,11 @@ export function ownError(
       violations: violations.map((each) => ({ ...each, description: clean(each.description) })),
     }),
   };
-  if (plain === undefined) return new NapError(reason, clean(message), told, cause);
+  if (plain === undefined) return new NapError(reason, clean(message), visible, cause);
   return new NapError(
     reason,
     resource === undefined ? plain : `${resource}: ${plain}`,
-    told,
+    visible,
     cause,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Finds the containers, volumes and networks of one identity on an engine. What is not its own fails
- * as what does not exist, in the same words.
+ * Finds the containers, volumes and networks of one identity on an engine. Objects of other owners fail
+ * with the same error as objects that do not exist.
  */
 import { create } from "@bufbuild/protobuf";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
@@ -21,7 +21,7 @@ import {
   ListVolumesRequestSchema,
 } from "../../../gen/nap/v1/volume_service_pb.js";
 import type { Call, Engine } from "../engine.js";
-import { NapError, unless } from "../../contract/errors.js";
+import { NapError, undefinedIf } from "../../contract/errors.js";
 import { ownerLabel } from "../../contract/reserved-labels.js";
 import type { OwnedKind } from "./references.js";
 
@@ -33,12 +33,12 @@ const notFoundKinds = {
 
 const pageSize = 1000;
 
-/** What selects the objects of an identity. */
+/** Returns the label filter that selects the objects of an identity. */
 export function ownLabelFilter(identity: string): LabelFilter {
   return create(LabelFilterSchema, { key: ownerLabel, value: identity });
 }
 
-/** The error for what is not there, or not the identity's own. */
+/** Returns the error for an object that does not exist or belongs to another owner. */
 export function notFound(kind: OwnedKind, reference: string): NapError {
   const message = `${reference}: there is no such ${kind}`;
   return new NapError(notFoundKinds[kind], message, { resource: reference });
@@ -55,25 +55,25 @@ export class OwnedObjects {
     return this.call.identity.name;
   }
 
-  /** A container by its id, its name or a unique prefix of its id. */
+  /** Returns a container by its id, its name or a unique prefix of its id. */
   async container(reference: string): Promise<Container> {
     const whole = isWholeId(reference) ? await this.containerWithId(reference) : undefined;
-    return whole ?? chosen("container", reference, (filter) => this.#containers(filter));
+    return whole ?? resolveReference("container", reference, (filter) => this.#containers(filter));
   }
 
-  /** A network by its id, its name or a unique prefix of its id. */
+  /** Returns a network by its id, its name or a unique prefix of its id. */
   network(reference: string): Promise<Network> {
-    return chosen("network", reference, (filter) => this.#networks(filter));
+    return resolveReference("network", reference, (filter) => this.#networks(filter));
   }
 
-  /** A volume by its name. */
+  /** Returns a volume by its name. */
   async volume(name: string): Promise<Volume> {
     const volume = await this.#volumeNamed(name);
     if (volume?.owner !== this.#identity) throw notFound("volume", name);
     return volume;
   }
 
-  /** The ids of all containers. */
+  /** Returns the ids of all containers. */
   async containerIds(): Promise<Set<string>> {
     return new Set((await this.#containers({})).map(({ id }) => id));
   }
@@ -95,21 +95,21 @@ export class OwnedObjects {
     return all.filter(({ owner }) => owner === this.#identity);
   }
 
-  /** A container by its full id. Undefined: it is gone, or another's. */
+  /** Returns a container by its full id, or undefined if it was removed or belongs to another owner. */
   async containerWithId(id: string): Promise<Container | undefined> {
     const { containers, name: engine } = this.engine;
     const request = create(GetContainerRequestSchema, { engine, container: id });
     const looked = containers?.getContainer?.(request, this.call);
-    const found = looked && (await unless("CONTAINER_NOT_FOUND", looked))?.container;
+    const found = looked && (await undefinedIf("CONTAINER_NOT_FOUND", looked))?.container;
     return found?.id === id && found.owner === this.#identity ? found : undefined;
   }
 
-  /** A network by its full id. Undefined: it is gone, or another's. */
+  /** Returns a network by its full id, or undefined if it was removed or belongs to another owner. */
   async networkWithId(id: string): Promise<Network | undefined> {
     const { networks, name: engine } = this.engine;
     const request = create(GetNetworkRequestSchema, { engine, network: id });
     const looked = networks?.getNetwork?.(request, this.call);
-    const found = looked && (await unless("NETWORK_NOT_FOUND", looked))?.network;
+    const found = looked && (await undefinedIf("NETWORK_NOT_FOUND", looked))?.network;
     return found?.id === id && found.owner === this.#identity ? found : undefined;
   }
 
@@ -117,11 +117,11 @@ export class OwnedObjects {
     const { volumes, name: engine } = this.engine;
     const request = create(GetVolumeRequestSchema, { engine, volume: name });
     const looked = volumes?.getVolume?.(request, this.call);
-    return looked && (await unless("VOLUME_NOT_FOUND", looked))?.volume;
+    return looked && (await undefinedIf("VOLUME_NOT_FOUND", looked))?.volume;
   }
 
-  async #containers(some: Some): Promise<Container[]> {
-    const filter = { ...some, labels: [ownLabelFilter(this.#identity)] };
+  async #containers(names: NameFilter): Promise<Container[]> {
+    const filter = { ...names, labels: [ownLabelFilter(this.#identity)] };
     const { containers: methods, name: engine } = this.engine;
     const all = await pages(async (pageToken) => {
       const request = create(ListContainersRequestSchema, { engine, filter, pageSize, pageToken });
@@ -131,8 +131,8 @@ export class OwnedObjects {
     return all.filter(({ owner }) => owner === this.#identity);
   }
 
-  async #networks(some: Some): Promise<Network[]> {
-    const filter = { ...some, labels: [ownLabelFilter(this.#identity)] };
+  async #networks(names: NameFilter): Promise<Network[]> {
+    const filter = { ...names, labels: [ownLabelFilter(this.#identity)] };
     const { networks: methods, name: engine } = this.engine;
     const all = await pages(async (pageToken) => {
       const request = create(ListNetworksRequestSchema, { engine, filter, pageSize, pageToken });
@@ -147,8 +147,8 @@ function isWholeId(reference: string): boolean {
   return /^[0-9a-f]{64}$/.test(reference);
 }
 
-/** Which objects of a list are wanted. */
-interface Some {
+/** Selects objects of a list by name. */
+interface NameFilter {
   readonly names?: string[];
 }
 
@@ -165,11 +165,11 @@ async function pages<T>(
   return all;
 }
 
-/** As an engine chooses: the whole id, else the name, else the one whose id begins so. */
-async function chosen<T extends { readonly id: string; readonly name: string }>(
+/** Resolves a reference as engines do: by full id, else by name, else by a prefix of the id. */
+async function resolveReference<T extends { readonly id: string; readonly name: string }>(
   kind: "container" | "network",
   reference: string,
-  list: (some: Some) => Promise<T[]>,
+  list: (names: NameFilter) => Promise<T[]>,
 ): Promise<T> {
   const all = await list(/^[0-9a-f]+$/.test(reference) ? {} : { names: [reference] });
   const whole =

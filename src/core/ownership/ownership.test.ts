@@ -1,4 +1,4 @@
-/** What an identity that sees only its own refers to, and what its failures tell. */
+/** References and errors of an identity that sees only its own objects. */
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { create, ScalarType } from "@bufbuild/protobuf";
 import { expect } from "chai";
@@ -14,7 +14,7 @@ import { services } from "../engines.js";
 import { fieldName } from "../../contract/unsupported.js";
 import { imageSource } from "../../../test/support/source.js";
 
-/** Every field of text that a request can hold, with the kind of what it refers to. */
+/** Returns every string field that a request can hold, with the kind of object it refers to. */
 function textFields(): Map<string, ReturnType<typeof referenceKind>> {
   const found = new Map<string, ReturnType<typeof referenceKind>>();
   for (const { input } of services.flatMap(({ desc }) => desc.methods)) {

@@ -1,8 +1,8 @@
 /**
- * An engine as an identity sees it that has only what it made itself: a wrapper around any engine.
+ * Wraps any engine for an identity that sees only the objects that it created itself.
  *
- * References in requests are resolved among the identity's own objects and replaced by whole ids, so
- * that the engine itself chooses nothing; answers, streams and failures lose what is another's.
+ * References in requests are resolved among the identity's own objects and replaced by full ids, so the
+ * engine itself resolves nothing. Objects of other owners are removed from responses, streams and errors.
  */
 import type { DescMessage, DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { clone, create } from "@bufbuild/protobuf";
@@ -46,13 +46,13 @@ const selecting: ReadonlySet<string> = new Set([
   "WatchContainers",
 ]);
 
-/** The methods that are about what everybody has. */
-function isForAll({ name }: DescMethod): boolean {
+/** Methods that affect objects of all owners. */
+function affectsAllOwners({ name }: DescMethod): boolean {
   return name.startsWith("Prune") || name === "GetDiskUsage";
 }
 
-/** The engine as the identity sees it. Its methods are to be called for that identity alone. */
-export function ownedBy(engine: Engine, identity: Identity): Engine {
+/** Returns the engine as the identity sees it. Its methods must be called for that identity only. */
+export function scopeToOwner(engine: Engine, identity: Identity): Engine {
   const wrapped = (service: DescService, methods: object | undefined): object =>
     Object.fromEntries(
       service.methods.flatMap((method) => {
@@ -80,7 +80,7 @@ function wrap(engine: Engine, identity: Identity, method: DescMethod, inner: Unt
   const { methodKind, input: desc } = method;
   const streams = methodKind === "bidi_streaming" || methodKind === "client_streaming";
   return (input, call) => {
-    if (isForAll(method)) {
+    if (affectsAllOwners(method)) {
       throw denied(identity, `${method.name} is about what is not its own, too`);
     }
     const objects = new OwnedObjects(engine, call);
@@ -146,7 +146,7 @@ async function* each(
   for await (const request of requests) yield await prepare(request);
 }
 
-/** The request with every reference resolved; it tells in `resolved` what it has replaced. */
+/** Returns the request with every reference resolved, and appends the replacements to `resolved`. */
 async function prepared(
   objects: OwnedObjects,
   method: DescMethod,
@@ -169,8 +169,8 @@ async function prepared(
 }
 
 /**
- * The networks of an engine that a container may be attached to by whoever may set the field; they are
- * nobody's, so that they cannot be looked at. An engine lets nobody make others of these names.
+ * Built-in networks that a container may be attached to by every identity that may set the field. They
+ * have no owner, so they cannot be inspected, and no network with such a name can be created.
  */
 const attachable = ["bridge", "none"];
 const predefined = [...attachable, "host"];
@@ -178,11 +178,11 @@ const sharedNetworks: ReadonlyMap<string, readonly string[]> = new Map([
   ["nap.v1.NetworkAttachment", attachable],
   ["nap.v1.ConnectContainerRequest", attachable],
   ["nap.v1.DisconnectContainerRequest", attachable],
-  // Of a build it is a mode, and "default" is one of them.
+  // The network of a build is a mode, and "default" is one of the modes.
   ["nap.v1.BuildImageOpen", [...predefined, "default"]],
 ]);
 
-/** Puts a whole id or name in the place of a reference, and gives it. */
+/** Replaces a reference by the full id or name, and returns that. */
 async function resolve(objects: OwnedObjects, reference: Reference): Promise<string> {
   const { kind, text, message } = reference;
   if (kind === "volume") return (await objects.volume(text)).name;
@@ -194,7 +194,7 @@ async function resolve(objects: OwnedObjects, reference: Reference): Promise<str
   }
   const { id, name } = await objects.container(text);
   if (message.$typeName === "nap.v1.ContainerLink") {
-    // Inside a network of the user's, a link is another name, and no name is like an id.
+    // On a user-defined network a link is an alias, and engines accept only names in it.
     const link = message as ContainerLink;
     link.alias ??= name;
     reference.replace(name);
@@ -205,8 +205,8 @@ async function resolve(objects: OwnedObjects, reference: Reference): Promise<str
 }
 
 /**
- * An engine keeps the networks of a container that has never run by their names; meanwhile a name can
- * have become another's.
+ * Before its first start an engine stores a container's networks by name, and another owner may have
+ * created a network of that name since.
  */
 async function requireNetworks(objects: OwnedObjects, container: string): Promise<void> {
   const endpoints = (await objects.containerWithId(container))?.endpoints ?? [];
@@ -215,7 +215,7 @@ async function requireNetworks(objects: OwnedObjects, container: string): Promis
   }
 }
 
-/** Adds to the filter of a request that only the identity's own objects are wanted. */
+/** Restricts the filter of a request to the identity's own objects. */
 function selectOwn(desc: DescMessage, request: Message, owner: string): void {
   const field = desc.fields.find(({ name }) => name === "filter");
   if (field?.message === undefined) throw new Error(`${desc.typeName} has no filter`);
@@ -224,8 +224,8 @@ function selectOwn(desc: DescMessage, request: Message, owner: string): void {
   selecting.filter.labels.push(ownLabelFilter(owner));
 }
 
-/** The parts of an answer that name objects. */
-interface Answer {
+/** The fields of a response that contain objects. */
+interface OwnedParts {
   containers?: { owner: string }[];
   volumes?: Volume[];
   networks?: Network[];
@@ -233,11 +233,11 @@ interface Answer {
   volume?: Volume;
 }
 
-/** An answer without what is another's. */
+/** Returns a response without the objects of other owners. */
 async function ownAnswer(objects: OwnedObjects, answer: Message): Promise<Message> {
   const owner = objects.call.identity.name;
-  const parts = answer as Message & Answer;
-  // A volume that is there already comes back from being created again.
+  const parts = answer as Message & OwnedParts;
+  // Creating a volume that exists returns the existing one.
   if (parts.volume !== undefined && parts.volume.owner !== owner) {
     const { name } = parts.volume;
     throw new NapError("NAME_IN_USE", `${name}: the name is taken`, { resource: name });
@@ -256,7 +256,7 @@ async function ownAnswer(objects: OwnedObjects, answer: Message): Promise<Messag
   return answer;
 }
 
-/** Tells which of some containers, by ids or names, are the identity's own. */
+/** Returns which of some containers, given by ids or names, are the identity's own. */
 async function ownAmong(
   objects: OwnedObjects,
   users: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * Where a request refers to containers, volumes and networks, as a table of its fields, so that each
- * reference of an identity that sees only its own can be resolved among these.
+ * A table of the request fields that refer to containers, volumes and networks, by which the references of
+ * an identity that sees only its own objects are resolved.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
@@ -8,7 +8,7 @@ import { openField } from "../../contract/open.js";
 import { fieldName } from "../../contract/unsupported.js";
 import { walk } from "../../contract/walk.js";
 
-/** What can be of somebody. */
+/** Kinds of objects that have an owner. */
 export type OwnedKind = "container" | "volume" | "network";
 
 const named: Readonly<Record<string, OwnedKind>> = {
@@ -17,7 +17,10 @@ const named: Readonly<Record<string, OwnedKind>> = {
   network: "network",
 };
 
-/** The fields below a request that refer to something. Its own, and those of its open, are known by name. */
+/**
+ * Nested fields that refer to objects. Top-level fields of a request and of its `open` are recognized by
+ * their name.
+ */
 export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
   ["nap.v1.Namespace.container", "container"],
   ["nap.v1.VolumesFrom.container", "container"],
@@ -28,9 +31,9 @@ export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
   ["nap.v1.VolumeMount.volume", "volume"],
 ]);
 
-/** Fields that sound like references and need not be resolved. */
+/** Fields whose names look like references but need not be resolved. */
 export const noReferences: ReadonlySet<string> = new Set([
-  // They select among what is the identity's own anyway.
+  // They only narrow a list of the identity's own objects.
   "nap.v1.ContainerFilter.networks",
   "nap.v1.ContainerFilter.volumes",
   "nap.v1.EventFilter.containers",
@@ -44,13 +47,13 @@ export const noReferences: ReadonlySet<string> = new Set([
 export interface Reference {
   readonly kind: OwnedKind;
   readonly text: string;
-  /** Puts another text in its place. */
+  /** Replaces its text. */
   replace(text: string): void;
-  /** The message that it stands in. */
+  /** The message that contains it. */
   readonly message: Message;
 }
 
-/** What a field refers to. Undefined: nothing. */
+/** Returns the kind of object that a field refers to; undefined if it is not a reference. */
 export function referenceKind(field: DescField, request: DescMessage): OwnedKind | undefined {
   if (field.fieldKind !== "scalar") return undefined;
   const { typeName } = field.parent;
@@ -59,7 +62,7 @@ export function referenceKind(field: DescField, request: DescMessage): OwnedKind
     : nestedReferences.get(fieldName(field));
 }
 
-/** Every reference in a request. An empty one is none. */
+/** Yields every reference in a request that is not empty. */
 export function* referencesIn(desc: DescMessage, request: Message): Generator<Reference> {
   for (const { message } of walk(desc, request)) {
     for (const field of message.fields) {

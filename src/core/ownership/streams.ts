@@ -1,21 +1,21 @@
-/** Keeps from the streams of an engine what is not the identity's own. */
+/** Filters the streams of an engine to the identity's own objects. */
 import type {
   ContainerStats,
-  WatchContainersResponse,
   StreamContainerStatsResponse,
+  WatchContainersResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import type { Event, StreamEventsResponse } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
-import { unless } from "../../contract/errors.js";
+import { undefinedIf } from "../../contract/errors.js";
 import type { OwnedObjects } from "./objects.js";
-import { nanosSince1970 } from "../../lib/time.js";
+import { timestampNanos } from "../../lib/time.js";
 
-/** A stream that leaves out much gets a fresh cursor after so many events all the same. */
+/** A stream in which most events are left out gets a new cursor after this number of events. */
 const cursorEvery = 2048;
-/** As many containers are remembered, so that the last that is heard of one is still told. */
+/** The maximum number of containers remembered, so that the last event of a removed one is still sent. */
 const mostContainers = 4096;
 
-/** The containers that are the identity's own; the engine has been asked for no others. */
+/** Yields the changes of the identity's own containers; the engine was asked for no others. */
 export async function* ownWatched(
   changes: AsyncGenerator<WatchContainersResponse>,
   owner: string,
@@ -26,7 +26,7 @@ export async function* ownWatched(
   }
 }
 
-/** The measurements of containers that are the identity's own; the engine was asked for no others. */
+/** Yields the measurements of the identity's own containers; the engine was asked for no others. */
 export async function* ownMeasured(
   samples: AsyncGenerator<StreamContainerStatsResponse>,
   objects: OwnedObjects,
@@ -44,9 +44,9 @@ export async function* ownMeasured(
 }
 
 /**
- * The events of the identity's own containers, volumes and networks. An engine says of containers alone
- * whose they are; of the others it is known from what there is when the stream begins, and looked up
- * as they come. What has come and gone before it was looked up is left out.
+ * Yields the events of the identity's own containers, volumes and networks. Engines report the owner of
+ * containers only. The owners of volumes and networks are listed when the stream begins, and looked up for
+ * later ones; those removed before the lookup are left out.
  */
 export async function* ownEvents(
   answers: AsyncGenerator<StreamEventsResponse>,
@@ -66,14 +66,14 @@ export async function* ownEvents(
     for (const event of batch.events) if (await filter.passes(event)) events.push(event);
     batch.events = events;
     skipped = events.length > 0 ? 0 : skipped + length;
-    // An answer without events is the engine's own way to say where the stream is.
+    // An engine sends a response without events to update the cursor.
     if (events.length === 0 && length > 0 && skipped < cursorEvery) continue;
     skipped = 0;
     yield answer;
   }
 }
 
-/** The ids of own containers, as far as anything has been heard of them. */
+/** The ids of own containers that have had events. */
 class OwnContainers {
   readonly #known = new Set<string>();
 
@@ -96,7 +96,10 @@ class OwnContainers {
 
 class EventFilter {
   readonly #containers: OwnContainers;
-  /** When the own volumes and networks were made: of another that had the name before, nothing is told. */
+  /**
+   * The creation times of own volumes and networks; events of an earlier object of the same name are left
+   * out.
+   */
   readonly #made = new Map<string, bigint>();
   #begun = false;
 
@@ -123,12 +126,12 @@ class EventFilter {
       this.#containers.add(id);
       return true;
     }
-    // That events were lost concerns everybody, and names nobody's objects.
+    // EVENTS_LOST is sent to every identity; it names no objects.
     if (event.action === EventAction.EVENTS_LOST) return true;
     if (resource !== EventResource.VOLUME && resource !== EventResource.NETWORK) return false;
     const made = this.#made.get(key(resource, id)) ?? (await this.#lookUp(resource, id));
     if (made === undefined) return false;
-    if (event.time !== undefined && nanosSince1970(event.time) < made) return false;
+    if (event.time !== undefined && timestampNanos(event.time) < made) return false;
     if (event.action === EventAction.REMOVE) this.#made.delete(key(resource, id));
     const { container } = attributes;
     return container === undefined || this.#containers.has(container);
@@ -138,18 +141,18 @@ class EventFilter {
     const found =
       resource === EventResource.NETWORK
         ? await this.objects.networkWithId(id)
-        : await unless("VOLUME_NOT_FOUND", this.objects.volume(id));
+        : await undefinedIf("VOLUME_NOT_FOUND", this.objects.volume(id));
     return found && this.#note(resource, id, found);
   }
 
-  #note(resource: EventResource, id: string, { createTime }: Made): bigint {
-    const made = createTime === undefined ? 0n : nanosSince1970(createTime);
+  #note(resource: EventResource, id: string, { createTime }: WithCreateTime): bigint {
+    const made = createTime === undefined ? 0n : timestampNanos(createTime);
     this.#made.set(key(resource, id), made);
     return made;
   }
 }
 
-type Made = { readonly createTime?: Parameters<typeof nanosSince1970>[0] | undefined };
+type WithCreateTime = { readonly createTime?: Parameters<typeof timestampNanos>[0] | undefined };
 
 function key(resource: EventResource, id: string): string {
   return `${resource} ${id}`;

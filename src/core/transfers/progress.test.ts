@@ -1,4 +1,4 @@
-/** Progress of uploads and downloads, as their clients get it. */
+/** Progress of uploads and downloads as clients receive it. */
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import type { TransferProgressBatch } from "../../../gen/nap/v1/types_pb.js";

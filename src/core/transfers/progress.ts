@@ -1,4 +1,4 @@
-/** The progress of archives on their way: reports between the requests or the bytes of a stream. */
+/** The progress of transfers: reports between the messages of a stream. */
 import { create } from "@bufbuild/protobuf";
 import type { TransferProgress, TransferProgressBatch } from "../../../gen/nap/v1/types_pb.js";
 import {
@@ -11,14 +11,14 @@ import { sleep } from "../../lib/sleep.js";
 const uploadIntervalMillis = 500;
 /** The number of bytes between two messages of a download's progress. */
 const downloadIntervalBytes = 4 * 1024 * 1024;
-/** The most parts of which a report is kept until the client takes it. */
+/** The maximum number of parts of which a report is kept until the client reads it. */
 const maxParts = 1000;
 
-/** The last report on each part of an upload that has not been sent to the client. */
+/** The last unsent report on each part of an upload. */
 export class UploadProgress {
   #unsent = new Map<string, TransferProgress>();
 
-  /** Puts a report in the place of an earlier one on the same part. */
+  /** Replaces an earlier report on the same part. */
   report(progress: TransferProgress): void {
     this.#unsent.delete(progress.part);
     this.#unsent.set(progress.part, progress);
@@ -31,7 +31,7 @@ export class UploadProgress {
     this.report(byteCount("Receiving", bytes));
   }
 
-  /** Hands on the bytes of an upload and reports their number. */
+  /** Yields the bytes of an upload and reports their number. */
   async *counted(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     let bytes = 0;
     for await (const data of source) {
@@ -40,7 +40,7 @@ export class UploadProgress {
     }
   }
 
-  /** Takes all reports. Undefined: there are none. */
+  /** Takes all reports; undefined if there are none. */
   take(): TransferProgressBatch | undefined {
     const items = [...this.#unsent.values()];
     this.#unsent.clear();
@@ -49,8 +49,8 @@ export class UploadProgress {
 }
 
 /**
- * Runs `work` and yields a message of its progress twice a second and at its end, where there is some;
- * returns its result. A client that does not read does not hold up the work, and gets the last reports.
+ * Runs `work`, yields its progress twice a second and at its end, and returns its result. A client that
+ * does not read does not delay the work, and gets the last reports.
  */
 export async function* withProgress<T, R>(
   work: (progress: UploadProgress, signal: AbortSignal) => Promise<T>,
@@ -59,17 +59,17 @@ export async function* withProgress<T, R>(
 ): AsyncGenerator<R, T> {
   const progress = new UploadProgress();
   const left = new AbortController();
-  const either = AbortSignal.any([signal, left.signal]);
-  const working = work(progress, either);
+  const combined = AbortSignal.any([signal, left.signal]);
+  const working = work(progress, combined);
   const settled = working.then(
     () => true,
     () => true,
   );
   try {
     for (;;) {
-      const tick = sleep(uploadIntervalMillis, either).then(() => false);
+      const tick = sleep(uploadIntervalMillis, combined).then(() => false);
       const ended = await Promise.race([settled, tick]);
-      // A failure comes without the reports before it.
+      // On failure the error is thrown without the last reports.
       if (ended) await working;
       const reports = progress.take();
       if (reports !== undefined) yield message(reports);
@@ -77,12 +77,12 @@ export async function* withProgress<T, R>(
     }
   } finally {
     left.abort();
-    // A change that the engine has been asked for is not cut short, and its clean-up is part of the call.
+    // A change that the engine has begun is not interrupted, and its clean-up is part of the call.
     if (signal.aborted) await settled;
   }
 }
 
-/** The bytes of a download, and every 4 MiB their number. */
+/** Yields the bytes of a download, and their number every 4 MiB. */
 export async function* downloadEvents<B extends Uint8Array>(
   source: AsyncIterable<B>,
 ): AsyncGenerator<

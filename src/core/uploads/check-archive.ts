@@ -1,4 +1,4 @@
-/** Looks through a tar archive before an engine gets it. */
+/** Checks a tar archive before it is sent to an engine. */
 import { posix } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
@@ -7,7 +7,7 @@ import { extract } from "tar-stream";
 import { NapError } from "../../contract/errors.js";
 import type { SpoolFile } from "./spool.js";
 
-/** The bytes that compressed data begins with. */
+/** The magic numbers of compression formats. */
 const compressions: readonly [name: string, magic: Buffer][] = [
   ["gzip", Buffer.from([0x1f, 0x8b])],
   ["bzip2", Buffer.from("BZh")],
@@ -16,8 +16,8 @@ const compressions: readonly [name: string, magic: Buffer][] = [
 ];
 
 /**
- * Makes sure that an upload is a whole tar archive, plain or compressed with gzip, and that no name
- * in it leads out of the directory in which it will be unpacked. Fails with ARCHIVE_INVALID.
+ * Checks that an upload is a complete tar archive, plain or compressed with gzip, and that no name in it
+ * leads outside the directory in which it will be unpacked. Fails with ARCHIVE_INVALID.
  */
 export async function checkArchive(upload: SpoolFile, signal: AbortSignal): Promise<void> {
   const compression = await compressionOf(upload);
@@ -31,7 +31,7 @@ export async function checkArchive(upload: SpoolFile, signal: AbortSignal): Prom
   } catch (error) {
     signal.throwIfAborted();
     const { code = "" } = error as NodeJS.ErrnoException;
-    // What the spool's file system says is no fault of the archive's.
+    // An error of the spool's file system is not the archive's fault.
     if (error instanceof NapError || /^E[A-Z]+$/.test(code)) throw error;
     throw invalid(`the archive is broken: ${(error as Error).message}`, error);
   }
@@ -44,14 +44,14 @@ async function compressionOf(upload: SpoolFile): Promise<string | undefined> {
   return compressions.find(([, magic]) => bytes.subarray(0, magic.length).equals(magic))?.[0];
 }
 
-/** Takes an archive's bytes, and fails where they are none. The contents are thrown away. */
+/** Returns a stream that parses an archive, discards the contents, and fails if the archive is invalid. */
 function tarReader(): Extract {
-  // Archives of before POSIX have no magic; their checksums are checked all the same.
+  // Archives in the format before POSIX have no magic number; their checksums are still checked.
   // tar-stream's types do not know the option.
   const options: object = { allowUnknownFormat: true };
   const tar = extract(options);
   tar.on("entry", ({ name }, contents, next) => {
-    // Where the archive ends within an entry, this stream fails as well as the whole.
+    // If the archive ends within an entry, this stream fails in addition to the whole.
     contents.on("error", () => undefined);
     contents.on("end", () => next(escapes(name) ? outside(name) : undefined));
     contents.resume();

@@ -1,8 +1,7 @@
 /**
- * Keeps an upload until it is whole: a temporary file that is counted and digested on its way.
+ * Stores an upload in a temporary file until it is complete, and computes its size and digest.
  *
- * The file has no name from the moment it is open, so that nothing is left of it however the server
- * ends.
+ * The file is unlinked as soon as it is open, so nothing is left of it even if the server is killed.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
@@ -12,17 +11,17 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { NapError } from "../../contract/errors.js";
 
-/** As much of a file as one read brings, in bytes. */
+/** The maximum size of one read of a file, in bytes. */
 const readBytes = 256 * 1024;
 
-/** Where uploads are kept, and how large one may be. */
+/** The directory for uploads, and the maximum size of one. */
 export interface SpoolConfig {
   /** A directory that exists. */
   readonly directory: string;
   readonly maxUploadBytes: number;
 }
 
-/** One upload. Whoever opened it closes it. */
+/** One upload. The caller of {@link SpoolFile.open} closes it. */
 export class SpoolFile {
   readonly #file: FileHandle;
   readonly #maxBytes: number;
@@ -34,7 +33,7 @@ export class SpoolFile {
     this.#maxBytes = maxBytes;
   }
 
-  /** An empty file in the spool. Fails with SPOOL_FULL. */
+  /** Opens an empty file in the spool. Fails with SPOOL_FULL. */
   static async open({ directory, maxUploadBytes }: SpoolConfig): Promise<SpoolFile> {
     const path = join(directory, `nap-upload-${randomUUID()}`);
     const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
@@ -83,7 +82,10 @@ export class SpoolFile {
     }
   }
 
-  /** What was written, from the beginning, at most `maxBytes` of it. Several may read. */
+  /**
+   * Returns a stream of what was written, from the beginning, at most `maxBytes`. Several streams may read
+   * at once.
+   */
   read(maxBytes = this.#sizeBytes): Readable {
     return Readable.from(this.#chunks(maxBytes), { objectMode: false });
   }
@@ -98,13 +100,13 @@ export class SpoolFile {
     }
   }
 
-  /** Ends the file, and frees its place. */
+  /** Closes the file and frees its disk space. */
   async close(): Promise<void> {
     await this.#file.close();
   }
 }
 
-/** The meaning of a failure to write to the spool. */
+/** Converts an error of writing to the spool. */
 function spoolError(error: unknown): unknown {
   if ((error as NodeJS.ErrnoException).code !== "ENOSPC") return error;
   const message = "the disk on which the server keeps uploads is full";

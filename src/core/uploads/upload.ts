@@ -1,4 +1,4 @@
-/** Reads the uploads of the contract: a message that opens, then bytes, and for some one that closes. */
+/** Reads the uploads of the contract: `open`, then bytes, and for some uploads `close`. */
 import type {
   WriteArchiveClose,
   WriteContainerArchiveRequest,
@@ -14,7 +14,7 @@ interface UploadRequest {
     | { readonly case: undefined; readonly value?: undefined };
 }
 
-/** The bytes of an upload behind its open. Fails with ARCHIVE_INVALID where there are none. */
+/** Yields the bytes of an upload after its `open`. Fails with ARCHIVE_INVALID if there are none. */
 export async function* uploadBytes(
   incoming: AsyncIterator<UploadRequest>,
 ): AsyncGenerator<Uint8Array> {
@@ -31,9 +31,9 @@ export async function* uploadBytes(
 }
 
 /**
- * Takes an archive's upload behind its open into a file, to the end of the client's side, and calls
- * `received` with the number of bytes so far. Fails with
- * FIELD_INVALID where the upload does not end with a close, or is not what that says.
+ * Writes an archive's upload after its `open` to a file until the client half-closes, and calls `received`
+ * with the number of bytes so far. Fails with FIELD_INVALID if the upload does not end with `close` or
+ * does not match it.
  */
 export async function takeArchive(
   incoming: AsyncIterator<WriteContainerArchiveRequest>,

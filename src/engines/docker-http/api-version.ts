@@ -1,7 +1,7 @@
 /** Compares versions of Docker's API, such as "1.41". */
 
 /** The lower of two versions. */
-export function olderOf(a: string, b: string): string {
+export function minVersion(a: string, b: string): string {
   const [aMajor = 0, aMinor = 0] = a.split(".").map(Number);
   const [bMajor = 0, bMinor = 0] = b.split(".").map(Number);
   return aMajor < bMajor || (aMajor === bMajor && aMinor <= bMinor) ? a : b;
@@ -9,5 +9,5 @@ export function olderOf(a: string, b: string): string {
 
 /** Whether a version is `needed` or newer. */
 export function isAtLeast(version: string, needed: string): boolean {
-  return olderOf(version, needed) === needed;
+  return minVersion(version, needed) === needed;
 }

@@ -25,12 +25,12 @@ export interface DockerRequest {
   /** Sent as X-Registry-Config. */
   readonly registryConfig?: object;
   /** It changes nothing in dockerd, whatever its method. Default: for GET and HEAD. */
-  readonly harmless?: boolean;
+  readonly readOnly?: boolean;
   /**
    * dockerd may take any time for it, as long as it answers others. Default: for all that is streamed,
    * and for what is neither GET nor HEAD: to look at something takes little time, to change it may not.
    */
-  readonly patient?: boolean;
+  readonly allowLongRunning?: boolean;
 }
 
 type QueryValue = string | number | boolean | readonly string[] | object | undefined;
@@ -88,15 +88,15 @@ export class DockerApi {
     signal = new AbortController().signal,
   ): Promise<DockerResponse<T>> {
     const { timeoutMillis } = this.liveness;
-    const patient = request.patient ?? !isRead(request);
-    const over = new AbortController();
-    const end = (): void => over.abort(this.#silent(timeoutMillis));
-    const timer = patient ? undefined : setTimeout(end, timeoutMillis);
+    const allowLongRunning = request.allowLongRunning ?? !isRead(request);
+    const timeout = new AbortController();
+    const end = (): void => timeout.abort(this.#silent(timeoutMillis));
+    const timer = allowLongRunning ? undefined : setTimeout(end, timeoutMillis);
     try {
-      const either = patient ? signal : AbortSignal.any([signal, over.signal]);
-      const response = await this.stream(request, either);
+      const combined = allowLongRunning ? signal : AbortSignal.any([signal, timeout.signal]);
+      const response = await this.stream(request, combined);
       const chunks: Buffer[] = [];
-      for await (const chunk of this.read(response, either)) {
+      for await (const chunk of this.read(response, combined)) {
         timer?.refresh();
         chunks.push(chunk);
       }
@@ -104,7 +104,7 @@ export class DockerApi {
       const body = text === "" ? undefined : parseAnswer<T>(text);
       return { status: response.statusCode ?? 0, body: body as T };
     } catch (error) {
-      throw sentAnyway(request, error);
+      throw markMaybeApplied(request, error);
     } finally {
       clearTimeout(timer);
     }
@@ -153,10 +153,10 @@ export class DockerApi {
     // dockerd would redirect such a path to another one, and docker-modem would follow.
     if (!isPlain(request.path)) throw new DockerStatusError(404, "no such object");
     // What ends the call before its answer has begun: the signal, or dockerd's silence.
-    const over = new AbortController();
-    const onAbort = (): void => over.abort(signal?.reason);
+    const cancel = new AbortController();
+    const onAbort = (): void => cancel.abort(signal?.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
-    const onSilence = (millis: number): void => over.abort(this.#silent(millis));
+    const onSilence = (millis: number): void => cancel.abort(this.#silent(millis));
     const release = this.liveness.watch(onSilence);
     const dial = {
       ...options,
@@ -168,14 +168,14 @@ export class DockerApi {
       ...(request.upload && { file: request.upload }),
       ...(request.registryAuth && { authconfig: request.registryAuth }),
       ...(request.registryConfig && { registryconfig: urlBase64(request.registryConfig) }),
-      abortSignal: over.signal,
+      abortSignal: cancel.signal,
       statusCodes: successes,
     };
     try {
       const answer = await new Promise((resolve, reject) => {
         // docker-modem does not call back for every request that is ended, such as one whose error
         // has been announced and not told.
-        over.signal.addEventListener("abort", () => reject(over.signal.reason as Error));
+        cancel.signal.addEventListener("abort", () => reject(cancel.signal.reason as Error));
         this.docker.modem.dial(dial, (error: unknown, result: unknown) => {
           if (error) reject(error);
           else resolve(result);
@@ -184,7 +184,7 @@ export class DockerApi {
       this.liveness.seen();
       return answer;
     } catch (error) {
-      throw sentAnyway(request, this.#lost(over.signal.reason ?? error, signal));
+      throw markMaybeApplied(request, this.#lost(cancel.signal.reason ?? error, signal));
     } finally {
       release();
       signal?.removeEventListener("abort", onAbort);
@@ -212,7 +212,7 @@ export class DockerApi {
     const { statusCode, message } = error as { statusCode?: number; message: string };
     if (statusCode !== undefined) {
       this.liveness.seen();
-      return new DockerStatusError(statusCode, ownWords(message));
+      return new DockerStatusError(statusCode, stripModemPrefix(message));
     }
     return unreachable(this.target, error);
   }
@@ -225,15 +225,15 @@ function isRead({ method = "GET" }: DockerRequest): boolean {
 /** The failures of a connection that was never made: nothing has been sent. */
 const neverConnected: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "ENOENT", "EACCES"]);
 
-const maybeDone = "; what it was asked to do may have been done";
+const maybeAppliedSuffix = "; what it was asked to do may have been done";
 
 /** Says of a change whose answer did not come that it may have been made. */
-function sentAnyway(request: DockerRequest, error: unknown): unknown {
+function markMaybeApplied(request: DockerRequest, error: unknown): unknown {
   if (!(error instanceof NapError) || error.reason !== "ENGINE_UNREACHABLE") return error;
-  if (request.harmless ?? isRead(request)) return error;
+  if (request.readOnly ?? isRead(request)) return error;
   const { code } = (error.cause ?? {}) as { code?: unknown };
-  if (neverConnected.has(code) || error.message.endsWith(maybeDone)) return error;
-  const message = `${error.message}${maybeDone}`;
+  if (neverConnected.has(code) || error.message.endsWith(maybeAppliedSuffix)) return error;
+  const message = `${error.message}${maybeAppliedSuffix}`;
   return new NapError(error.reason, message, error.details, error.cause);
 }
 
@@ -254,7 +254,7 @@ function urlBase64(value: object): { base64: string } {
 }
 
 /** docker-modem wraps the daemon's words as "(HTTP code 404) unexpected - … ". */
-function ownWords(message: string): string {
+function stripModemPrefix(message: string): string {
   return message.replace(/^\(HTTP code \d+\) \S+ - /, "").trim();
 }
 

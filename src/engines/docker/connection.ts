@@ -8,7 +8,7 @@ import type { BindRoots } from "../../core/mounts/bind-roots.js";
 import type { Connection } from "../../core/engine.js";
 import { NapError } from "../../contract/errors.js";
 import { DockerApi, unreachable } from "../docker-http/client.js";
-import { olderOf } from "../docker-http/api-version.js";
+import { minVersion } from "../docker-http/api-version.js";
 import { UnlistedExits } from "./events/unlisted-exits.js";
 import type { InfoJson, VersionJson } from "../docker-http/json.js";
 import { Liveness } from "../docker-http/liveness.js";
@@ -81,8 +81,8 @@ export class DockerConnection {
   }
 
   /** Whether the version of the API that is spoken is not newer than this one. */
-  speaksAtMost(version: string): boolean {
-    return olderOf(this.apiVersion, version) === this.apiVersion;
+  apiVersionAtMost(version: string): boolean {
+    return minVersion(this.apiVersion, version) === this.apiVersion;
   }
 
   /** Connects where that has not been done, or where `fresh` says to look anew. */
@@ -93,8 +93,8 @@ export class DockerConnection {
     } catch (error) {
       this.#connected = undefined;
       signal.throwIfAborted();
-      const told = error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
-      throw told ? error : unreachable(this.#config.url, error);
+      const isUnreachable = error instanceof NapError && error.reason === "ENGINE_UNREACHABLE";
+      throw isUnreachable ? error : unreachable(this.#config.url, error);
     }
   }
 
@@ -104,12 +104,12 @@ export class DockerConnection {
   }
 
   /** The error for a dockerd that cannot be used, and why. */
-  away(reason: string): NapError {
+  unreachableError(reason: string): NapError {
     return unreachable(this.#config.url, new Error(reason));
   }
 
   /** Runs `work`, or where one under this key is under way, waits for it first. */
-  async once<T>(key: string, work: () => Promise<T>): Promise<T> {
+  async withLock<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#inFlight.get(key);
     const mine = (before ?? Promise.resolve()).catch(() => undefined).then(work);
     this.#inFlight.set(key, mine);
@@ -123,16 +123,17 @@ export class DockerConnection {
   async #negotiate(signal: AbortSignal): Promise<Connection> {
     const unversioned = this.#newApi();
     const { body: version } = await unversioned.json<VersionJson>({ path: "/version" }, signal);
-    const apiVersion = olderOf(version.ApiVersion, newestApi);
+    const apiVersion = minVersion(version.ApiVersion, newestApi);
     if (
-      olderOf(apiVersion, oldestApi) !== oldestApi ||
-      olderOf(version.MinAPIVersion, newestApi) !== version.MinAPIVersion
+      minVersion(apiVersion, oldestApi) !== oldestApi ||
+      minVersion(version.MinAPIVersion, newestApi) !== version.MinAPIVersion
     ) {
       const message = `Docker ${version.Version} speaks API ${version.MinAPIVersion} to ${version.ApiVersion}, nap ${oldestApi} to ${newestApi}`;
       throw new NapError("ENGINE_UNREACHABLE", message);
     }
-    const known = this.#connected;
-    if (known?.version === version.Version && known.apiVersion === apiVersion) return known;
+    const previous = this.#connected;
+    if (previous?.version === version.Version && previous.apiVersion === apiVersion)
+      return previous;
     const api = this.#newApi(`v${apiVersion}`);
     const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
     this.#api = api;

@@ -92,7 +92,7 @@ const fields: readonly [words: RegExp, field: string][] = [
 ];
 
 /** What an error of dockerd means. What is no answer of dockerd is returned as it is. */
-export function dockerError(error: unknown, resource: string, operation: Operation): unknown {
+export function mapDockerError(error: unknown, resource: string, operation: Operation): unknown {
   if (!(error instanceof DockerStatusError)) return error;
   const { status, message } = error;
   const tables = operation.registry ? [...anywhere, ...fromRegistry] : anywhere;
@@ -115,7 +115,7 @@ export function buildError(
 ): unknown {
   const operation = { reasons: { 500: "BUILD_FAILED" }, registry: true } as const;
   // The words repeat the step, which may hold any.
-  const known = exitCode ? undefined : dockerError(error, "the build", operation);
+  const known = exitCode ? undefined : mapDockerError(error, "the build", operation);
   if (known instanceof NapError && known.reason !== "BUILD_FAILED") return known;
   const output = lastOutput.trim();
   const engineMessage = output === "" ? error.message : `${error.message}\n${output}`;
@@ -130,7 +130,7 @@ function fieldAtFault({ status, message }: DockerStatusError, field?: string): s
 }
 
 /** Awaits a call of dockerd, and throws what its failure means. */
-export async function meaning<T>(
+export async function withDockerErrors<T>(
   call: Promise<T>,
   resource: string,
   operation: Operation,
@@ -138,7 +138,7 @@ export async function meaning<T>(
   try {
     return await call;
   } catch (error) {
-    throw dockerError(error, resource, operation);
+    throw mapDockerError(error, resource, operation);
   }
 }
 

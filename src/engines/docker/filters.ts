@@ -28,13 +28,15 @@ interface PruneRequest {
   readonly excludedLabels: readonly LabelFilter[];
 }
 
-const dawn = create(TimestampSchema);
+const unixEpoch = create(TimestampSchema);
 
 /** The filter of a prune request as dockerd takes it. */
 export function pruneFilters(request: PruneRequest): Filters {
   const { createdBefore } = request;
   // dockerd reads no time before 1970, when nothing was made.
-  const until = queryTime(createdBefore && (createdBefore.seconds < 0n ? dawn : createdBefore));
+  const until = queryTime(
+    createdBefore && (createdBefore.seconds < 0n ? unixEpoch : createdBefore),
+  );
   return filters({
     until: until === undefined ? [] : [until],
     label: labelWords(request.labels),

@@ -20,9 +20,13 @@ import {
 } from "../../../gen/nap/v1/network_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../core/engine.js";
-import { NapError, unless } from "../../contract/errors.js";
+import { NapError, undefinedIf } from "../../contract/errors.js";
 import type { Identity } from "../../auth/identity.js";
-import { madeBy, originLabels, requestIdFilter } from "../../contract/reserved-labels.js";
+import {
+  matchesRequest,
+  provenanceLabels,
+  requestIdFilter,
+} from "../../contract/reserved-labels.js";
 import { pageOf } from "../../core/lists/page.js";
 import { mapInParallel } from "../../lib/parallel.js";
 import { pathPart } from "../docker-http/client.js";
@@ -30,12 +34,12 @@ import type { DockerConnection } from "./connection.js";
 import { endpointToDocker } from "../docker-http/convert/container/endpoints.js";
 import { networkFromDocker, networkSpecToDocker } from "../docker-http/convert/network-spec.js";
 import { scopes } from "../docker-http/convert/scopes.js";
-import { dockerError, hasStatus, isNotAttached, meaning } from "./errors.js";
+import { hasStatus, isNotAttached, mapDockerError, withDockerErrors } from "./errors.js";
 import type { Filters } from "./filters.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { NetworkJson } from "../docker-http/json.js";
 import { prune } from "./prune.js";
-import { refuseDropped } from "./read-back.js";
+import { assertNoneDropped } from "./read-back.js";
 import { usersOf } from "./users.js";
 
 const named = { reasons: { 404: "NETWORK_NOT_FOUND" } } as const;
@@ -46,13 +50,13 @@ const predefined = new Set(["bridge", "host", "none"]);
 export function networkMethods(docker: DockerConnection) {
   return {
     createNetwork: (request, { signal, identity }) =>
-      docker.once(`network ${request.requestId || request.name}`, async () => {
-        const before = await madeBefore(docker, request, identity);
+      docker.withLock(`network ${request.requestId || request.name}`, async () => {
+        const before = await findByRequestId(docker, request, identity);
         if (before !== undefined) {
           const network = networkFromDocker(docker.name, before);
           return create(CreateNetworkResponseSchema, { network });
         }
-        const own = originLabels(CreateNetworkRequestSchema, request, identity);
+        const own = provenanceLabels(CreateNetworkRequestSchema, request, identity);
         // Without the check dockerd before 25 makes a second network under one name.
         const body = {
           Name: request.name,
@@ -65,8 +69,9 @@ export function networkMethods(docker: DockerConnection) {
           body,
         });
         const reasons = { 404: "NETWORK_DRIVER_NOT_FOUND", 409: "NAME_IN_USE" } as const;
-        const { Id, Warning } = (await meaning(call, request.name, { reasons, field: "spec" }))
-          .body;
+        const { Id, Warning } = (
+          await withDockerErrors(call, request.name, { reasons, field: "spec" })
+        ).body;
         if (signal.aborted && request.requestId === "") {
           await docker.api.json({ method: "DELETE", path: `/networks/${Id}` });
           throw signal.reason;
@@ -76,7 +81,7 @@ export function networkMethods(docker: DockerConnection) {
         try {
           const { spec: wanted } = request;
           const part = { path: "spec", desc: NetworkSpecSchema, wanted, got: network.spec };
-          refuseDropped({ resource: request.name, warnings, root: "spec", parts: [part] });
+          assertNoneDropped({ resource: request.name, warnings, root: "spec", parts: [part] });
         } catch (error) {
           await docker.api.json({ method: "DELETE", path: `/networks/${Id}` });
           throw error;
@@ -115,7 +120,7 @@ export function networkMethods(docker: DockerConnection) {
         await docker.api.json({ method: "DELETE", path });
       } catch (error) {
         // 403 is both "containers are attached" and "it belongs to dockerd".
-        if (!hasStatus(error, 403)) await meaning(Promise.reject(error as Error), name, named);
+        if (!hasStatus(error, 403)) throw mapDockerError(error, name, named);
         const { Id, Name } = await getNetwork(docker, name);
         if (predefined.has(Name)) {
           const message = `network ${Name} belongs to the engine`;
@@ -138,7 +143,7 @@ export function networkMethods(docker: DockerConnection) {
       const body = { Container: container, EndpointConfig: endpointToDocker(endpoint) };
       const path = `/networks/${pathPart(network)}/connect`;
       const call = docker.api.json({ method: "POST", path, body });
-      await meaning(call, network, {
+      await withDockerErrors(call, network, {
         ...named,
         resources: { CONTAINER_NOT_FOUND: container, ENDPOINT_EXISTS: container },
         field: "endpoint",
@@ -155,7 +160,7 @@ export function networkMethods(docker: DockerConnection) {
       } catch (error) {
         if (!isNotAttached(error)) {
           const operation = { ...named, resources: { CONTAINER_NOT_FOUND: container } };
-          throw dockerError(error, network, operation);
+          throw mapDockerError(error, network, operation);
         }
         return create(DisconnectContainerResponseSchema, { changed: false });
       }
@@ -169,11 +174,11 @@ async function getNetwork(
   signal?: AbortSignal,
 ): Promise<NetworkJson> {
   const call = docker.api.json<NetworkJson>({ path: `/networks/${pathPart(network)}` }, signal);
-  return (await meaning(call, network, named)).body;
+  return (await withDockerErrors(call, network, named)).body;
 }
 
 /** The network that the same request made before, where it has a request_id. */
-async function madeBefore(
+async function findByRequestId(
   docker: DockerConnection,
   request: CreateNetworkRequest,
   identity: Identity,
@@ -182,7 +187,7 @@ async function madeBefore(
   const query = { filters: { label: [requestIdFilter(request.requestId)] } };
   const { body } = await docker.api.json<NetworkJson[]>({ path: "/networks", query });
   return body.find(({ Labels }) =>
-    madeBy(CreateNetworkRequestSchema, request, identity, Labels ?? {}),
+    matchesRequest(CreateNetworkRequestSchema, request, identity, Labels ?? {}),
   );
 }
 
@@ -193,7 +198,7 @@ async function loadNetwork(
   signal: AbortSignal,
 ): Promise<Network | undefined> {
   if (view !== ListView.FULL) return networkFromDocker(docker.name, json);
-  const whole = await unless("NETWORK_NOT_FOUND", getNetwork(docker, json.Id, signal));
+  const whole = await undefinedIf("NETWORK_NOT_FOUND", getNetwork(docker, json.Id, signal));
   return whole && networkFromDocker(docker.name, whole);
 }
 

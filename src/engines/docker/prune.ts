@@ -1,6 +1,6 @@
 /** Has dockerd remove what nobody uses. */
 import type { DockerConnection } from "./connection.js";
-import { meaning } from "./errors.js";
+import { withDockerErrors } from "./errors.js";
 import type { Filters } from "./filters.js";
 
 /**
@@ -12,8 +12,8 @@ export async function prune<T>(
   kind: "containers" | "images" | "networks" | "volumes",
   filters: Filters,
 ): Promise<T> {
-  return docker.once(`prune ${kind}`, async () => {
+  return docker.withLock(`prune ${kind}`, async () => {
     const request = { method: "POST", path: `/${kind}/prune`, query: { filters } } as const;
-    return (await meaning(docker.api.json<T>(request), kind, {})).body;
+    return (await withDockerErrors(docker.api.json<T>(request), kind, {})).body;
   });
 }

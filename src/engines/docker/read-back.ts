@@ -8,8 +8,8 @@ import {
   RecursiveReadOnly,
   RestartMode,
 } from "../../../gen/nap/v1/container_spec_pb.js";
-import { NapError, toldViolations, violationsText } from "../../contract/errors.js";
-import type { Difference, Rewrites } from "../../contract/not-applied.js";
+import { maxReportedViolations, NapError, violationsText } from "../../contract/errors.js";
+import type { Difference, Equivalences } from "../../contract/not-applied.js";
 import { lostFields } from "../../contract/not-applied.js";
 
 /**
@@ -48,7 +48,7 @@ function warnedOf(warnings: readonly string[], root: string): [field: string, wo
 }
 
 /** A spec and what dockerd made of it. */
-interface Made {
+interface AppliedSpec {
   /** The object, as an error names it. */
   readonly resource: string;
   readonly warnings: readonly string[];
@@ -63,15 +63,15 @@ interface Made {
 }
 
 /** Fails with FIELD_NOT_APPLIED where dockerd went on without a part of what it was asked for. */
-export function refuseDropped({ resource, warnings, root, parts }: Made): void {
+export function assertNoneDropped({ resource, warnings, root, parts }: AppliedSpec): void {
   const found = new Map<string, string>(warnedOf(warnings, root));
   for (const { path, desc, wanted, got } of parts) {
     if (wanted === undefined) continue;
-    for (const field of lostFields(desc, wanted, got, rewrites, path)) {
+    for (const field of lostFields(desc, wanted, got, equivalences, path)) {
       // A warning says why, and may name the field as a whole.
-      const told = [...found.keys()].some((other) => field.startsWith(other));
-      if (!told) found.set(field, "Docker took it and does not report it back");
-      if (found.size > toldViolations) break;
+      const isCovered = [...found.keys()].some((other) => field.startsWith(other));
+      if (!isCovered) found.set(field, "Docker took it and does not report it back");
+      if (found.size > maxReportedViolations) break;
     }
   }
   if (found.size === 0) return;
@@ -196,7 +196,7 @@ function isZero(value: unknown): boolean {
   return !message.$typeName.startsWith("google.protobuf.") && !saysSomething.has(message.$typeName);
 }
 
-const rewrites: Rewrites = {
+const equivalences: Equivalences = {
   isSame,
   whole: new Set(["nap.v1.DevicePermissions"]),
   ordered: new Set(["nap.v1.ArgumentList.arguments"]),
@@ -204,5 +204,5 @@ const rewrites: Rewrites = {
 
 /** The paths of what is set in `wanted` and lost in `got`, dockerd's ways of writing considered. */
 export function lostInDocker(desc: DescMessage, wanted: Message, got: Message): string[] {
-  return lostFields(desc, wanted, got, rewrites);
+  return lostFields(desc, wanted, got, equivalences);
 }

@@ -1,5 +1,9 @@
 /** What Docker cannot do, for the API version and the host of one connection. */
-import type { Support, Unsupported, UnsupportedEntry } from "../../contract/unsupported.js";
+import type {
+  Unsupported,
+  UnsupportedEntry,
+  UnsupportedFeatures,
+} from "../../contract/unsupported.js";
 import { supportOf } from "../../contract/unsupported.js";
 import { isAtLeast } from "../docker-http/api-version.js";
 import type { InfoJson } from "../docker-http/json.js";
@@ -113,7 +117,7 @@ const blockIo: readonly [words: RegExp, field: string][] = [
 ];
 
 /** What of an engine's host nap sees itself. */
-export interface Nearness {
+export interface HostAccess {
   /** The engine's file system is nap's own: it is reached by a socket of this host. */
   readonly files: boolean;
   /** The engine's processes are in nap's sight, and nap is root among them. */
@@ -121,14 +125,18 @@ export interface Nearness {
 }
 
 /** The table for a connection: `apiVersion` is what is spoken, `info` what dockerd says of its host. */
-export function dockerSupport(apiVersion: string, info: HostFacts, near: Nearness): Support {
+export function dockerSupport(
+  apiVersion: string,
+  info: HostFacts,
+  near: HostAccess,
+): UnsupportedFeatures {
   return supportOf(entries(apiVersion, info, near));
 }
 
 function* entries(
   apiVersion: string,
   info: HostFacts,
-  near: Nearness,
+  near: HostAccess,
 ): Generator<UnsupportedEntry> {
   for (const [field, reason] of never) yield { field, ...reason };
   for (const value of ["INSTANCE_KIND_SYSTEM", "INSTANCE_KIND_VIRTUAL_MACHINE"]) {

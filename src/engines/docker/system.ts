@@ -11,7 +11,7 @@ import { streamEvents } from "../../core/events/stream.js";
 import type { DiskUsageJson } from "../docker-http/convert/disk-usage.js";
 import { diskUsageFromDocker } from "../docker-http/convert/disk-usage.js";
 import type { DockerConnection } from "./connection.js";
-import { meaning } from "./errors.js";
+import { withDockerErrors } from "./errors.js";
 import type { EventFeed } from "./events/feed.js";
 import type { InfoJson, VersionJson } from "../docker-http/json.js";
 
@@ -28,15 +28,18 @@ export function systemMethods(docker: DockerConnection, feed: EventFeed) {
 
     getDiskUsage: async (_request, { signal }) => {
       // dockerd measures for one client at a time and turns others away.
-      const { body } = await docker.once("disk usage", () => {
-        const call = docker.api.json<DiskUsageJson>({ path: "/system/df", patient: true }, signal);
-        return meaning(call, "disk usage", {});
+      const { body } = await docker.withLock("disk usage", () => {
+        const call = docker.api.json<DiskUsageJson>(
+          { path: "/system/df", allowLongRunning: true },
+          signal,
+        );
+        return withDockerErrors(call, "disk usage", {});
       });
       return create(GetDiskUsageResponseSchema, diskUsageFromDocker(body));
     },
 
     streamEvents: async function* events(request, call) {
-      yield* streamEvents(await feed.armed(call.signal), request, call);
+      yield* streamEvents(await feed.subscribed(call.signal), request, call);
     },
   } satisfies Methods<typeof EngineService>;
 }

@@ -17,19 +17,24 @@ import {
 } from "../../../gen/nap/v1/volume_service_pb.js";
 import { ListView } from "../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../core/engine.js";
-import { fieldError, NapError, unless } from "../../contract/errors.js";
+import { fieldError, NapError, undefinedIf } from "../../contract/errors.js";
 import type { Identity } from "../../auth/identity.js";
-import { madeBy, ownerOf, originLabels, requestIdFilter } from "../../contract/reserved-labels.js";
+import {
+  matchesRequest,
+  ownerOf,
+  provenanceLabels,
+  requestIdFilter,
+} from "../../contract/reserved-labels.js";
 import { pageOf } from "../../core/lists/page.js";
 import { mapInParallel } from "../../lib/parallel.js";
 import { pathPart } from "../docker-http/client.js";
 import type { DockerConnection } from "./connection.js";
 import { sameSpec, volumeFromDocker, volumeSpecToDocker } from "../docker-http/convert/volume.js";
-import { hasStatus, meaning } from "./errors.js";
+import { hasStatus, mapDockerError, withDockerErrors } from "./errors.js";
 import { filters, labelWords, pruneFilters } from "./filters.js";
 import type { VolumeJson } from "../docker-http/json.js";
 import { prune } from "./prune.js";
-import { refuseDropped } from "./read-back.js";
+import { assertNoneDropped } from "./read-back.js";
 import { usersOf } from "./users.js";
 
 const named = { reasons: { 404: "VOLUME_NOT_FOUND" } } as const;
@@ -38,24 +43,27 @@ const named = { reasons: { 404: "VOLUME_NOT_FOUND" } } as const;
 export function volumeMethods(docker: DockerConnection) {
   return {
     createVolume: (request, { signal, identity }) =>
-      docker.once(`volume ${request.requestId || request.name}`, async () => {
+      docker.withLock(`volume ${request.requestId || request.name}`, async () => {
         const { name, spec } = request;
         const before =
-          (await madeBefore(docker, request, identity)) ??
-          (name === "" ? undefined : await unless("VOLUME_NOT_FOUND", getVolume(docker, name)));
+          (await findByRequestId(docker, request, identity)) ??
+          (name === ""
+            ? undefined
+            : await undefinedIf("VOLUME_NOT_FOUND", getVolume(docker, name)));
         if (before !== undefined) {
           const same =
-            madeBy(CreateVolumeRequestSchema, request, identity, before.Labels ?? {}) ||
+            matchesRequest(CreateVolumeRequestSchema, request, identity, before.Labels ?? {}) ||
             sameSpec(before, spec);
           if (!same) throw otherSpec(name);
           const volume = volumeFromDocker(docker.name, before);
           return create(CreateVolumeResponseSchema, { volume, changed: false });
         }
-        const own = originLabels(CreateVolumeRequestSchema, request, identity);
+        const own = provenanceLabels(CreateVolumeRequestSchema, request, identity);
         const body = { Name: name, ...volumeSpecToDocker(spec, own) };
         const call = docker.api.json<VolumeJson>({ method: "POST", path: "/volumes/create", body });
         const reasons = { 404: "VOLUME_DRIVER_NOT_FOUND" } as const;
-        const made = (await meaning(call, name || "a volume", { reasons, field: "spec" })).body;
+        const made = (await withDockerErrors(call, name || "a volume", { reasons, field: "spec" }))
+          .body;
         const volume = volumeFromDocker(docker.name, made);
         // Somebody else may have made it since it was looked for; dockerd then gives theirs.
         if (name !== "" && !sameSpec(made, spec)) throw otherSpec(name);
@@ -63,7 +71,7 @@ export function volumeMethods(docker: DockerConnection) {
           // What has no name of its own is new, and nobody else's.
           const part = { path: "spec", desc: VolumeSpecSchema, wanted: spec, got: volume.spec };
           if (name === "")
-            refuseDropped({ resource: made.Name, warnings: [], root: "spec", parts: [part] });
+            assertNoneDropped({ resource: made.Name, warnings: [], root: "spec", parts: [part] });
           const owned = ownerOf(made.Labels) === identity.name;
           if (owned && request.requestId === "") signal.throwIfAborted();
         } catch (error) {
@@ -109,7 +117,7 @@ export function volumeMethods(docker: DockerConnection) {
       try {
         await docker.api.json({ method: "DELETE", path, query: { force } });
       } catch (error) {
-        if (!hasStatus(error, 409)) await meaning(Promise.reject(error as Error), name, named);
+        if (!hasStatus(error, 409)) throw mapDockerError(error, name, named);
         const users = await usersOf(docker, "volume", name);
         const message = `volume ${name} is used by ${users.join(", ")}`;
         throw new NapError("RESOURCE_IN_USE", message, { resource: name, users }, error);
@@ -119,7 +127,7 @@ export function volumeMethods(docker: DockerConnection) {
 
     pruneVolumes: async (request) => {
       // Before API 1.42 dockerd removes all; since then only anonymous ones, unless told otherwise.
-      const tellsApart = !docker.speaksAtMost("1.41");
+      const tellsApart = !docker.apiVersionAtMost("1.41");
       if (!tellsApart && !request.includeNamed) {
         const description = `Docker API ${docker.apiVersion} removes named volumes too: set it`;
         const reason = "FIELD_UNSUPPORTED";
@@ -139,7 +147,7 @@ export function volumeMethods(docker: DockerConnection) {
 }
 
 /** The volume that the same request made before, where it has a request_id. */
-async function madeBefore(
+async function findByRequestId(
   docker: DockerConnection,
   request: CreateVolumeRequest,
   identity: Identity,
@@ -148,7 +156,7 @@ async function madeBefore(
   const query = { filters: { label: [requestIdFilter(request.requestId)] } };
   const { body } = await docker.api.json<{ Volumes: VolumeJson[] }>({ path: "/volumes", query });
   return body.Volumes.find(({ Labels }) =>
-    madeBy(CreateVolumeRequestSchema, request, identity, Labels ?? {}),
+    matchesRequest(CreateVolumeRequestSchema, request, identity, Labels ?? {}),
   );
 }
 
@@ -158,7 +166,7 @@ async function getVolume(
   signal?: AbortSignal,
 ): Promise<VolumeJson> {
   const call = docker.api.json<VolumeJson>({ path: `/volumes/${pathPart(name)}` }, signal);
-  return (await meaning(call, name, named)).body;
+  return (await withDockerErrors(call, name, named)).body;
 }
 
 async function loadVolume(
@@ -168,7 +176,7 @@ async function loadVolume(
   signal: AbortSignal,
 ): Promise<Volume | undefined> {
   if (view !== ListView.FULL) return volumeFromDocker(docker.name, json);
-  const whole = await unless("VOLUME_NOT_FOUND", getVolume(docker, json.Name, signal));
+  const whole = await undefinedIf("VOLUME_NOT_FOUND", getVolume(docker, json.Name, signal));
   return whole && volumeFromDocker(docker.name, whole);
 }
 

@@ -12,7 +12,7 @@ import type { BindRoots } from "../../core/mounts/bind-roots.js";
 import { imageOf } from "../../contract/container-source.js";
 import { NapError } from "../../contract/errors.js";
 import type { EventSource } from "../../core/events/stream.js";
-import { Exits } from "../../core/events/exit-cache.js";
+import { ExitCache } from "../../core/events/exit-cache.js";
 import { Journal } from "../../core/events/journal.js";
 import { sleep } from "../../lib/sleep.js";
 import { Store } from "./runtime/store.js";
@@ -32,12 +32,12 @@ const pollMillis = 500;
 const lookMillis = 2000;
 
 /** The state of one engine: its store, its events, and its locks. */
-export class RuncHost implements EventSource {
+export class RuncContext implements EventSource {
   readonly name: string;
   readonly cgroupParent: string;
   readonly store: Store;
   readonly journal = new Journal();
-  readonly exits = new Exits();
+  readonly exits = new ExitCache();
   /** What happens is reported by this process itself. */
   readonly clockOffsetMillis = 0;
   /** The ends of runs that have been reported, by container. */
@@ -63,7 +63,7 @@ export class RuncHost implements EventSource {
     return this.name;
   }
 
-  async caughtUp(): Promise<void> {
+  async flushed(): Promise<void> {
     // What this process does, it has reported when it is done.
   }
 
@@ -71,7 +71,7 @@ export class RuncHost implements EventSource {
    * Makes this process the owner of the root, as long as it lives. Fails with ENGINE_UNREACHABLE where
    * another one is. An abstract socket stands for it, which the kernel gives back.
    */
-  async own(): Promise<void> {
+  async acquireRootLock(): Promise<void> {
     if (this.#owner !== undefined) return;
     const owner = createServer().unref();
     await new Promise<void>((resolve, reject) => {
@@ -89,24 +89,24 @@ export class RuncHost implements EventSource {
   watchExits(onChange: () => void): void {
     this.#onChange = onChange;
     // A watch that fails leaves the timer.
-    this.#watcher ??= watch(this.store.exits, () => this.look()).on("error", () => undefined);
-    this.#timer ??= setInterval(() => this.look(), lookMillis).unref();
+    this.#watcher ??= watch(this.store.exits, () => this.checkExits()).on("error", () => undefined);
+    this.#timer ??= setInterval(() => this.checkExits(), lookMillis).unref();
   }
 
   /** Has exits looked after now. */
-  look(): void {
+  checkExits(): void {
     this.#onChange();
     for (const wake of this.#waiting) wake();
   }
 
   /** Resolves at the next exit of any container, or after a short while. */
   async nextChange(signal: AbortSignal): Promise<void> {
-    const either = new AbortController();
-    const wake = (): void => either.abort();
+    const woken = new AbortController();
+    const wake = (): void => woken.abort();
     this.#waiting.add(wake);
     signal.addEventListener("abort", wake, { once: true });
     try {
-      await sleep(pollMillis, either.signal).catch(() => undefined);
+      await sleep(pollMillis, woken.signal).catch(() => undefined);
     } finally {
       this.#waiting.delete(wake);
       signal.removeEventListener("abort", wake);
@@ -115,7 +115,7 @@ export class RuncHost implements EventSource {
   }
 
   /** Runs `work` when nothing else runs under this key. */
-  async lock<T>(key: string, work: () => Promise<T>): Promise<T> {
+  async withLock<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#locks.get(key) ?? Promise.resolve();
     const mine = before.catch(() => undefined).then(work);
     this.#locks.set(key, mine);
@@ -127,8 +127,8 @@ export class RuncHost implements EventSource {
   }
 
   /** umoci changes a layout without a lock of its own. */
-  async imageLock<T>(work: () => Promise<T>): Promise<T> {
-    return this.lock("images", work);
+  async withImageLock<T>(work: () => Promise<T>): Promise<T> {
+    return this.withLock("images", work);
   }
 
   /** Reports the end of a container's last run, once. */
@@ -156,7 +156,7 @@ export class RuncHost implements EventSource {
       engine: this.name,
       ...(action === EventAction.EXIT && exit && { details: { case: "exit", value: exit } }),
     });
-    this.journal.append(this.exits.note(event));
+    this.journal.append(this.exits.record(event));
     if (action === EventAction.REMOVE) this.#reported.delete(id);
   }
 

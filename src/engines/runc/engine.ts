@@ -3,16 +3,16 @@ import type { BindRoots } from "../../core/mounts/bind-roots.js";
 import type { Connection, Engine } from "../../core/engine.js";
 import { NapError } from "../../contract/errors.js";
 import { SharedRuns } from "../../core/containers/shared-runs.js";
-import { demand } from "./runtime/command.js";
+import { runChecked } from "./runtime/command.js";
 import { containerStreams } from "./containers/run.js";
 import { containerWaits } from "./containers/waits.js";
 import { containerMethods } from "./containers/containers.js";
 import { execMethods } from "./exec/exec.js";
 import type { RuncTarget } from "./context.js";
-import { RuncHost } from "./context.js";
+import { RuncContext } from "./context.js";
 import { imageTransfers } from "./images/transfers.js";
 import { imageMethods, removeUnfinished } from "./images/images.js";
-import { lifecycleMethods, settleExits } from "./containers/lifecycle.js";
+import { lifecycleMethods, reapExited } from "./containers/lifecycle.js";
 import { runcSupport } from "./support.js";
 import { systemMethods } from "./system.js";
 
@@ -21,7 +21,7 @@ import { systemMethods } from "./system.js";
  * are the directories of the host that bind mounts may name.
  */
 export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engine {
-  const host = new RuncHost(target, bindRoots);
+  const host = new RuncContext(target, bindRoots);
   const runs = new SharedRuns();
   let opening: Promise<Connection> | undefined;
   return {
@@ -55,25 +55,25 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
 }
 
 /** Makes sure that everything is there, and looks after what happened while nap was away. */
-async function open(host: RuncHost): Promise<Connection> {
+async function open(host: RuncContext): Promise<Connection> {
   if (process.getuid?.() !== 0) {
     throw new NapError("ENGINE_UNREACHABLE", "runC needs root here");
   }
-  const said = await demand("runc", ["--version"]);
-  for (const program of ["conmon", "umoci"]) await demand(program, ["--version"]);
-  await host.own();
+  const output = await runChecked("runc", ["--version"]);
+  for (const program of ["conmon", "umoci"]) await runChecked(program, ["--version"]);
+  await host.acquireRootLock();
   await host.store.load();
-  await host.imageLock(() => removeUnfinished(host));
+  await host.withImageLock(() => removeUnfinished(host));
   const ends = new Map<string, string>();
   let settling = Promise.resolve();
   const look = (): void => {
     // One look at a time.
-    settling = settling.then(() => settleExits(host, ends));
+    settling = settling.then(() => reapExited(host, ends));
   };
   host.watchExits(look);
   look();
   await settling;
-  const [, version = ""] = /^runc version (\S+)$/m.exec(said) ?? [];
-  const [, apiVersion = ""] = /^spec: (\S+)$/m.exec(said) ?? [];
+  const [, version = ""] = /^runc version (\S+)$/m.exec(output) ?? [];
+  const [, apiVersion = ""] = /^spec: (\S+)$/m.exec(output) ?? [];
   return { version, apiVersion, support: runcSupport() };
 }

@@ -6,16 +6,16 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import {
   BindMountSchema,
   ContainerSpecSchema,
-  MountSchema,
-  NamespacesSchema,
   IsolatedNamespaceSchema,
+  MountSchema,
   NamespaceSchema,
+  NamespacesSchema,
   ResourcesSchema,
   SecuritySchema,
   UlimitValueSchema,
 } from "../../../gen/nap/v1/container_spec_pb.js";
 import { fieldName, supportOf } from "../../contract/unsupported.js";
-import type { Support, Unsupported } from "../../contract/unsupported.js";
+import type { Unsupported, UnsupportedFeatures } from "../../contract/unsupported.js";
 
 const notYet = "nap does not map this to runC yet";
 const pullsNothing = {
@@ -48,55 +48,56 @@ const honoured: readonly [desc: DescMessage, fields: string][] = [
 ];
 
 /** Other fields that are refused, and why. */
-const further: readonly [field: string, reason: Unsupported & { readonly value?: string }][] = [
+const refusedFields: readonly [field: string, reason: Unsupported & { readonly value?: string }][] =
   [
-    "nap.v1.ContainerSpec.kind",
-    { value: "INSTANCE_KIND_SYSTEM", reason: "nap gives it no init process" },
-  ],
-  [
-    "nap.v1.ContainerSpec.kind",
-    { value: "INSTANCE_KIND_VIRTUAL_MACHINE", reason: "runC runs no virtual machines" },
-  ],
-  ["nap.v1.CreateContainerRequest.pull_policy", { value: "PULL_POLICY_ALWAYS", ...pullsNothing }],
-  ["nap.v1.RunContainerRequest.pull_policy", { value: "PULL_POLICY_ALWAYS", ...pullsNothing }],
-  ["nap.v1.CreateContainerRequest.registry_credentials", { reason: notYet }],
-  ["nap.v1.RunContainerRequest.registry_credentials", { reason: notYet }],
-  ["nap.v1.GetContainerRequest.include_size", { reason: notYet }],
-  // The root file system would have to be made over to the mapped ids.
-  ["nap.v1.Namespaces.user.isolated", { reason: notYet }],
-  ["nap.v1.Namespaces.user.path", { reason: notYet }],
-  ["nap.v1.Namespaces.mount.host", { reason: "runC gives every container mounts of its own" }],
-  ["nap.v1.Namespaces.mount.path", { reason: "runC gives every container mounts of its own" }],
-  ["nap.v1.ContainerFilter.networks", { reason: "this engine has no networks yet" }],
-  ["nap.v1.ContainerFilter.volumes", { reason: "this engine has no volumes yet" }],
-  ["nap.v1.ContainerFilter.exposed_ports", { reason: "this engine has no networks yet" }],
-  ["nap.v1.ContainerFilter.healths", { reason: "this engine has no health checks yet" }],
-  ["nap.v1.StreamContainerLogsRequest.cursor", { reason: notYet }],
-  ["nap.v1.StreamContainerLogsRequest.follow_restarts", { reason: notYet }],
-  [
-    "nap.v1.WaitContainerRequest.condition",
-    { value: "WAIT_CONDITION_HEALTHY", reason: "this engine has no health checks yet" },
-  ],
-  ["nap.v1.ExecSpec.tty", { reason: notYet }],
-  ["nap.v1.ExecSpec.privileged", { reason: notYet }],
-  [
-    "nap.v1.ExecContainerSyncRequest.disconnect_action",
-    { value: "DISCONNECT_ACTION_KILL", reason: "a command whose call is cancelled goes on" },
-  ],
-  ["nap.v1.ImportImageOpen.instructions", { reason: notYet }],
-  ["nap.v1.ImportImageOpen.platform", { reason: notYet }],
-  ["nap.v1.ImageFilter.before_image", { reason: notYet }],
-  ["nap.v1.ImageFilter.since_image", { reason: notYet }],
-  ["nap.v1.ListImagesRequest.include_intermediate", { reason: "there are none" }],
-  ["nap.v1.RemoveImageRequest.keep_parents", { reason: "there are none" }],
-];
+    [
+      "nap.v1.ContainerSpec.kind",
+      { value: "INSTANCE_KIND_SYSTEM", reason: "nap gives it no init process" },
+    ],
+    [
+      "nap.v1.ContainerSpec.kind",
+      { value: "INSTANCE_KIND_VIRTUAL_MACHINE", reason: "runC runs no virtual machines" },
+    ],
+    ["nap.v1.CreateContainerRequest.pull_policy", { value: "PULL_POLICY_ALWAYS", ...pullsNothing }],
+    ["nap.v1.RunContainerRequest.pull_policy", { value: "PULL_POLICY_ALWAYS", ...pullsNothing }],
+    ["nap.v1.CreateContainerRequest.registry_credentials", { reason: notYet }],
+    ["nap.v1.RunContainerRequest.registry_credentials", { reason: notYet }],
+    ["nap.v1.GetContainerRequest.include_size", { reason: notYet }],
+    // The root file system would have to be made over to the mapped ids.
+    ["nap.v1.Namespaces.user.isolated", { reason: notYet }],
+    ["nap.v1.Namespaces.user.path", { reason: notYet }],
+    ["nap.v1.Namespaces.mount.host", { reason: "runC gives every container mounts of its own" }],
+    ["nap.v1.Namespaces.mount.path", { reason: "runC gives every container mounts of its own" }],
+    ["nap.v1.ContainerFilter.networks", { reason: "this engine has no networks yet" }],
+    ["nap.v1.ContainerFilter.volumes", { reason: "this engine has no volumes yet" }],
+    ["nap.v1.ContainerFilter.exposed_ports", { reason: "this engine has no networks yet" }],
+    ["nap.v1.ContainerFilter.healths", { reason: "this engine has no health checks yet" }],
+    ["nap.v1.StreamContainerLogsRequest.cursor", { reason: notYet }],
+    ["nap.v1.StreamContainerLogsRequest.follow_restarts", { reason: notYet }],
+    [
+      "nap.v1.WaitContainerRequest.condition",
+      { value: "WAIT_CONDITION_HEALTHY", reason: "this engine has no health checks yet" },
+    ],
+    ["nap.v1.ExecSpec.tty", { reason: notYet }],
+    ["nap.v1.ExecSpec.privileged", { reason: notYet }],
+    [
+      "nap.v1.ExecContainerSyncRequest.disconnect_action",
+      { value: "DISCONNECT_ACTION_KILL", reason: "a command whose call is cancelled goes on" },
+    ],
+    ["nap.v1.ImportImageOpen.instructions", { reason: notYet }],
+    ["nap.v1.ImportImageOpen.platform", { reason: notYet }],
+    ["nap.v1.ImageFilter.before_image", { reason: notYet }],
+    ["nap.v1.ImageFilter.since_image", { reason: notYet }],
+    ["nap.v1.ListImagesRequest.include_intermediate", { reason: "there are none" }],
+    ["nap.v1.RemoveImageRequest.keep_parents", { reason: "there are none" }],
+  ];
 
 /** The table, the same for every host. */
-export function runcSupport(): Support {
+export function runcSupport(): UnsupportedFeatures {
   const rest = honoured.flatMap(([desc, names]) => {
     const known = new Set(names.trim().split(/\s+/));
     const refused = desc.fields.filter(({ name }) => !known.has(name));
     return refused.map((field) => ({ field: fieldName(field), reason: notYet }));
   });
-  return supportOf([...further.map(([field, reason]) => ({ field, ...reason })), ...rest]);
+  return supportOf([...refusedFields.map(([field, reason]) => ({ field, ...reason })), ...rest]);
 }

@@ -6,14 +6,14 @@ import type { EngineService } from "../../../gen/nap/v1/engine_service_pb.js";
 import { GetEngineResponseSchema } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../core/engine.js";
 import { streamEvents } from "../../core/events/stream.js";
-import type { RuncHost } from "./context.js";
+import type { RuncContext } from "./context.js";
 import { readIfThere } from "./runtime/store.js";
 
 /** Go's names for the architectures that Node has others for. */
 const architectures: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386" };
 
 /** The calls on the engine itself. */
-export function systemMethods(host: RuncHost) {
+export function systemMethods(host: RuncContext) {
   return {
     getEngine: async () => {
       const os = await readFile("/etc/os-release", "utf8");

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import type { SpecInit } from "../bench.js";
 import type { OptionTest } from "./option.js";
-import { MiB, cgroupFile } from "./option.js";
+import { cgroupFile, MiB } from "./option.js";
 import { blockDevice } from "./unobservable.js";
 
 const amount = (value: bigint) => ({ limit: { case: "amount" as const, value } });

@@ -2,7 +2,7 @@
  * The effects that some machines cannot show, each with the probe that tells so when the tests run.
  * The list is closed: what is not in it must be seen, or be refused as the floors say.
  */
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 

@@ -8,7 +8,7 @@ import {
   EventResource,
   EventSchema,
 } from "../../../../gen/nap/v1/engine_service_pb.js";
-import { clientLabels, ownerOf } from "../../../contract/reserved-labels.js";
+import { ownerOf, stripInternalLabels } from "../../../contract/reserved-labels.js";
 import { parseAnswer } from "../response.js";
 import { timestampOfNanos } from "../../../lib/time.js";
 import type { EventJson } from "../json.js";
@@ -67,7 +67,7 @@ const actions: readonly [EventAction, ...string[]][] = [
 export function eventOf(engine: string, line: string): Event {
   const json = parseAnswer<EventJson>(line);
   const { ID: resourceId, Attributes } = json.Actor;
-  const attributes = clientLabels(Attributes ?? {});
+  const attributes = stripInternalLabels(Attributes ?? {});
   // Actions of commands and health probes carry what happened behind a colon.
   const [word = ""] = json.Action.split(":");
   const action = actions.find(([, ...words]) => words.includes(word))?.[0];

@@ -7,7 +7,7 @@ import type {
 } from "../../../../gen/nap/v1/network_service_pb.js";
 import { NetworkSchema, NetworkSpecSchema } from "../../../../gen/nap/v1/network_service_pb.js";
 import { ResourceScope } from "../../../../gen/nap/v1/types_pb.js";
-import { clientLabels, ownerOf, requestIdOf } from "../../../contract/reserved-labels.js";
+import { ownerOf, requestIdOf, stripInternalLabels } from "../../../contract/reserved-labels.js";
 import { timestampOf } from "../../../lib/time.js";
 import type { IpamJson, NetworkJson, NetworkSpecJson, StringMap } from "../json.js";
 import { scopes } from "./scopes.js";
@@ -50,7 +50,7 @@ export function networkSpecFromDocker(json: NetworkSpecJson): NetworkSpec {
   return create(NetworkSpecSchema, {
     driver: json.Driver,
     driverOptions: json.Options ?? {},
-    labels: clientLabels(json.Labels ?? {}),
+    labels: stripInternalLabels(json.Labels ?? {}),
     ...(json.Internal && { internal: true }),
     ...(json.Attachable && { attachable: true }),
     ...(json.Ingress && { ingress: true }),

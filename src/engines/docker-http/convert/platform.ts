@@ -4,10 +4,10 @@
  */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Platform, PlatformSchema } from "../../../../gen/nap/v1/types_pb.js";
-import { ownPrefix } from "../../../contract/reserved-labels.js";
+import { internalLabelPrefix } from "../../../contract/reserved-labels.js";
 import type { StringMap } from "../json.js";
 
-const platformLabel = `${ownPrefix}platform`;
+const platformLabel = `${internalLabelPrefix}platform`;
 
 /** The label for a platform; empty where none was asked for, since an image may have it, too. */
 export function platformLabels(platform: Platform | undefined): StringMap {

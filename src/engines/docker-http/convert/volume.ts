@@ -5,7 +5,7 @@ import { VolumeSpecSchema } from "../../../../gen/nap/v1/container_spec_pb.js";
 import { ResourceScope } from "../../../../gen/nap/v1/types_pb.js";
 import type { Volume } from "../../../../gen/nap/v1/volume_service_pb.js";
 import { VolumeSchema } from "../../../../gen/nap/v1/volume_service_pb.js";
-import { clientLabels, ownerOf, requestIdOf } from "../../../contract/reserved-labels.js";
+import { ownerOf, requestIdOf, stripInternalLabels } from "../../../contract/reserved-labels.js";
 import { timestampOf } from "../../../lib/time.js";
 import type { StringMap, VolumeJson, VolumeSpecJson } from "../json.js";
 import { scopes } from "./scopes.js";
@@ -34,7 +34,7 @@ export function volumeSpecFromDocker(
   return create(VolumeSpecSchema, {
     driver: json.Driver,
     driverOptions: json.Options ?? {},
-    labels: clientLabels(json.Labels ?? {}),
+    labels: stripInternalLabels(json.Labels ?? {}),
   });
 }
 

@@ -33,7 +33,7 @@ import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
 import { pathStatFromHeader } from "../../docker-http/convert/path-stat.js";
 import type { Operation } from "../errors.js";
-import { meaning } from "../errors.js";
+import { withDockerErrors } from "../errors.js";
 import type { ContainerJson } from "../../docker-http/json.js";
 
 /** The calls that move files in and out of containers. Uploads are kept in the spool. */
@@ -56,7 +56,11 @@ async function* readArchive(
   { signal }: Call,
 ): AsyncGenerator<ReadContainerArchiveResponse> {
   const { Id } = await reachable(docker, container, path, signal);
-  const source = await meaning(docker.api.stream(archive(Id, { path }), signal), path, atPath);
+  const source = await withDockerErrors(
+    docker.api.stream(archive(Id, { path }), signal),
+    path,
+    atPath,
+  );
   try {
     const event = { case: "stat" as const, value: statOf(source) };
     yield create(ReadContainerArchiveResponseSchema, { event });
@@ -79,16 +83,16 @@ async function* writeArchive(
   const { Id } = await reachable(docker, container, path, signal);
   // Whoever names a wrong path is told before he sends everything.
   await statPath(docker, Id, path, signal, atOpenPath);
-  const unpack = async (progress: UploadProgress, either: AbortSignal): Promise<void> => {
+  const unpack = async (progress: UploadProgress, combined: AbortSignal): Promise<void> => {
     const file = await SpoolFile.open(spool);
     try {
       await takeArchive(incoming, file, (bytes) => progress.received(bytes));
-      await checkArchive(file, either);
+      await checkArchive(file, combined);
       const upload = file.read();
       try {
         const query = { path, noOverwriteDirNonDir: !allowTypeChange };
         const request = { ...archive(Id, query), method: "PUT", upload } as const;
-        await meaning(docker.api.json(request), path, atOpenPath);
+        await withDockerErrors(docker.api.json(request), path, atOpenPath);
       } finally {
         upload.destroy();
       }
@@ -110,7 +114,7 @@ async function* exportContainer(
   { signal }: Call,
 ): AsyncGenerator<ExportContainerResponse> {
   const path = `/containers/${pathPart(container)}/export`;
-  const source = await meaning(docker.api.stream({ path }, signal), container, named);
+  const source = await withDockerErrors(docker.api.stream({ path }, signal), container, named);
   for await (const event of downloadEvents(docker.api.read(source, signal))) {
     yield create(ExportContainerResponseSchema, { event });
   }
@@ -140,7 +144,7 @@ async function statPath(
     // An answer to HEAD has a status alone; dockerd 20.10 says with 500 that a part is no directory.
     return docker.api.stream(request, signal);
   });
-  const response = await meaning(head, path, operation);
+  const response = await withDockerErrors(head, path, operation);
   response.destroy();
   return statOf(response);
 }

@@ -8,12 +8,12 @@ import {
   ListContainerChangesResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { Methods } from "../../../core/engine.js";
-import { ownPrefix } from "../../../contract/reserved-labels.js";
+import { internalLabelPrefix } from "../../../contract/reserved-labels.js";
 import { pageOf } from "../../../core/lists/page.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
-import { meaning } from "../errors.js";
+import { withDockerErrors } from "../errors.js";
 import { parseReference } from "../../../core/images/reference.js";
 
 const defaultPageSize = 1000;
@@ -32,8 +32,8 @@ export function containerFileMethods(docker: DockerConnection) {
   return {
     listContainerChanges: async (request, { signal }) => {
       const path = `/containers/${pathPart(request.container)}/changes`;
-      const call = docker.api.json<ChangeJson[] | null>({ path, patient: true }, signal);
-      const { body } = await meaning(call, request.container, named);
+      const call = docker.api.json<ChangeJson[] | null>({ path, allowLongRunning: true }, signal);
+      const { body } = await withDockerErrors(call, request.container, named);
       const { pageSize, pageToken } = request;
       const size = pageSize === 0 ? defaultPageSize : pageSize;
       const { items, nextPageToken } = await pageOf(
@@ -56,7 +56,9 @@ export function containerFileMethods(docker: DockerConnection) {
       const { Id, Config } = await inspectContainer(docker, container);
       // The image would have the labels of the container. Instructions cannot take them away, only
       // empty them, and nap takes an empty one for none.
-      const ours = Object.keys(Config.Labels ?? {}).filter((key) => key.startsWith(ownPrefix));
+      const ours = Object.keys(Config.Labels ?? {}).filter((key) =>
+        key.startsWith(internalLabelPrefix),
+      );
       const { name: repo, tag } = parseReference(reference);
       const query = {
         container: Id,
@@ -68,7 +70,7 @@ export function containerFileMethods(docker: DockerConnection) {
       };
       const call = docker.api.json<{ Id: string }>({ method: "POST", path: "/commit", query });
       const field = instructions.length > 0 ? "instructions" : "reference";
-      const { body } = await meaning(call, container, { ...named, field });
+      const { body } = await withDockerErrors(call, container, { ...named, field });
       return create(CommitContainerResponseSchema, { imageId: body.Id });
     },
   } satisfies Methods<typeof ContainerService>;

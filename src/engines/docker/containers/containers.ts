@@ -24,13 +24,17 @@ import type { ContainerSpec } from "../../../../gen/nap/v1/container_spec_pb.js"
 import { ArgumentListSchema, ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { imageOf } from "../../../contract/container-source.js";
-import { fieldError, unless } from "../../../contract/errors.js";
-import { madeBy, originLabels, requestIdFilter } from "../../../contract/reserved-labels.js";
+import { fieldError, undefinedIf } from "../../../contract/errors.js";
+import {
+  matchesRequest,
+  provenanceLabels,
+  requestIdFilter,
+} from "../../../contract/reserved-labels.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
 import { pullBegins } from "../../../core/images/pull.js";
 import { containerMatchesByItself } from "../../../core/lists/filters.js";
-import { placeRooted } from "../../../core/mounts/rooted-mounts.js";
+import { resolveBindRoots } from "../../../core/mounts/rooted-mounts.js";
 import { pathPart } from "../../docker-http/client.js";
 import {
   containerFromDocker,
@@ -43,7 +47,7 @@ import {
 import { endpointToDocker } from "../../docker-http/convert/container/endpoints.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, listContainers, named } from "./reads.js";
-import { hasStatus, meaning } from "../errors.js";
+import { hasStatus, mapDockerError, withDockerErrors } from "../errors.js";
 import { containerFilters } from "../filters.js";
 import { pullImage, requireOwnRegistry } from "../images/transfers.js";
 import { platformText } from "../../docker-http/platform.js";
@@ -54,7 +58,7 @@ import type {
   ImageJson,
   NetworkJson,
 } from "../../docker-http/json.js";
-import { refuseDropped } from "../read-back.js";
+import { assertNoneDropped } from "../read-back.js";
 
 /** The calls that create, show and remove containers. */
 export function containerMethods(docker: DockerConnection) {
@@ -65,7 +69,7 @@ export function containerMethods(docker: DockerConnection) {
       const made = await createContainer(docker, request, createSchema, call);
       const { json, warnings, existed } = made;
       if (signal.aborted && request.requestId === "" && !existed) {
-        await removeAnew(docker, json.Id);
+        await rollbackCreate(docker, json.Id);
         throw signal.reason;
       }
       const container = containerFromDocker(docker.name, json);
@@ -100,7 +104,7 @@ export function containerMethods(docker: DockerConnection) {
         const isRunning = async () => (await inspectContainer(docker, container)).State.Running;
         const refused = hasStatus(error, 409) && !force && (await isRunning());
         const reason = refused ? "CONTAINER_RUNNING" : "OPERATION_IN_PROGRESS";
-        await meaning(Promise.reject(error as Error), container, {
+        throw mapDockerError(error, container, {
           reasons: { ...named.reasons, 409: reason },
         });
       }
@@ -124,18 +128,18 @@ export async function createContainer(
   call: Call,
 ): Promise<CreatedContainer> {
   const { requestId } = request;
-  if (requestId === "") return createAnew(docker, request, schema, call);
-  return docker.once(`container ${requestId}`, async () => {
-    const made = await madeBefore(docker, request, schema, call);
+  if (requestId === "") return createNew(docker, request, schema, call);
+  return docker.withLock(`container ${requestId}`, async () => {
+    const made = await findByRequestId(docker, request, schema, call);
     if (made !== undefined) {
       return { json: await inspectContainer(docker, made.Id), warnings: [], existed: true };
     }
-    return createAnew(docker, request, schema, call);
+    return createNew(docker, request, schema, call);
   });
 }
 
 /** The container that the same request made before. */
-async function madeBefore(
+async function findByRequestId(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
   schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
@@ -143,7 +147,7 @@ async function madeBefore(
 ): Promise<ContainerSummaryJson | undefined> {
   const query = { all: true, filters: { label: [requestIdFilter(request.requestId)] } };
   const list = await docker.api.json<ContainerSummaryJson[]>({ path: "/containers/json", query });
-  return list.body.find(({ Labels }) => madeBy(schema, request, identity, Labels ?? {}));
+  return list.body.find(({ Labels }) => matchesRequest(schema, request, identity, Labels ?? {}));
 }
 
 /**
@@ -161,16 +165,16 @@ export async function* pullFirst(
   const image = imageOf(spec);
   requireOwnRegistry(image, registryCredentials);
   const isPresent = async (): Promise<boolean> => {
-    const found = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
+    const found = await undefinedIf("IMAGE_NOT_FOUND", inspectImage(docker, image, call.signal));
     if (found !== undefined || request.requestId === "") return found !== undefined;
-    return (await madeBefore(docker, request, schema, call)) !== undefined;
+    return (await findByRequestId(docker, request, schema, call)) !== undefined;
   };
   if (!(await pullBegins(pullPolicy, image, call.identity, isPresent))) return;
   const pull = create(PullImageRequestSchema, { image, platform, registryCredentials });
   yield* pullImage(docker, pull, call);
 }
 
-async function createAnew(
+async function createNew(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
   schema: typeof CreateContainerRequestSchema | typeof RunContainerRequestSchema,
@@ -179,13 +183,13 @@ async function createAnew(
   const { name, spec: given = create(ContainerSpecSchema) } = request;
   const spec = await withNetworkNames(docker, given);
   const image = imageOf(spec);
-  const placed = await placeRooted(docker.bindRoots, spec, identity.name);
+  const placed = await resolveBindRoots(docker.bindRoots, spec, identity.name);
   const { body, further } = specToDocker(
     await withResetCommand(docker, placed.spec),
-    { ...placed.ownLabels, ...originLabels(schema, request, identity) },
+    { ...placed.ownLabels, ...provenanceLabels(schema, request, identity) },
     docker.apiVersion,
   );
-  const created = await meaning(
+  const created = await withDockerErrors(
     docker.api.json<{ Id: string; Warnings: string[] | null }>({
       method: "POST",
       path: "/containers/create",
@@ -207,7 +211,7 @@ async function createAnew(
     }
     const json = await inspectContainer(docker, id);
     // dockerd goes on without what it cannot do, and what its API does not know it drops unseen.
-    refuseDropped({
+    assertNoneDropped({
       resource: json.Name.replace(/^\//, ""),
       warnings,
       root: "spec",
@@ -217,13 +221,13 @@ async function createAnew(
     });
     return { json, warnings, existed: false };
   } catch (error) {
-    await removeAnew(docker, id);
+    await rollbackCreate(docker, id);
     throw error;
   }
 }
 
 /** Removes a container that was just made, with its anonymous volumes. */
-async function removeAnew(docker: DockerConnection, id: string): Promise<void> {
+async function rollbackCreate(docker: DockerConnection, id: string): Promise<void> {
   await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
 }
 
@@ -243,7 +247,7 @@ async function withNetworkNames(
   for (const [index, item] of resolved.networks.entries()) {
     const call = docker.api.json<NetworkJson>({ path: `/networks/${pathPart(item.network)}` });
     const reasons = { 404: "NETWORK_NOT_FOUND" } as const;
-    const { Name, Id } = (await meaning(call, item.network, { reasons })).body;
+    const { Name, Id } = (await withDockerErrors(call, item.network, { reasons })).body;
     const at = `spec.networks[${index}]`;
     // Each is a namespace in the contract, and the host's needs another permission.
     if (Name === "host" || Name === "none") {
@@ -276,7 +280,7 @@ async function connectNetwork(
   const path = `/networks/${pathPart(network)}/connect`;
   const body = { Container, EndpointConfig };
   const call = docker.api.json({ method: "POST", path, body });
-  await meaning(call, network, { reasons: { 404: "NETWORK_NOT_FOUND" }, field: "spec" });
+  await withDockerErrors(call, network, { reasons: { 404: "NETWORK_NOT_FOUND" }, field: "spec" });
 }
 
 /**
@@ -291,7 +295,9 @@ async function withResetCommand(
   const reference = imageOf(spec);
   const path = `/images/${pathPart(reference)}/json`;
   const reasons = { 404: "IMAGE_NOT_FOUND" } as const;
-  const image = await meaning(docker.api.json<ImageJson>({ path }), reference, { reasons });
+  const image = await withDockerErrors(docker.api.json<ImageJson>({ path }), reference, {
+    reasons,
+  });
   const words = image.body.Config?.Entrypoint ?? [];
   return { ...spec, entrypoint: create(ArgumentListSchema, { arguments: words }) };
 }
@@ -304,7 +310,7 @@ async function loadContainers(
 ): Promise<(Container | undefined)[]> {
   if (view !== ListView.FULL) return page.map((json) => containerFromSummary(docker.name, json));
   return mapInParallel(page, async ({ Id }) => {
-    const json = await unless("CONTAINER_NOT_FOUND", inspectContainer(docker, Id, signal));
+    const json = await undefinedIf("CONTAINER_NOT_FOUND", inspectContainer(docker, Id, signal));
     const container = json && containerFromDocker(docker.name, json);
     // It may have changed since it was listed.
     return container && containerMatchesByItself(container, filter) ? container : undefined;

@@ -16,17 +16,17 @@ import { ResourcesSchema, RestartPolicySchema } from "../../../../gen/nap/v1/con
 import type { Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import { prune } from "../prune.js";
-import { recheckRooted } from "../../../core/mounts/rooted-mounts.js";
+import { verifyBindRoots } from "../../../core/mounts/rooted-mounts.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
 import { containerFromDocker } from "../../docker-http/convert/container/container.js";
 import { mountsFromDocker } from "../../docker-http/convert/container/mounts-read.js";
 import { updateToDocker } from "../../docker-http/convert/container/update.js";
-import { dockerError, hasStatus, meaning } from "../errors.js";
+import { hasStatus, mapDockerError, withDockerErrors } from "../errors.js";
 import { pruneFilters } from "../filters.js";
 import type { ContainerJson } from "../../docker-http/json.js";
-import { refuseDropped } from "../read-back.js";
+import { assertNoneDropped } from "../read-back.js";
 import { wholeSeconds } from "../../docker-http/time.js";
 
 /** The calls that change a container. */
@@ -47,19 +47,22 @@ export function lifecycleMethods(docker: DockerConnection) {
 
     stopContainer: async ({ container, timeout, stopSignal }) => {
       const stop = post(container, "stop", stopQuery(timeout, stopSignal));
-      const { status } = await meaning(stop, container, { ...named, field: "stop_signal" });
+      const { status } = await withDockerErrors(stop, container, {
+        ...named,
+        field: "stop_signal",
+      });
       return create(StopContainerResponseSchema, { changed: status !== 304 });
     },
 
     restartContainer: async ({ container, timeout, stopSignal }) => {
       await recheckBinds(docker, await inspectContainer(docker, container), container);
       const restart = post(container, "restart", stopQuery(timeout, stopSignal));
-      await meaning(restart, container, { reasons: cannotStart });
+      await withDockerErrors(restart, container, { reasons: cannotStart });
       return create(RestartContainerResponseSchema);
     },
 
     killContainer: async ({ container, signal }) => {
-      await meaning(post(container, "kill", signal === "" ? {} : { signal }), container, {
+      await withDockerErrors(post(container, "kill", signal === "" ? {} : { signal }), container, {
         reasons: { ...named.reasons, 409: "CONTAINER_NOT_RUNNING" },
         field: "signal",
       });
@@ -79,7 +82,7 @@ export function lifecycleMethods(docker: DockerConnection) {
     renameContainer: async ({ container, newName }) => {
       const { Id, Name } = await inspectContainer(docker, container);
       if (Name === `/${newName}`) return create(RenameContainerResponseSchema, { changed: false });
-      await meaning(post(Id, "rename", { name: newName }), container, {
+      await withDockerErrors(post(Id, "rename", { name: newName }), container, {
         reasons: { ...named.reasons, 409: "NAME_IN_USE" },
         resources: { NAME_IN_USE: newName },
         field: "new_name",
@@ -90,15 +93,19 @@ export function lifecycleMethods(docker: DockerConnection) {
     updateContainer: async (request) => {
       const before = await inspectContainer(docker, request.container);
       const body = updateToDocker(request, before.HostConfig);
-      const update = await meaning(post(before.Id, "update", {}, body), request.container, {
-        ...named,
-        field: "resources",
-      });
+      const update = await withDockerErrors(
+        post(before.Id, "update", {}, body),
+        request.container,
+        {
+          ...named,
+          field: "resources",
+        },
+      );
       const container = containerFromDocker(docker.name, await inspectContainer(docker, before.Id));
       const warnings = update.body.Warnings ?? [];
       const { resources, restartPolicy } = request;
       const got = container.spec;
-      refuseDropped({
+      assertNoneDropped({
         resource: container.name,
         warnings,
         root: "",
@@ -151,7 +158,7 @@ async function recheckBinds(
 ): Promise<void> {
   const mounts = mountsFromDocker(HostConfig, undefined);
   const roots = docker.sameHost ? docker.bindRoots : undefined;
-  await recheckRooted(roots, container, mounts, Config.Labels);
+  await verifyBindRoots(roots, container, mounts, Config.Labels);
 }
 
 /** Starts a container; false where it ran already. */
@@ -177,11 +184,11 @@ export async function startInspected(
     if (hasStatus(error, 409)) {
       const { State } = await inspectContainer(docker, container);
       const reason = State.Paused ? "CONTAINER_PAUSED" : "OPERATION_IN_PROGRESS";
-      throw dockerError(error, container, { reasons: { 409: reason } });
+      throw mapDockerError(error, container, { reasons: { 409: reason } });
     }
-    const ofField = field && dockerError(error, container, { ...named, field });
+    const ofField = field && mapDockerError(error, container, { ...named, field });
     const isTold = ofField instanceof NapError && ofField.reason !== "ENGINE_ERROR";
-    throw isTold ? ofField : dockerError(error, container, { reasons: cannotStart });
+    throw isTold ? ofField : mapDockerError(error, container, { reasons: cannotStart });
   }
 }
 
@@ -200,11 +207,11 @@ async function changeOrExplain(
     return true;
   } catch (error) {
     if (!hasStatus(error, 409) && !hasStatus(error, 500)) {
-      throw dockerError(error, container, named);
+      throw mapDockerError(error, container, named);
     }
     const { State } = await inspectContainer(docker, container);
     if (State.Running && State.Paused === paused) return false;
     const reason = State.Running ? "ENGINE_ERROR" : "CONTAINER_NOT_RUNNING";
-    throw dockerError(error, container, { reasons: { 409: reason, 500: reason } });
+    throw mapDockerError(error, container, { reasons: { 409: reason, 500: reason } });
   }
 }

@@ -14,7 +14,7 @@ import { NapError } from "../../../contract/errors.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
-import { meaning } from "../errors.js";
+import { withDockerErrors } from "../errors.js";
 import type { ExecJson } from "../../docker-http/json.js";
 
 /** The columns that dockerd asks the host's ps for; the last one may have blanks. */
@@ -29,7 +29,7 @@ export function processMethods(docker: DockerConnection) {
       const path = `/containers/${pathPart(container)}/top`;
       const query = { ps_args: `-eo ${columns.join(",")}` };
       const call = docker.api.json<{ Processes: string[][] | null }>({ path, query }, signal);
-      const { body } = await meaning(call, container, running);
+      const { body } = await withDockerErrors(call, container, running);
       const processes = (body.Processes ?? []).map(processFromPs);
       return create(ListContainerProcessesResponseSchema, { processes });
     },
@@ -44,7 +44,7 @@ export function processMethods(docker: DockerConnection) {
       const query = { h: size?.rows, w: size?.columns };
       const of = execId === "" ? `/containers/${Id}` : `/exec/${pathPart(execId)}`;
       const call = docker.api.json({ method: "POST", path: `${of}/resize`, query });
-      await meaning(call, execId || container, { ...running, field: "size" });
+      await withDockerErrors(call, execId || container, { ...running, field: "size" });
       return create(ResizeContainerTerminalResponseSchema);
     },
   } satisfies Methods<typeof ContainerService>;
@@ -53,7 +53,7 @@ export function processMethods(docker: DockerConnection) {
 /** Fails where a command is not there, is not this container's, or has no terminal. */
 async function findTerminal(docker: DockerConnection, id: string, execId: string): Promise<void> {
   const call = docker.api.json<ExecJson>({ path: `/exec/${pathPart(execId)}/json` });
-  const { body } = await meaning(call, execId, { reasons: { 404: "EXEC_NOT_FOUND" } });
+  const { body } = await withDockerErrors(call, execId, { reasons: { 404: "EXEC_NOT_FOUND" } });
   const foreign = body.ContainerID !== id;
   if (!foreign && body.ProcessConfig.tty) return;
   const message = foreign ? `${id} has no command ${execId}` : `${execId} has no terminal`;

@@ -1,8 +1,8 @@
 /** Containers as dockerd shows them: one by inspect, all by its list. */
-import { unless } from "../../../contract/errors.js";
+import { undefinedIf } from "../../../contract/errors.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
-import { meaning } from "../errors.js";
+import { withDockerErrors } from "../errors.js";
 import type { Filters } from "../filters.js";
 import type { ContainerJson, ContainerSummaryJson } from "../../docker-http/json.js";
 
@@ -18,9 +18,9 @@ export async function inspectContainer(
 ): Promise<ContainerJson> {
   const path = `/containers/${pathPart(container)}/json`;
   // To measure its files takes as long as there are many.
-  const patient = query["size"] === true;
-  const call = docker.api.json<ContainerJson>({ path, query, patient }, signal);
-  return (await meaning(call, container, named)).body;
+  const allowLongRunning = query["size"] === true;
+  const call = docker.api.json<ContainerJson>({ path, query, allowLongRunning }, signal);
+  return (await withDockerErrors(call, container, named)).body;
 }
 
 /**
@@ -38,9 +38,9 @@ export async function listContainers(
   signal?: AbortSignal,
 ): Promise<ContainerSummaryJson[]> {
   await docker.unlistedExits.settle((id) =>
-    unless("CONTAINER_NOT_FOUND", inspectContainer(docker, id, signal)),
+    undefinedIf("CONTAINER_NOT_FOUND", inspectContainer(docker, id, signal)),
   );
   const path = "/containers/json";
   const list = docker.api.json<ContainerSummaryJson[]>({ path, query }, signal);
-  return (await meaning(list, "containers", { field: "filter" })).body;
+  return (await withDockerErrors(list, "containers", { field: "filter" })).body;
 }

@@ -13,7 +13,7 @@ import {
 import type { ExitStatus, OutputBatch } from "../../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema, OutputBatchSchema } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
-import { unless } from "../../../contract/errors.js";
+import { undefinedIf } from "../../../contract/errors.js";
 import type { Run } from "../../../core/containers/recording.js";
 import type { RunSteps } from "../../../core/containers/run.js";
 import { runContainer, runEvent } from "../../../core/containers/run.js";
@@ -23,7 +23,7 @@ import { exitOf } from "../../docker-http/convert/container/container.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer } from "./reads.js";
 import { createContainer, pullFirst } from "./containers.js";
-import { hasStatus, meaning } from "../errors.js";
+import { hasStatus, withDockerErrors } from "../errors.js";
 import { outputBatches } from "../../docker-http/frames.js";
 import type { ContainerJson } from "../../docker-http/json.js";
 import { startInspected } from "./lifecycle.js";
@@ -41,7 +41,7 @@ export async function inspectIfThere(
   docker: DockerConnection,
   id: string,
 ): Promise<ContainerJson | undefined> {
-  return unless("CONTAINER_NOT_FOUND", inspectContainer(docker, id));
+  return undefinedIf("CONTAINER_NOT_FOUND", inspectContainer(docker, id));
 }
 
 /** An exit that is being waited for. */
@@ -63,10 +63,10 @@ export async function armWait(
 ): Promise<ArmedWait> {
   const path = `/containers/${id}/wait`;
   const call = docker.api.stream(
-    { method: "POST", path, query: { condition }, harmless: true },
+    { method: "POST", path, query: { condition }, readOnly: true },
     signal,
   );
-  const source = await meaning(call, id, { reasons: { 404: "CONTAINER_NOT_FOUND" } });
+  const source = await withDockerErrors(call, id, { reasons: { 404: "CONTAINER_NOT_FOUND" } });
   // It may fail before anybody reads it.
   source.on("error", () => undefined);
   return {
@@ -188,7 +188,7 @@ async function attachOutput(
 ): Promise<Readable> {
   const query = { stream: true, stdout: true, stderr: true };
   return docker.api.hijack(
-    { method: "POST", path: `/containers/${id}/attach`, query, harmless: true },
+    { method: "POST", path: `/containers/${id}/attach`, query, readOnly: true },
     signal,
   );
 }

@@ -12,16 +12,16 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { StreamReadySchema } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
-import { fieldError, unless } from "../../../contract/errors.js";
+import { fieldError, undefinedIf } from "../../../contract/errors.js";
 import { mapInParallel } from "../../../lib/parallel.js";
 import { ticks } from "../../../lib/ticks.js";
-import { nanosOf } from "../../../lib/time.js";
+import { durationNanos } from "../../../lib/time.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, listContainers, named } from "./reads.js";
 import { summaryName } from "../../docker-http/convert/container/container.js";
 import type { StatsJson } from "../../docker-http/convert/stats.js";
 import { setCpuUsageCores, statsFromDocker } from "../../docker-http/convert/stats.js";
-import { meaning } from "../errors.js";
+import { withDockerErrors } from "../errors.js";
 import { containerFilters } from "../filters.js";
 import type { ContainerSummaryJson, InfoJson } from "../../docker-http/json.js";
 
@@ -52,7 +52,8 @@ async function* streamStats(
   { filter, interval, oneShot }: StreamContainerStatsRequest,
   { signal }: Call,
 ): AsyncGenerator<StreamContainerStatsResponse> {
-  const intervalMillis = interval === undefined ? minIntervalMillis : nanosOf(interval)! / 1e6;
+  const intervalMillis =
+    interval === undefined ? minIntervalMillis : durationNanos(interval)! / 1e6;
   if (intervalMillis < minIntervalMillis) {
     const description = "Docker measures once a second";
     throw fieldError([{ field: "interval", description, reason: "FIELD_UNSUPPORTED" }]);
@@ -66,7 +67,7 @@ async function* streamStats(
     const running = list.filter(({ State }) => State === "running" || State === "paused");
     const samples = await mapInParallel(
       running,
-      (json) => unless("CONTAINER_NOT_FOUND", measured(docker, json, info.MemTotal, signal)),
+      (json) => undefinedIf("CONTAINER_NOT_FOUND", measured(docker, json, info.MemTotal, signal)),
       measuredAtOnce,
     );
     const now = samples.filter((sample) => sample !== undefined);
@@ -102,7 +103,11 @@ async function measured(
   const { Id: id } = json;
   const path = `/containers/${id}/stats`;
   const query = { stream: false, "one-shot": true };
-  const { body } = await meaning(docker.api.json<StatsJson>({ path, query }, signal), id, named);
+  const { body } = await withDockerErrors(
+    docker.api.json<StatsJson>({ path, query }, signal),
+    id,
+    named,
+  );
   const container = { containerId: id, name: summaryName(json) };
   const stats = statsFromDocker(container, body, hostMemoryBytes);
   if (stats === undefined) return undefined;

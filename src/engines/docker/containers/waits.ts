@@ -5,7 +5,7 @@ import type {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { waitContainer } from "../../../core/containers/wait.js";
 import type { Methods } from "../../../core/engine.js";
-import { unless } from "../../../contract/errors.js";
+import { undefinedIf } from "../../../contract/errors.js";
 import type { WatchedContainers } from "../../../core/containers/watch.js";
 import { watchContainers } from "../../../core/containers/watch.js";
 import type { DockerConnection } from "../connection.js";
@@ -20,14 +20,14 @@ export function containerWaits(docker: DockerConnection, feed: EventFeed) {
     containerFromDocker(docker.name, await inspectContainer(docker, key, signal));
   const watched: WatchedContainers = {
     select: (filter, among, signal) => selectContainers(docker, filter, among, signal),
-    load: (id, signal) => unless("CONTAINER_NOT_FOUND", find(id, signal)),
+    load: (id, signal) => undefinedIf("CONTAINER_NOT_FOUND", find(id, signal)),
   };
   return {
     waitContainer: async function* wait(request, { signal }) {
-      yield* waitContainer(await feed.armed(signal), find, request, signal);
+      yield* waitContainer(await feed.subscribed(signal), find, request, signal);
     },
     watchContainers: async function* watch(request, { signal }) {
-      yield* watchContainers(await feed.armed(signal), watched, request, signal);
+      yield* watchContainers(await feed.subscribed(signal), watched, request, signal);
     },
   } satisfies Methods<typeof ContainerService>;
 }

@@ -19,11 +19,11 @@ import {
 } from "../../../../gen/nap/v1/engine_service_pb.js";
 import { NapError } from "../../../contract/errors.js";
 import type { EventSource } from "../../../core/events/stream.js";
-import { Exits } from "../../../core/events/exit-cache.js";
+import { ExitCache } from "../../../core/events/exit-cache.js";
 import { identityOf, Journal } from "../../../core/events/journal.js";
 import { eventMatches } from "../../../core/lists/filters.js";
 import { queryTime } from "../../docker-http/time.js";
-import { nanosSince1970, timestampOf, timestampOfNanos } from "../../../lib/time.js";
+import { timestampNanos, timestampOf, timestampOfNanos } from "../../../lib/time.js";
 import { sleep } from "../../../lib/sleep.js";
 import type { DockerConnection } from "../connection.js";
 import { eventOf } from "../../docker-http/convert/event.js";
@@ -49,13 +49,13 @@ const mostEarly = 16_384;
 /** The events of one dockerd. */
 export class EventFeed implements EventSource {
   readonly journal = new Journal();
-  readonly exits = new Exits();
+  readonly exits = new ExitCache();
   readonly #docker: DockerConnection;
   readonly #closed = new AbortController();
   readonly #waiting = new Set<() => void>();
   readonly #inventory: Inventory;
   #running: Promise<void> | undefined;
-  #armed = false;
+  #subscribed = false;
   /** Counts the connections, since what was missed before one is repaired when it is made. */
   #session = 0;
   #lastNanos = 0n;
@@ -85,16 +85,18 @@ export class EventFeed implements EventSource {
    * Resolves once whatever happens comes into the journal. Rejects on abort, and with
    * ENGINE_UNREACHABLE where dockerd cannot be followed within its timeout.
    */
-  async armed(signal: AbortSignal): Promise<this> {
+  async subscribed(signal: AbortSignal): Promise<this> {
     this.start();
-    if (this.#armed) return this;
+    if (this.#subscribed) return this;
     const timeout = AbortSignal.timeout(this.#docker.timeoutMillis);
-    const either = AbortSignal.any([signal, timeout]);
+    const combined = AbortSignal.any([signal, timeout]);
     try {
-      while (!this.#armed) await this.#change(either);
+      while (!this.#subscribed) await this.#change(combined);
     } catch (error) {
       signal.throwIfAborted();
-      throw timeout.aborted ? this.#docker.away("its events cannot be followed") : error;
+      throw timeout.aborted
+        ? this.#docker.unreachableError("its events cannot be followed")
+        : error;
     }
     return this;
   }
@@ -104,7 +106,7 @@ export class EventFeed implements EventSource {
     filter: EventFilter | undefined,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Event[]>> {
-    const { journal } = await this.armed(signal);
+    const { journal } = await this.subscribed(signal);
     let position = journal.end;
     return (async function* selected() {
       for (;;) {
@@ -116,8 +118,8 @@ export class EventFeed implements EventSource {
     })();
   }
 
-  async caughtUp(signal: AbortSignal): Promise<void> {
-    await this.armed(signal);
+  async flushed(signal: AbortSignal): Promise<void> {
+    await this.subscribed(signal);
     const session = this.#session;
     const until = BigInt(Math.ceil(Date.now() + this.#clockOffsetMillis)) * 1_000_000n;
     const stored = await this.#remembered(until, signal).catch(unlessAborted(signal));
@@ -143,7 +145,7 @@ export class EventFeed implements EventSource {
       // Whatever fails here is tried again; calls find out by themselves that the engine is away.
       await this.#follow(signal).catch(() => undefined);
       if (this.#session !== session) pause = firstPauseMillis;
-      this.#armed = false;
+      this.#subscribed = false;
       await sleep(Math.min(pause, longestPauseMillis), signal).catch(() => undefined);
     }
   }
@@ -156,7 +158,7 @@ export class EventFeed implements EventSource {
     const { body: info } = await api.json<InfoJson>({ path: "/info" }, signal);
     const now = timestampOf(info.SystemTime);
     if (now === undefined) throw new Error("dockerd does not say what time it is");
-    const nowNanos = nanosSince1970(now);
+    const nowNanos = timestampNanos(now);
     this.#clockOffsetMillis = Number(nowNanos / 1_000_000n) - asked;
     const remembered = await this.#remembered(nowNanos, signal);
     const since = (remembered.at(-1) ? timeOf(remembered.at(-1)) : nowNanos) - overlapNanos;
@@ -188,10 +190,10 @@ export class EventFeed implements EventSource {
       if (!covered && this.#session > 0) this.journal.append(this.#lost(remembered[0], nowNanos));
       this.#append(remembered);
       const missed = await this.#inventory.reconcile(!covered, nowNanos, signal);
-      for (const event of missed) this.journal.append(this.exits.note(event));
+      for (const event of missed) this.journal.append(this.exits.record(event));
       this.#append(early);
       ready = true;
-      this.#armed = true;
+      this.#subscribed = true;
       this.#session++;
       this.#wake();
     })();
@@ -202,7 +204,7 @@ export class EventFeed implements EventSource {
     } finally {
       source.destroy();
       await Promise.allSettled([reading, prepared]);
-      this.#armed = false;
+      this.#subscribed = false;
     }
   }
 
@@ -210,10 +212,10 @@ export class EventFeed implements EventSource {
   async #remembered(untilNanos: bigint, signal: AbortSignal): Promise<Event[]> {
     const { api } = this.#docker;
     const query = { until: queryTime(timestampOfNanos(untilNanos)) };
-    const either = AbortSignal.any([signal, AbortSignal.timeout(lookMillis)]);
-    const source = await api.stream({ path: "/events", query }, either);
+    const combined = AbortSignal.any([signal, AbortSignal.timeout(lookMillis)]);
+    const source = await api.stream({ path: "/events", query }, combined);
     const events: Event[] = [];
-    for await (const lines of lineBatches(api.read(source, either))) {
+    for await (const lines of lineBatches(api.read(source, combined))) {
       events.push(...lines.map((line) => eventOf(this.engine, line)));
     }
     return events;
@@ -250,12 +252,12 @@ export class EventFeed implements EventSource {
       if (this.journal.holds(identityOf(event))) continue;
       const time = timeOf(event);
       if (time > this.#lastNanos) this.#lastNanos = time;
-      const created = this.#inventory.note(event);
+      const created = this.#inventory.record(event);
       if (created !== undefined) this.journal.append(created);
       const { resource, action, resourceId } = event;
       const exited = resource === EventResource.CONTAINER && action === EventAction.EXIT;
       if (exited) this.#docker.unlistedExits.add(resourceId);
-      this.journal.append(this.exits.note(event));
+      this.journal.append(this.exits.record(event));
     }
     this.#wake();
   }
@@ -282,7 +284,7 @@ export class EventFeed implements EventSource {
 }
 
 function timeOf(event: Event | undefined): bigint {
-  return event?.time === undefined ? 0n : nanosSince1970(event.time);
+  return event?.time === undefined ? 0n : timestampNanos(event.time);
 }
 
 function unlessAborted(signal: AbortSignal): () => undefined {

@@ -13,10 +13,10 @@ import {
   EventResource,
   EventSchema,
 } from "../../../../gen/nap/v1/engine_service_pb.js";
-import { unless } from "../../../contract/errors.js";
-import { clientLabels, ownerOf } from "../../../contract/reserved-labels.js";
+import { undefinedIf } from "../../../contract/errors.js";
+import { ownerOf, stripInternalLabels } from "../../../contract/reserved-labels.js";
 import { mapInParallel } from "../../../lib/parallel.js";
-import { nanosSince1970, timestampOf, timestampOfNanos } from "../../../lib/time.js";
+import { timestampNanos, timestampOf, timestampOfNanos } from "../../../lib/time.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, listContainers } from "../containers/reads.js";
 import { exitOf, healthOf, summaryName } from "../../docker-http/convert/container/container.js";
@@ -43,14 +43,14 @@ interface KnownContainer {
 }
 
 /** The lists of a dockerd at one time. */
-interface Lists {
+interface InventoryLists {
   readonly containers: readonly ContainerSummaryJson[];
   /** The attributes of volumes and networks by id. */
   readonly volumes: ReadonlyMap<string, StringMap>;
   readonly networks: ReadonlyMap<string, StringMap>;
 }
 
-type Happening = Omit<MessageInitShape<typeof EventSchema>, "$typeName">;
+type EventInit = Omit<MessageInitShape<typeof EventSchema>, "$typeName">;
 
 /** What one dockerd has. */
 export class Inventory {
@@ -68,7 +68,7 @@ export class Inventory {
    * Records an event. Returns the synthetic event of the container's creation where that was never
    * seen: dockerd had forgotten it when its events could be followed again.
    */
-  note(event: Event): Event | undefined {
+  record(event: Event): Event | undefined {
     const { resource, action, resourceId: id } = event;
     const isContainer = resource === EventResource.CONTAINER;
     const isUnseen = isContainer && this.#filled && !this.#containers.has(id);
@@ -97,7 +97,7 @@ export class Inventory {
       this.#containers.delete(id);
       return;
     }
-    const changed = event.time === undefined ? 0n : nanosSince1970(event.time);
+    const changed = event.time === undefined ? 0n : timestampNanos(event.time);
     const known =
       this.#containers.get(id) ?? newcomer(event.resourceName, attributes, owner, changed);
     this.#containers.set(id, known);
@@ -127,12 +127,12 @@ export class Inventory {
     return [];
   }
 
-  #fill({ containers, volumes, networks }: Lists, now: bigint): void {
+  #fill({ containers, volumes, networks }: InventoryLists, now: bigint): void {
     this.#containers.clear();
     for (const json of containers) {
       const { Labels, Image, State, Status } = json;
       const name = summaryName(json);
-      const attributes = { ...clientLabels(Labels ?? {}), image: Image, name };
+      const attributes = { ...stripInternalLabels(Labels ?? {}), image: Image, name };
       this.#containers.set(json.Id, {
         ...newcomer(name, attributes, ownerOf(Labels), now),
         live: State === "running" || State === "paused",
@@ -144,7 +144,7 @@ export class Inventory {
     replaceAll(this.#networks, networks);
   }
 
-  async #list(signal: AbortSignal): Promise<Lists> {
+  async #list(signal: AbortSignal): Promise<InventoryLists> {
     const { api } = this.#docker;
     const [containers, volumes, networks] = await Promise.all([
       listContainers(this.#docker, { all: true }, signal),
@@ -161,14 +161,14 @@ export class Inventory {
     };
   }
 
-  async #differences(lists: Lists, now: bigint, signal: AbortSignal): Promise<Event[]> {
-    const found: Happening[] = [
+  async #differences(lists: InventoryLists, now: bigint, signal: AbortSignal): Promise<Event[]> {
+    const found: EventInit[] = [
       ...existence(EventResource.NETWORK, this.#networks, lists.networks),
       ...existence(EventResource.VOLUME, this.#volumes, lists.volumes),
     ];
     const listed = new Set(lists.containers.map(({ Id }) => Id));
     const inspected = await mapInParallel(lists.containers, ({ Id }) =>
-      unless("CONTAINER_NOT_FOUND", inspectContainer(this.#docker, Id, signal)),
+      undefinedIf("CONTAINER_NOT_FOUND", inspectContainer(this.#docker, Id, signal)),
     );
     for (const [id, known] of this.#containers) {
       if (listed.has(id)) continue;
@@ -205,7 +205,7 @@ function newcomer(
   return { name, attributes, owner, live: false, paused: false, health: undefined, changed };
 }
 
-function subject({ name, attributes, owner }: KnownContainer): Happening {
+function subject({ name, attributes, owner }: KnownContainer): EventInit {
   return { resourceName: name, attributes, owner };
 }
 
@@ -229,7 +229,7 @@ function* existence(
   resource: EventResource,
   known: ReadonlyMap<string, StringMap>,
   listed: ReadonlyMap<string, StringMap>,
-): Generator<Happening> {
+): Generator<EventInit> {
   for (const [resourceId, attributes] of known) {
     if (listed.has(resourceId)) continue;
     const { REMOVE: action } = EventAction;
@@ -242,7 +242,7 @@ function* existence(
   }
 }
 
-function named(resource: EventResource, resourceId: string, attributes: StringMap): Happening {
+function named(resource: EventResource, resourceId: string, attributes: StringMap): EventInit {
   return { resource, resourceId, resourceName: attributes["name"] ?? "", attributes };
 }
 
@@ -250,12 +250,16 @@ function named(resource: EventResource, resourceId: string, attributes: StringMa
 function* containerDifferences(
   json: ContainerJson,
   before: KnownContainer | undefined,
-): Generator<Happening> {
+): Generator<EventInit> {
   const { Id, Name, Created, Config, State } = json;
   const name = Name.replace(/^\//, "");
-  const attributes = { ...clientLabels(Config.Labels ?? {}), image: Config.Image ?? "", name };
+  const attributes = {
+    ...stripInternalLabels(Config.Labels ?? {}),
+    image: Config.Image ?? "",
+    name,
+  };
   const owner = ownerOf(Config.Labels);
-  const about = (action: EventAction, engineAction: string): Happening => ({
+  const about = (action: EventAction, engineAction: string): EventInit => ({
     resource: EventResource.CONTAINER,
     resourceId: Id,
     resourceName: name,
@@ -283,7 +287,7 @@ function* containerDifferences(
   const live = State.Running && !isRestarting(State.Status);
   const since = (text: string): boolean => {
     const time = timestampOf(text);
-    return time !== undefined && nanosSince1970(time) > known.changed;
+    return time !== undefined && timestampNanos(time) > known.changed;
   };
   const restarted = live && known.live && since(State.StartedAt);
   const ran = !live && !known.live && since(State.FinishedAt);
@@ -315,7 +319,7 @@ function* containerDifferences(
   }
 }
 
-function exitStatus({ State }: ContainerJson): Happening {
+function exitStatus({ State }: ContainerJson): EventInit {
   const exit = exitOf(State);
   return exit === undefined ? {} : { details: { case: "exit", value: exit } };
 }

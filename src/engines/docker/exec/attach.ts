@@ -13,20 +13,20 @@ import { DisconnectAction, OutputStream } from "../../../../gen/nap/v1/types_pb.
 import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { fieldError } from "../../../contract/errors.js";
-import type { Interlocutor } from "../../../core/containers/process-session.js";
+import type { ProcessIo } from "../../../core/containers/process-session.js";
 import {
-  beside,
   interact,
   refuseSizeWithoutTerminal,
+  runDuplex,
 } from "../../../core/containers/process-session.js";
 import type { DockerConnection } from "../connection.js";
 import { armWait, inspectIfThere, kill } from "../containers/run.js";
 import { inspectContainer } from "../containers/reads.js";
 import { exitOf } from "../../docker-http/convert/container/container.js";
-import { dockerError, meaning } from "../errors.js";
+import { mapDockerError, withDockerErrors } from "../errors.js";
 import { outputBatches } from "../../docker-http/frames.js";
 import type { ContainerJson } from "../../docker-http/json.js";
-import { untypedKeys, writeStdin } from "./stdin.js";
+import { unusedDetachKeys, writeStdin } from "./stdin.js";
 
 /** The calls that connect to a container's first process. */
 export function attachMethods(docker: DockerConnection) {
@@ -51,22 +51,22 @@ async function* attachContainer(
     const description = `${container} was created without stdin_open`;
     throw fieldError([{ field: "open.stdin", description, reason: "FIELD_INVALID" }]);
   }
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const exit = await armWait(docker, Id, HostConfig.AutoRemove ? "removed" : "next-exit", either);
+  const finished = new AbortController();
+  const combined = AbortSignal.any([signal, finished.signal]);
+  const exit = await armWait(docker, Id, HostConfig.AutoRemove ? "removed" : "next-exit", combined);
   let ended = false;
   try {
-    const { socket, output } = await attach(docker, json, open, either);
-    if (open.terminalSize) await firstSize(docker, json, open.terminalSize, either);
+    const { socket, output } = await attach(docker, json, open, combined);
+    if (open.terminalSize) await firstSize(docker, json, open.terminalSize, combined);
     yield event({ case: "attached", value: { containerId: Id } } as Event);
     // What attaches to a container that has just exited, dockerd holds until it is started again.
     const now = State.Running ? await inspectIfThere(docker, Id) : json;
     if (now?.State.Running === State.Running) {
       const process = interlocutor(docker, json, open, socket);
-      const batches = beside(
+      const batches = runDuplex(
         (ends) => interact(incoming, process, ends),
-        (ends) => outputBatches(endedBy(output, ends, over), tty),
-        either,
+        (ends) => outputBatches(endedBy(output, ends, finished), tty),
+        combined,
       );
       for await (const value of batches) yield event({ case: "output", value });
     }
@@ -75,7 +75,7 @@ async function* attachContainer(
     ended = true;
     yield event({ case: "exit", value });
   } finally {
-    over.abort();
+    finished.abort();
     exit.cancel();
     if (!ended && open.disconnectAction === DisconnectAction.KILL) await kill(docker, Id);
   }
@@ -106,19 +106,19 @@ async function attach(
     const query = { ...streams, follow };
     const call = docker.api.stream({ path: `/containers/${Id}/logs`, query }, signal);
     const reasons = { 404: "CONTAINER_NOT_FOUND", 501: "LOG_DRIVER_NOT_READABLE" } as const;
-    return docker.api.read(await meaning(call, Id, { reasons }), signal);
+    return docker.api.read(await withDockerErrors(call, Id, { reasons }), signal);
   };
   const hijack = async (query: object): Promise<Socket> => {
     const call = docker.api.hijack(
       {
         method: "POST",
         path: `/containers/${Id}/attach`,
-        query: { stream: true, stdin: open.stdin, ...query, detachKeys: untypedKeys },
+        query: { stream: true, stdin: open.stdin, ...query, detachKeys: unusedDetachKeys },
       },
       signal,
     );
     const reasons = { 404: "CONTAINER_NOT_FOUND", 409: "CONTAINER_PAUSED" } as const;
-    const socket = await meaning(call, Id, { reasons });
+    const socket = await withDockerErrors(call, Id, { reasons });
     signal.addEventListener("abort", () => socket.destroy(), { once: true });
     return socket;
   };
@@ -166,7 +166,7 @@ function interlocutor(
   json: ContainerJson,
   open: AttachOpen,
   socket: Socket | undefined,
-): Interlocutor {
+): ProcessIo {
   const { Id, Config } = json;
   const tty = Config.Tty === true;
   const post = async (verb: string, query: object, field: string): Promise<void> => {
@@ -176,7 +176,7 @@ function interlocutor(
     } catch (error) {
       if (await hasRun(docker, json)) return;
       const reasons = { 409: "CONTAINER_NOT_RUNNING" } as const;
-      throw dockerError(error, Id, { reasons, field });
+      throw mapDockerError(error, Id, { reasons, field });
     }
   };
   return {
@@ -209,7 +209,7 @@ async function firstSize(
   const path = `/containers/${Id}/resize`;
   const resize = () => docker.api.json({ method: "POST", path, query: query(size) }, signal);
   if (State.Running) {
-    await meaning(resize(), Id, { field: "open.terminal_size" });
+    await withDockerErrors(resize(), Id, { field: "open.terminal_size" });
     return;
   }
   const filters = { container: [Id], event: ["start"] };

@@ -5,18 +5,18 @@ import type { ExecSpec } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus, TerminalSize } from "../../../../gen/nap/v1/types_pb.js";
 import { DisconnectAction, ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
 import { environmentList } from "../../../lib/env-vars.js";
-import { KeptBytes, reasonBytes } from "../../../lib/bounded-buffer.js";
+import { BoundedBuffer, reasonBytes } from "../../../lib/bounded-buffer.js";
 import type { NapError } from "../../../contract/errors.js";
 import { sleep } from "../../../lib/sleep.js";
 import { DockerStatusError, pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer } from "../containers/reads.js";
-import { dockerError, hasStatus, meaning } from "../errors.js";
+import { hasStatus, mapDockerError, withDockerErrors } from "../errors.js";
 import { outputBatches } from "../../docker-http/frames.js";
 import type { HostProcess } from "./host-processes.js";
 import { hostProcess, killTree, signalProcess } from "./host-processes.js";
 import type { ExecJson } from "../../docker-http/json.js";
-import { untypedKeys } from "./stdin.js";
+import { unusedDetachKeys } from "./stdin.js";
 
 /** How often a command that starts, or has closed its output, is looked at. */
 const pollMillis = 20;
@@ -65,7 +65,7 @@ export class RunningCommand {
     const path = `/exec/${this.id}/start`;
     this.#asked = true;
     const start = this.docker.api.hijack({ method: "POST", path, body }, signal);
-    const socket = (this.#socket = await meaning(start, container, { field }));
+    const socket = (this.#socket = await withDockerErrors(start, container, { field }));
     const begun = await this.#begun(signal);
     const pid = begun.Pid;
     if (pid === 0) throw startFailure(this.request, await this.#reason(socket, signal));
@@ -80,7 +80,7 @@ export class RunningCommand {
     try {
       await this.docker.api.json({ method: "POST", path, query: { h, w } });
     } catch (error) {
-      if (await this.#runs()) throw dockerError(error, this.id, { field: "resize" });
+      if (await this.#runs()) throw mapDockerError(error, this.id, { field: "resize" });
     }
   }
 
@@ -92,7 +92,7 @@ export class RunningCommand {
   /** Waits for its end, which may come after that of its output, and gives its exit. */
   async exit(signal: AbortSignal): Promise<ExitStatus> {
     for (;;) {
-      const { Running, ExitCode } = await meaning(this.#inspect(signal), this.id, {});
+      const { Running, ExitCode } = await withDockerErrors(this.#inspect(signal), this.id, {});
       this.#ended = !Running;
       if (!Running) return create(ExitStatusSchema, { code: ExitCode ?? 0 });
       await sleep(pollMillis, signal);
@@ -115,7 +115,7 @@ export class RunningCommand {
   /** What dockerd says of it once it has begun, or has failed to; dockerd answers before that. */
   async #begun(signal: AbortSignal): Promise<ExecJson> {
     for (;;) {
-      const json = await meaning(this.#inspect(signal), this.id, {});
+      const json = await withDockerErrors(this.#inspect(signal), this.id, {});
       if (json.Pid > 0 || json.ExitCode !== null) return json;
       await sleep(pollMillis, signal);
     }
@@ -144,12 +144,12 @@ export class RunningCommand {
 
   /** The output of a command that never ran, which is why. */
   async #reason(socket: Socket, signal: AbortSignal): Promise<Uint8Array> {
-    const said = new KeptBytes(reasonBytes);
+    const output = new BoundedBuffer(reasonBytes);
     const source = this.docker.api.read(socket, signal);
     for await (const { chunks } of outputBatches(source, this.request.spec.tty === true)) {
-      for (const { data } of chunks) said.add(data);
+      for (const { data } of chunks) output.add(data);
     }
-    return said.bytes();
+    return output.bytes();
   }
 }
 
@@ -167,7 +167,7 @@ async function createExec(
     User: spec.user ?? "",
     Privileged: spec.privileged === true,
     Tty: spec.tty === true,
-    DetachKeys: untypedKeys,
+    DetachKeys: unusedDetachKeys,
   };
   const path = `/containers/${pathPart(container)}/exec`;
   try {
@@ -178,13 +178,13 @@ async function createExec(
       hasStatus(error, 409) && (await inspectContainer(docker, container)).State.Paused;
     const conflict = paused ? "CONTAINER_PAUSED" : "CONTAINER_NOT_RUNNING";
     const reasons = { 404: "CONTAINER_NOT_FOUND", 409: conflict } as const;
-    throw dockerError(error, container, { reasons, field });
+    throw mapDockerError(error, container, { reasons, field });
   }
 }
 
 /** What the output of a command that never ran says of why; dockerd's status for it is 200. */
-function startFailure({ container, field }: CommandRequest, said: Uint8Array): NapError {
-  const words = Buffer.from(said).toString().trim();
-  const error = dockerError(new DockerStatusError(400, words), container, { field });
+function startFailure({ container, field }: CommandRequest, output: Uint8Array): NapError {
+  const words = Buffer.from(output).toString().trim();
+  const error = mapDockerError(new DockerStatusError(400, words), container, { field });
   return error as NapError;
 }

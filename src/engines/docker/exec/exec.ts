@@ -11,7 +11,7 @@ import {
 import type { OutputBatch } from "../../../../gen/nap/v1/types_pb.js";
 import { OutputStream } from "../../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../../core/engine.js";
-import { defaultOutputBytes, KeptBytes } from "../../../lib/bounded-buffer.js";
+import { BoundedBuffer, defaultOutputBytes } from "../../../lib/bounded-buffer.js";
 import type { DockerConnection } from "../connection.js";
 import { RunningCommand } from "./command.js";
 import { outputBatches } from "../../docker-http/frames.js";
@@ -48,7 +48,7 @@ type Output = Pick<
 
 /** Reads the output to its end and keeps the first `limit` bytes of each stream. */
 async function collect(batches: AsyncIterable<OutputBatch>, limit: number): Promise<Output> {
-  const kept = { stdout: new KeptBytes(limit), stderr: new KeptBytes(limit) };
+  const kept = { stdout: new BoundedBuffer(limit), stderr: new BoundedBuffer(limit) };
   for await (const { chunks } of batches) {
     for (const { stream, data } of chunks) {
       (stream === OutputStream.STDERR ? kept.stderr : kept.stdout).add(data);

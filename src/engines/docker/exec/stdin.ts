@@ -20,4 +20,4 @@ export async function writeStdin(socket: Socket, data: Uint8Array): Promise<void
  * Keys that end a terminal's attachment cannot be turned off, and dockerd takes them out of the input:
  * by default Ctrl-P, held back until the next key, and Ctrl-Q. These nobody types.
  */
-export const untypedKeys = Array.from({ length: 16 }, () => "ctrl-^").join(",");
+export const unusedDetachKeys = Array.from({ length: 16 }, () => "ctrl-^").join(",");

@@ -12,9 +12,9 @@ import {
 import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import {
-  beside,
   interact,
   refuseSizeWithoutTerminal,
+  runDuplex,
 } from "../../../core/containers/process-session.js";
 import type { DockerConnection } from "../connection.js";
 import { RunningCommand } from "./command.js";
@@ -52,9 +52,9 @@ async function* execContainer(
       ...(tty && { resize: (to: Parameters<typeof command.resize>[0]) => command.resize(to) }),
       signal: (name: string) => command.signal(name),
     };
-    const output = beside(
-      (either) => interact(incoming, process, either),
-      (either) => outputBatches(docker.api.read(socket, either), tty),
+    const output = runDuplex(
+      (combined) => interact(incoming, process, combined),
+      (combined) => outputBatches(docker.api.read(socket, combined), tty),
       signal,
     );
     for await (const value of output) yield event({ case: "output", value });

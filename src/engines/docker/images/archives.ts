@@ -25,7 +25,7 @@ import type { UploadProgress } from "../../../core/transfers/progress.js";
 import { downloadEvents, withProgress } from "../../../core/transfers/progress.js";
 import { uploadBytes } from "../../../core/uploads/upload.js";
 import type { DockerConnection } from "../connection.js";
-import { meaning } from "../errors.js";
+import { withDockerErrors } from "../errors.js";
 import { inspectImage } from "./images.js";
 import { platformJson, platformText } from "../../docker-http/platform.js";
 import { progress, reports } from "./reports.js";
@@ -53,7 +53,7 @@ async function* saveImages(
   const query = { names: request.images, platform: platformJson(request) };
   const call = docker.api.stream({ path: "/images/get", query }, signal);
   const operation = { reasons: { 404: "IMAGE_NOT_FOUND" }, field: "images" } as const;
-  const source = await meaning(call, request.images.join(", "), operation);
+  const source = await withDockerErrors(call, request.images.join(", "), operation);
   let last: Buffer | undefined;
   for await (const event of downloadEvents(docker.api.read(source, signal))) {
     if (event.case === "data") last = event.value;
@@ -75,11 +75,11 @@ async function* loadImages(
   await readOpen(incoming);
   const request = { method: "POST", path: "/images/load", query: { quiet: false } } as const;
   const operation = { reasons: { 400: "ARCHIVE_INVALID" } } as const;
-  const load = async (upload: UploadProgress, either: AbortSignal): Promise<string[]> => {
+  const load = async (upload: UploadProgress, combined: AbortSignal): Promise<string[]> => {
     const bytes = upload.counted(uploadBytes(incoming));
     const work = { resource: "the archive", operation, bytes };
     const images: string[] = [];
-    for await (const batch of reports(docker, request, work, either)) {
+    for await (const batch of reports(docker, request, work, combined)) {
       for (const report of batch) {
         if (report.status !== undefined) upload.report(progress(report));
         const loaded = /^Loaded image(?: ID)?: (\S+)\n?$/.exec(report.stream ?? "")?.[1];
@@ -103,12 +103,12 @@ async function* importImage(
   const open = await readOpen(incoming);
   const resource = open.reference === "" ? "an image" : open.reference;
   const field = open.instructions.length > 0 ? "open.instructions" : "open.reference";
-  const load = async (upload: UploadProgress, either: AbortSignal): Promise<string> => {
+  const load = async (upload: UploadProgress, combined: AbortSignal): Promise<string> => {
     // dockerd makes an empty image of an empty archive, so the upload must have bytes.
     const bytes = upload.counted(uploadBytes(incoming));
     const work = { resource, operation: { field }, bytes };
     let imageId = "";
-    for await (const batch of reports(docker, importRequest(open), work, either)) {
+    for await (const batch of reports(docker, importRequest(open), work, combined)) {
       imageId = batch.at(-1)?.status ?? imageId;
     }
     return imageId;

@@ -10,7 +10,7 @@ import { BuildImageResponseSchema } from "../../../../gen/nap/v1/image_service_p
 import type { RegistryCredentials } from "../../../../gen/nap/v1/types_pb.js";
 import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
-import { unless } from "../../../contract/errors.js";
+import { undefinedIf } from "../../../contract/errors.js";
 import { uploadBytes } from "../../../core/uploads/upload.js";
 import type { DockerRequest } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
@@ -58,7 +58,7 @@ async function* buildImage(
     yield* responses(batch);
   }
   // Somebody may have removed it at once.
-  const built = await unless("IMAGE_NOT_FOUND", inspectImage(docker, imageId, signal));
+  const built = await undefinedIf("IMAGE_NOT_FOUND", inspectImage(docker, imageId, signal));
   const value = { imageId, tags: built?.RepoTags ?? [] };
   yield create(BuildImageResponseSchema, { event: { case: "result", value } });
 }

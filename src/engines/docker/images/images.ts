@@ -18,14 +18,14 @@ import {
 import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { environmentMap } from "../../../lib/env-vars.js";
-import { NapError, unless } from "../../../contract/errors.js";
+import { NapError, undefinedIf } from "../../../contract/errors.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { healthCheckFromDocker } from "../../docker-http/convert/container/health-check.js";
 import { portFromKey } from "../../docker-http/convert/container/ports.js";
-import { hasStatus, meaning } from "../errors.js";
+import { hasStatus, mapDockerError, withDockerErrors } from "../errors.js";
 import { filters, labelWords, pruneFilters } from "../filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "../../docker-http/json.js";
 import { prune } from "../prune.js";
@@ -54,7 +54,7 @@ export function imageMethods(docker: DockerConnection) {
       });
       const query = { all, filters: wanted };
       const call = docker.api.json<ImageSummaryJson[]>({ path: "/images/json", query }, signal);
-      const { body } = await meaning(call, "images", { field: "filter" });
+      const { body } = await withDockerErrors(call, "images", { field: "filter" });
       const { items, nextPageToken } = await pageOf(body, request, {
         key: ({ Created, Id }) => newestFirst(Created, Id),
         load: (page) =>
@@ -71,7 +71,7 @@ export function imageMethods(docker: DockerConnection) {
         const call = docker.api.json<RemovedJson[]>({ method: "DELETE", path, query });
         return create(RemoveImageResponseSchema, removedFromDocker((await call).body));
       } catch (error) {
-        if (!hasStatus(error, 409)) await meaning(Promise.reject(error as Error), image, named);
+        if (!hasStatus(error, 409)) throw mapDockerError(error, image, named);
         throw await inUse(docker, image, error);
       }
     },
@@ -80,14 +80,14 @@ export function imageMethods(docker: DockerConnection) {
       const { name: repo, tag } = parseReference(reference);
       const path = `/images/${pathPart(image)}/tag`;
       const call = docker.api.json({ method: "POST", path, query: { repo, tag } });
-      await meaning(call, image, { ...named, field: "reference" });
+      await withDockerErrors(call, image, { ...named, field: "reference" });
       return create(TagImageResponseSchema);
     },
 
     getImageHistory: async ({ image }, { signal }) => {
       const path = `/images/${pathPart(image)}/history`;
       const call = docker.api.json<HistoryJson[]>({ path }, signal);
-      const { body } = await meaning(call, image, named);
+      const { body } = await withDockerErrors(call, image, named);
       return create(GetImageHistoryResponseSchema, { entries: body.map(historyFromDocker) });
     },
 
@@ -160,7 +160,7 @@ export async function inspectImage(
   asked = image,
 ): Promise<ImageJson> {
   const call = docker.api.json<ImageJson>({ path: `/images/${pathPart(image)}/json` }, signal);
-  return (await meaning(call, asked, named)).body;
+  return (await withDockerErrors(call, asked, named)).body;
 }
 
 async function loadImage(
@@ -170,7 +170,7 @@ async function loadImage(
   signal: AbortSignal,
 ): Promise<Image | undefined> {
   if (view !== ListView.FULL) return imageFromSummary(docker.name, json);
-  const whole = await unless("IMAGE_NOT_FOUND", inspectImage(docker, json.Id, signal));
+  const whole = await undefinedIf("IMAGE_NOT_FOUND", inspectImage(docker, json.Id, signal));
   return whole && imageFromDocker(docker.name, whole);
 }
 

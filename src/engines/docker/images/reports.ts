@@ -8,7 +8,7 @@ import type { DockerRequest } from "../../docker-http/client.js";
 import { parseAnswer } from "../../docker-http/response.js";
 import type { DockerConnection } from "../connection.js";
 import type { Operation } from "../errors.js";
-import { dockerError, meaning } from "../errors.js";
+import { mapDockerError, withDockerErrors } from "../errors.js";
 import { lineBatches } from "../../docker-http/lines.js";
 
 /** One line. */
@@ -27,7 +27,7 @@ export interface ReportJson {
 }
 
 /** What a work of dockerd is, beside its request. */
-export interface Work {
+export interface ReportedRequest {
   /** What its errors are about. */
   readonly resource: string;
   readonly operation: Operation;
@@ -44,13 +44,13 @@ export interface Work {
 export async function* reports(
   docker: DockerConnection,
   request: DockerRequest,
-  { resource, operation, bytes, failed }: Work,
+  { resource, operation, bytes, failed }: ReportedRequest,
   signal: AbortSignal,
 ): AsyncGenerator<ReportJson[]> {
   const upload = bytes && Readable.from(bytes, { objectMode: false });
   try {
     const call = docker.api.stream({ ...request, ...(upload && { upload }) }, signal);
-    const source = await meaning(call, resource, operation);
+    const source = await withDockerErrors(call, resource, operation);
     for await (const lines of lineBatches(docker.api.read(source, signal))) {
       const batch = lines.map((line) => parseAnswer<ReportJson>(line));
       const end = batch.findIndex(({ error }) => error !== undefined);
@@ -59,7 +59,7 @@ export async function* reports(
       if (before.length > 0) yield before;
       if (failure === undefined) continue;
       const error = new DockerStatusError(500, failure.error ?? "");
-      throw failed?.(failure, error) ?? dockerError(error, resource, operation);
+      throw failed?.(failure, error) ?? mapDockerError(error, resource, operation);
     }
   } catch (error) {
     // What the client sent wrong comes back through the connection that it broke.

@@ -14,7 +14,7 @@ import {
 } from "../../../../gen/nap/v1/image_service_pb.js";
 import type { RegistryCredentials } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
-import { fieldError, unless } from "../../../contract/errors.js";
+import { fieldError, undefinedIf } from "../../../contract/errors.js";
 import { isRegistryOf, parseReference, referenceText } from "../../../core/images/reference.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
@@ -46,7 +46,7 @@ export async function* pullImage(
   const image = referenceText(reference);
   const { registryCredentials: credentials } = request;
   requireOwnRegistry(request.image, credentials);
-  const before = await unless("IMAGE_NOT_FOUND", inspectImage(docker, image, signal));
+  const before = await undefinedIf("IMAGE_NOT_FOUND", inspectImage(docker, image, signal));
   const pull = {
     method: "POST",
     path: "/images/create",

@@ -15,12 +15,12 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
-import { NapError, unless } from "../../../contract/errors.js";
+import { NapError, undefinedIf } from "../../../contract/errors.js";
 import { decodeLogCursor, encodeLogCursor, selectedStreams } from "../../../core/logs/cursor.js";
 import type { LogPositions } from "../../../core/logs/position.js";
 import { LogReader, positionAt } from "../../../core/logs/position.js";
 import { positionsBeforeLast } from "../../../core/logs/tail.js";
-import { nanosSince1970, timestampOfNanos } from "../../../lib/time.js";
+import { timestampNanos, timestampOfNanos } from "../../../lib/time.js";
 import { sleep, waitUntil } from "../../../lib/sleep.js";
 import type { DockerConnection } from "../connection.js";
 import type { ContainerRun } from "./restarts.js";
@@ -93,7 +93,7 @@ async function firstPositions(
 ): Promise<LogPositions> {
   const { since, tailLines } = request;
   const streams = selectedStreams(request);
-  const sinceNanos = since === undefined ? -1n : nanosSince1970(since);
+  const sinceNanos = since === undefined ? -1n : timestampNanos(since);
   const begin = positionAt(sinceNanos < 0n ? -1n : sinceNanos);
   const everything: LogPositions = new Map([...streams].map((stream) => [stream, begin]));
   if (tailLines === undefined) return everything;
@@ -146,17 +146,17 @@ class LogStream {
 
   async *messages(): AsyncGenerator<StreamContainerLogsResponse> {
     const { request } = this;
-    const over = new AbortController();
+    const deadline = new AbortController();
     const stopped = new AbortController();
-    const either = AbortSignal.any([this.signal, stopped.signal]);
+    const combined = AbortSignal.any([this.signal, stopped.signal]);
     const untilMillis = request.until === undefined ? Infinity : timestampMs(request.until);
     // dockerd looks at the end of the span only when the next line comes.
-    const timer = waitUntil(untilMillis + 1, either).then(
-      () => over.abort(),
+    const timer = waitUntil(untilMillis + 1, combined).then(
+      () => deadline.abort(),
       () => undefined,
     );
     try {
-      const reason = yield* this.#all(over.signal);
+      const reason = yield* this.#all(deadline.signal);
       yield this.#message({ case: "end", value: { reason } } as LogEvent);
     } finally {
       stopped.abort();
@@ -166,14 +166,14 @@ class LogStream {
 
   /** Everything that is asked for. A container may be removed at any time. */
   async *#all(
-    over: AbortSignal,
+    deadline: AbortSignal,
   ): AsyncGenerator<StreamContainerLogsResponse, LogEndReason, undefined> {
     try {
-      const reason = this.request.follow ? yield* this.#follow(over) : LogEndReason.COMPLETE;
+      const reason = this.request.follow ? yield* this.#follow(deadline) : LogEndReason.COMPLETE;
       if (reason === LogEndReason.REMOVED) return reason;
       // What was written before the end of the span, or of the container, is there by now.
       yield* this.#pass({});
-      const isThere = await unless(
+      const isThere = await undefinedIf(
         "CONTAINER_NOT_FOUND",
         inspectContainer(this.docker, this.json.Id),
       );
@@ -188,7 +188,7 @@ class LogStream {
 
   /** Follows until the span is over, or the container has stopped for good. */
   async *#follow(
-    over: AbortSignal,
+    deadline: AbortSignal,
   ): AsyncGenerator<StreamContainerLogsResponse, LogEndReason, undefined> {
     for (;;) {
       // A run that begins while what came before is read is told in its place.
@@ -198,52 +198,54 @@ class LogStream {
         for (const run of this.#coming.splice(0)) yield this.#started(run);
       }
       const before = this.#newestRun;
-      yield* this.#source.rotates ? this.#again(over) : this.#live(over);
-      if (over.aborted) return LogEndReason.COMPLETE;
+      yield* this.#source.rotates ? this.#again(deadline) : this.#live(deadline);
+      if (deadline.aborted) return LogEndReason.COMPLETE;
       if (this.runs === undefined) return LogEndReason.STOPPED;
       yield* this.#pass({});
       // What was read may have been of a run that is known by now.
       if (this.#newestRun !== before) continue;
-      const waiting = AbortSignal.any([this.signal, over]);
+      const waiting = AbortSignal.any([this.signal, deadline]);
       await this.runs.change(waiting).catch((error: unknown) => {
-        if (!over.aborted || this.signal.aborted) throw error;
+        if (!deadline.aborted || this.signal.aborted) throw error;
       });
-      if (over.aborted) return LogEndReason.COMPLETE;
+      if (deadline.aborted) return LogEndReason.COMPLETE;
       if (this.runs.isGone) return LogEndReason.REMOVED;
     }
   }
 
   /** Follows a log that stays in one file. */
-  async *#live(over: AbortSignal): AsyncGenerator<StreamContainerLogsResponse> {
-    const either = AbortSignal.any([this.signal, over]);
+  async *#live(deadline: AbortSignal): AsyncGenerator<StreamContainerLogsResponse> {
+    const combined = AbortSignal.any([this.signal, deadline]);
     try {
-      yield* this.#pass({ follow: true }, either);
+      yield* this.#pass({ follow: true }, combined);
     } catch (error) {
-      if (!over.aborted || this.signal.aborted) throw error;
+      if (!deadline.aborted || this.signal.aborted) throw error;
     }
   }
 
   /** Reads a log that rotates again and again, as long as dockerd's own following goes on. */
-  async *#again(over: AbortSignal): AsyncGenerator<StreamContainerLogsResponse> {
+  async *#again(deadline: AbortSignal): AsyncGenerator<StreamContainerLogsResponse> {
     const stop = new AbortController();
-    const either = AbortSignal.any([this.signal, over, stop.signal]);
-    const bell = new Bell(this.#source.bell(either));
+    const combined = AbortSignal.any([this.signal, deadline, stop.signal]);
+    const growth = new LogGrowthSignal(this.#source.growth(combined));
     try {
-      while (!over.aborted) {
-        const isLast = bell.hasEnded;
-        bell.silence();
+      while (!deadline.aborted) {
+        const isLast = growth.hasEnded;
+        growth.reset();
         const start = performance.now();
         yield* this.#pass({});
         if (isLast) break;
         const pause = Math.max(shortestPauseMillis, idleShare * (performance.now() - start));
-        await sleep(pause, either).catch(unlessOver(over, this.signal));
-        await bell.heard(longestPauseMillis, either).catch(unlessOver(over, this.signal));
+        await sleep(pause, combined).catch(rethrowUnlessPassed(deadline, this.signal));
+        await growth
+          .wait(longestPauseMillis, combined)
+          .catch(rethrowUnlessPassed(deadline, this.signal));
       }
     } finally {
       stop.abort();
-      await bell.end;
+      await growth.end;
     }
-    bell.throwFailure(either);
+    growth.throwFailure(combined);
   }
 
   /** One pass over the log: everything in it that has not been delivered. */
@@ -267,10 +269,10 @@ class LogStream {
     const { runs } = this;
     if (runs === undefined) return;
     this.#coming.push(...runs.take());
-    const times = entries.map(({ time }) => (time === undefined ? 0n : nanosSince1970(time)));
+    const times = entries.map(({ time }) => (time === undefined ? 0n : timestampNanos(time)));
     const last = times.reduce((latest, nanos) => (nanos > latest ? nanos : latest), 0n);
     const { id, docker } = { id: this.json.Id, docker: this.docker };
-    const now = await unless("CONTAINER_NOT_FOUND", inspectContainer(docker, id, this.signal));
+    const now = await undefinedIf("CONTAINER_NOT_FOUND", inspectContainer(docker, id, this.signal));
     const ended = now === undefined ? 0n : nanosOfText(now.State.FinishedAt);
     const isUnknown = (): boolean => last > ended && ended > this.#newestRun && !runs.isGone;
     while (isUnknown()) {
@@ -280,7 +282,7 @@ class LogStream {
   }
 
   *#deliver(entries: readonly LogEntry[]): Generator<StreamContainerLogsResponse> {
-    const untilNanos = this.request.until && nanosSince1970(this.request.until);
+    const untilNanos = this.request.until && timestampNanos(this.request.until);
     let batch: LogEntry[] = [];
     const flush = (): StreamContainerLogsResponse[] => {
       const full = batch;
@@ -291,7 +293,7 @@ class LogStream {
       ];
     };
     const wanted = entries.filter(
-      ({ time }) => untilNanos === undefined || !time || nanosSince1970(time) <= untilNanos,
+      ({ time }) => untilNanos === undefined || !time || timestampNanos(time) <= untilNanos,
     );
     // One entry at a time, so that the cursor of a message is behind what is in it and before the rest.
     for (const entry of wanted) {
@@ -314,7 +316,7 @@ class LogStream {
   /** Entries that were delivered are gone, and nothing has come since: more may be gone with them. */
   *#missing(): Generator<StreamContainerLogsResponse> {
     const from = this.#reader.anchorNanos;
-    if (!this.#reader.isAdrift || from === undefined) return;
+    if (!this.#reader.positionLost || from === undefined) return;
     yield this.#gap(from, BigInt(Date.now()) * 1_000_000n);
   }
 
@@ -337,26 +339,26 @@ class LogStream {
   }
 }
 
-/** Hears whether a log has grown since one last listened. */
-class Bell {
+/** Signals that the log has grown. */
+class LogGrowthSignal {
   readonly end: Promise<void>;
-  #hasRung = false;
+  #hasGrown = false;
   #hasEnded = false;
   #failure: unknown;
   #wake: (() => void) | undefined;
 
-  constructor(rings: AsyncGenerator<void>) {
-    this.end = this.#listen(rings);
+  constructor(writes: AsyncGenerator<void>) {
+    this.end = this.#listen(writes);
   }
 
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
 
-  async #listen(rings: AsyncGenerator<void>): Promise<void> {
+  async #listen(writes: AsyncGenerator<void>): Promise<void> {
     try {
-      for await (const _ of rings) {
-        this.#hasRung = true;
+      for await (const _ of writes) {
+        this.#hasGrown = true;
         this.#wake?.();
       }
     } catch (error) {
@@ -366,18 +368,18 @@ class Bell {
     this.#wake?.();
   }
 
-  silence(): void {
-    this.#hasRung = false;
+  reset(): void {
+    this.#hasGrown = false;
   }
 
-  /** Resolves when it has rung since the silence, has ended, or after a time. */
-  async heard(millis: number, signal: AbortSignal): Promise<void> {
-    if (this.#hasRung || this.#hasEnded) return;
+  /** Resolves when the log has grown since the last reset or has ended, or after `millis`. */
+  async wait(millis: number, signal: AbortSignal): Promise<void> {
+    if (this.#hasGrown || this.#hasEnded) return;
     const done = new AbortController();
-    const rung = new Promise<void>((resolve) => (this.#wake = resolve));
+    const grown = new Promise<void>((resolve) => (this.#wake = resolve));
     const timer = sleep(millis, AbortSignal.any([signal, done.signal]));
     try {
-      await Promise.race([rung, timer]);
+      await Promise.race([grown, timer]);
     } finally {
       done.abort();
       this.#wake = undefined;
@@ -385,14 +387,14 @@ class Bell {
     }
   }
 
-  /** Fails as dockerd did, unless it was this side that ended it. */
+  /** Throws the error with which dockerd ended the stream, unless `ended` has aborted it. */
   throwFailure(ended: AbortSignal): void {
     if (this.#failure !== undefined && !ended.aborted) throw this.#failure;
   }
 }
 
-function unlessOver(over: AbortSignal, signal: AbortSignal): (error: unknown) => void {
+function rethrowUnlessPassed(deadline: AbortSignal, signal: AbortSignal): (error: unknown) => void {
   return (error) => {
-    if (signal.aborted || !over.aborted) throw error;
+    if (signal.aborted || !deadline.aborted) throw error;
   };
 }

@@ -1,7 +1,7 @@
 /** Tells when one container is started again, and when it is gone. */
 import { EventAction, EventResource } from "../../../../gen/nap/v1/engine_service_pb.js";
-import { unless } from "../../../contract/errors.js";
-import { nanosSince1970, timestampOf } from "../../../lib/time.js";
+import { undefinedIf } from "../../../contract/errors.js";
+import { timestampNanos, timestampOf } from "../../../lib/time.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer } from "../containers/reads.js";
 import type { EventFeed } from "../events/feed.js";
@@ -81,7 +81,7 @@ export class ContainerRuns {
   async #begin(feed: EventFeed, knownNanos: bigint, signal: AbortSignal): Promise<void> {
     const actions = [EventAction.START, EventAction.EXIT, EventAction.REMOVE];
     const { EXIT, REMOVE } = EventAction;
-    const either = AbortSignal.any([signal, this.#stop.signal]);
+    const combined = AbortSignal.any([signal, this.#stop.signal]);
     const filter = {
       $typeName: "nap.v1.EventFilter" as const,
       resources: [EventResource.CONTAINER],
@@ -92,7 +92,7 @@ export class ContainerRuns {
       networks: [],
       labels: [],
     };
-    const events = await feed.subscribe(filter, either);
+    const events = await feed.subscribe(filter, combined);
     const json = await this.#inspect();
     let boundary = json === undefined ? 0n : nanosOfText(json.State.FinishedAt);
     let known = knownNanos;
@@ -101,7 +101,7 @@ export class ContainerRuns {
     this.#pumping = (async () => {
       for await (const batch of events) {
         for (const { action, time } of batch) {
-          const nanos = time === undefined ? 0n : nanosSince1970(time);
+          const nanos = time === undefined ? 0n : timestampNanos(time);
           if (action === EXIT) boundary = nanos;
           else if (action === REMOVE) this.#isGone = true;
           // What was there at the first look has an event that comes a little later than it says.
@@ -122,7 +122,7 @@ export class ContainerRuns {
   }
 
   #inspect(): Promise<ContainerJson | undefined> {
-    return unless("CONTAINER_NOT_FOUND", inspectContainer(this.#docker, this.#id));
+    return undefinedIf("CONTAINER_NOT_FOUND", inspectContainer(this.#docker, this.#id));
   }
 
   #wake(): void {
@@ -133,5 +133,5 @@ export class ContainerRuns {
 /** A time as dockerd writes it; 0 where it is none. */
 export function nanosOfText(text: string): bigint {
   const time = timestampOf(text);
-  return time === undefined ? 0n : nanosSince1970(time);
+  return time === undefined ? 0n : timestampNanos(time);
 }

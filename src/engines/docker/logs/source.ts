@@ -4,7 +4,7 @@ import { OutputStream } from "../../../../gen/nap/v1/types_pb.js";
 import { queryTime } from "../../docker-http/time.js";
 import { timestampOfNanos } from "../../../lib/time.js";
 import type { DockerConnection } from "../connection.js";
-import { meaning } from "../errors.js";
+import { withDockerErrors } from "../errors.js";
 import type { ContainerJson } from "../../docker-http/json.js";
 import { logEntries } from "./entries.js";
 
@@ -48,7 +48,7 @@ export class LogSource {
     const isFile = Type === "json-file";
     this.rotates = !(isFile && (options?.["max-size"] ?? "") === "");
     this.#compresses = options?.["compress"] !== (isFile ? undefined : "false") && this.rotates;
-    this.#joinsParts = Type === "local" && docker.speaksAtMost("1.41");
+    this.#joinsParts = Type === "local" && docker.apiVersionAtMost("1.41");
   }
 
   /** The entries that each read of dockerd's answer completes, of both streams only where selected. */
@@ -71,8 +71,8 @@ export class LogSource {
     yield* logEntries(this.#docker.api.read(source, signal), this.#tty, this.#joinsParts);
   }
 
-  /** Yields whenever something is written, until the container stops. The first time at once. */
-  async *bell(signal: AbortSignal): AsyncGenerator<void> {
+  /** Yields at once, and then each time something is written, until the container stops. */
+  async *growth(signal: AbortSignal): AsyncGenerator<void> {
     const query = { follow: true, stdout: true, stderr: true, tail: 0 };
     const source = await this.#open(query, signal);
     yield;
@@ -81,7 +81,7 @@ export class LogSource {
 
   async #open(query: Record<string, string | number | boolean | undefined>, signal: AbortSignal) {
     const call = this.#docker.api.stream({ path: `/containers/${this.#id}/logs`, query }, signal);
-    return meaning(call, this.#id, {
+    return withDockerErrors(call, this.#id, {
       reasons: {
         404: "CONTAINER_NOT_FOUND",
         409: "CONTAINER_NOT_FOUND",

@@ -27,17 +27,17 @@ import { EventAction } from "../../../../gen/nap/v1/engine_service_pb.js";
 import { ImageConfigSchema } from "../../../../gen/nap/v1/image_service_pb.js";
 import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Call, Methods } from "../../../core/engine.js";
-import { placeRooted } from "../../../core/mounts/rooted-mounts.js";
+import { resolveBindRoots } from "../../../core/mounts/rooted-mounts.js";
 import { imageOf } from "../../../contract/container-source.js";
-import { fieldError, NapError, unless } from "../../../contract/errors.js";
-import { madeBy, originLabels } from "../../../contract/reserved-labels.js";
-import { refuseTargetTwice } from "../../../core/mounts/targets.js";
+import { fieldError, NapError, undefinedIf } from "../../../contract/errors.js";
+import { matchesRequest, provenanceLabels } from "../../../contract/reserved-labels.js";
+import { rejectDuplicateTargets } from "../../../core/mounts/targets.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
 import { containerMatches } from "../../../core/lists/filters.js";
 import { sleep } from "../../../lib/sleep.js";
-import { demand, execute } from "../runtime/command.js";
+import { run, runChecked } from "../runtime/command.js";
 import { bundleConfig, commandLine, unknownCapabilities } from "../convert/bundle.js";
-import type { RuncHost } from "../context.js";
+import type { RuncContext } from "../context.js";
 import { resolveIdentity } from "../runtime/process-user.js";
 import type { StoredImage } from "../images/images.js";
 import { findImage, unpackImage } from "../images/images.js";
@@ -46,7 +46,7 @@ import type { Stored } from "../runtime/store.js";
 import { createdSeconds } from "../runtime/store.js";
 
 /** The calls that create, show and remove containers. */
-export function containerMethods(host: RuncHost) {
+export function containerMethods(host: RuncContext) {
   const { store } = host;
   return {
     createContainer: async (request, call) => {
@@ -100,7 +100,7 @@ function basicView(container: Container): Container {
 }
 
 /** The container as it is now. One whose shim was killed has exited with a code that nobody knows. */
-export async function currentContainer(host: RuncHost, stored: Stored): Promise<Container> {
+export async function currentContainer(host: RuncContext, stored: Stored): Promise<Container> {
   const now = await host.store.current(stored);
   if (now.state !== ContainerState.RUNNING || (await shimLives(host.store, now.id))) return now;
   // The exit file may have come between the two looks.
@@ -120,14 +120,14 @@ export interface CreatedContainer {
 
 /** Creates a container, or finds the one that the same request made before. */
 export async function createContainer(
-  host: RuncHost,
+  host: RuncContext,
   request: CreateContainerRequest | RunContainerRequest,
   schema: DescMessage,
   call: Call,
 ): Promise<CreatedContainer> {
-  return host.lock("create", async () => {
+  return host.withLock("create", async () => {
     const before = host.store.all.find(({ ownLabels }) =>
-      madeBy(schema, request, call.identity, ownLabels),
+      matchesRequest(schema, request, call.identity, ownLabels),
     );
     if (before !== undefined) return { stored: before, existed: true };
     const { spec: given = create(ContainerSpecSchema), requestId } = request;
@@ -143,16 +143,16 @@ export async function createContainer(
       const description = "neither the request nor the image says what to run";
       throw fieldError([{ field: "spec.command", description, reason: "FIELD_INVALID" }]);
     }
-    refuseTargetTwice(given.mounts);
+    rejectDuplicateTargets(given.mounts);
     const unknown = unknownCapabilities(given);
     if (unknown.length > 0) {
       const description = "there is no such capability";
       const reason = "FIELD_INVALID" as const;
       throw fieldError(unknown.map((field) => ({ field, description, reason })));
     }
-    const { spec, ownLabels } = await placeRooted(host.bindRoots, given, call.identity.name);
+    const { spec, ownLabels } = await resolveBindRoots(host.bindRoots, given, call.identity.name);
     await requireBindSources(spec);
-    const lower = await host.imageLock(() => unpackImage(host, found));
+    const lower = await host.withImageLock(() => unpackImage(host, found));
     const user = spec.user ?? image.user;
     const identity = await resolveIdentity(lower, user, spec.additionalGroups, "spec.user");
     const container = create(ContainerSchema, {
@@ -168,7 +168,7 @@ export async function createContainer(
     });
     const stored = {
       container,
-      ownLabels: { ...ownLabels, ...originLabels(schema, request, call.identity) },
+      ownLabels: { ...ownLabels, ...provenanceLabels(schema, request, call.identity) },
       imageDigest: found.image.id,
     };
     const paths = host.store.paths(id);
@@ -185,8 +185,8 @@ export async function createContainer(
 }
 
 /** The image that a container is made from. There is no registry to pull it from. */
-async function presentImage(host: RuncHost, reference: string): Promise<StoredImage> {
-  const found = await unless("IMAGE_NOT_FOUND", findImage(host, reference));
+async function presentImage(host: RuncContext, reference: string): Promise<StoredImage> {
+  const found = await undefinedIf("IMAGE_NOT_FOUND", findImage(host, reference));
   if (found !== undefined) return found;
   const message = `no such image: ${reference}; nap pulls none for runC: import or load it first`;
   throw new NapError("IMAGE_NOT_FOUND", message, { resource: reference });
@@ -209,32 +209,32 @@ async function writeSystemFiles(directory: string, { id, spec }: Container): Pro
   const hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost", `127.0.1.1\t${name}`];
   await writeFile(join(directory, "hostname"), `${name}\n`);
   await writeFile(join(directory, "hosts"), `${hosts.join("\n")}\n`);
-  const resolver = hostNetwork ? (await execute("cat", ["/etc/resolv.conf"])).stdout : "";
+  const resolver = hostNetwork ? (await run("cat", ["/etc/resolv.conf"])).stdout : "";
   await writeFile(join(directory, "resolv.conf"), resolver);
 }
 
 /** Mounts the container's own root file system over its image's. */
 export async function mountRootfs(
-  { store }: RuncHost,
+  { store }: RuncContext,
   { container, imageDigest }: Stored,
 ): Promise<void> {
   const { rootfs, upper, work } = store.paths(container.id);
   for (const directory of [rootfs, upper, work]) await mkdir(directory, { recursive: true });
   // The same upper directory twice is taken by the kernel, and breaks it.
-  if ((await execute("mountpoint", ["-q", rootfs])).code === 0) return;
+  if ((await run("mountpoint", ["-q", rootfs])).code === 0) return;
   const lower = store.unpacked(imageDigest).replaceAll(/[\\:,]/g, "\\$&");
   const own = [
     `upperdir=${upper.replaceAll(",", "\\,")}`,
     `workdir=${work.replaceAll(",", "\\,")}`,
   ];
   const options = [`lowerdir=${lower}`, ...own].join(",");
-  await demand("mount", ["-t", "overlay", "overlay", "-o", options, rootfs]);
+  await runChecked("mount", ["-t", "overlay", "overlay", "-o", options, rootfs]);
 }
 
 /** Takes a container that has ended out of the runtime, and its root file system off. */
-export async function settle({ store }: RuncHost, id: string): Promise<void> {
+export async function settle({ store }: RuncContext, id: string): Promise<void> {
   await deleteFromRuntime(store, id);
-  await execute("umount", [store.paths(id).rootfs]);
+  await run("umount", [store.paths(id).rootfs]);
 }
 
 /**
@@ -242,12 +242,12 @@ export async function settle({ store }: RuncHost, id: string): Promise<void> {
  * gave it, says that it must not run; then it fails with CONTAINER_RUNNING.
  */
 export async function removeContainer(
-  host: RuncHost,
+  host: RuncContext,
   stored: Stored,
   idleKey?: string,
 ): Promise<void> {
   const { id } = stored.container;
-  await host.lock(`container ${id}`, async () => {
+  await host.withLock(`container ${id}`, async () => {
     if (host.store.isGone(id)) return;
     if (idleKey !== undefined) {
       const { state } = await currentContainer(host, stored);
@@ -264,7 +264,7 @@ export async function removeContainer(
 }
 
 /** conmon writes the exit file about a millisecond after the end; a killed shim writes none. */
-async function endAfterKill(host: RuncHost, stored: Stored): Promise<Container> {
+async function endAfterKill(host: RuncContext, stored: Stored): Promise<Container> {
   for (let tries = 0; tries < 50; tries++) {
     const now = await currentContainer(host, stored);
     if (now.state !== ContainerState.RUNNING) return now;

@@ -10,13 +10,13 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { EventAction } from "../../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../../core/engine.js";
-import { fieldError, NapError, unless } from "../../../contract/errors.js";
-import { recheckRooted } from "../../../core/mounts/rooted-mounts.js";
+import { fieldError, NapError, undefinedIf } from "../../../contract/errors.js";
+import { verifyBindRoots } from "../../../core/mounts/rooted-mounts.js";
 import { waitUntil } from "../../../lib/sleep.js";
-import { execute } from "../runtime/command.js";
+import { run } from "../runtime/command.js";
 import { currentContainer, mountRootfs, removeContainer, settle } from "./containers.js";
 import { runtimeError } from "../errors.js";
-import type { RuncHost } from "../context.js";
+import type { RuncContext } from "../context.js";
 import { awaitsStart, startAwaiting, startShim } from "../runtime/shim.js";
 import type { Stored } from "../runtime/store.js";
 
@@ -24,7 +24,7 @@ import type { Stored } from "../runtime/store.js";
 const defaultStopMillis = 10_000;
 
 /** The calls that change a container's state. */
-export function lifecycleMethods(host: RuncHost) {
+export function lifecycleMethods(host: RuncContext) {
   const { store } = host;
   return {
     startContainer: async ({ container: key }) => {
@@ -42,7 +42,7 @@ export function lifecycleMethods(host: RuncHost) {
       const grace = timeout ?? spec?.stopTimeout;
       const until = Date.now() + (grace ? durationMs(grace) : defaultStopMillis);
       const name = stopSignal || spec?.stopSignal || "SIGTERM";
-      const asked = await unless(
+      const asked = await undefinedIf(
         "CONTAINER_NOT_RUNNING",
         signal(host, stored, name, "stop_signal"),
       );
@@ -75,12 +75,12 @@ export function lifecycleMethods(host: RuncHost) {
  * before anything else can happen to the container.
  */
 export async function startContainer(
-  host: RuncHost,
+  host: RuncContext,
   stored: Stored,
   onStart: () => Promise<void> = async () => undefined,
 ): Promise<boolean> {
   const { id, name, spec } = stored.container;
-  const started = await host.lock(`container ${id}`, async () => {
+  const started = await host.withLock(`container ${id}`, async () => {
     if (host.store.isGone(id)) {
       throw new NapError("CONTAINER_NOT_FOUND", `no such container: ${name}`, { resource: name });
     }
@@ -93,7 +93,7 @@ export async function startContainer(
       return true;
     }
     // The runtime resolves the sources of binds anew at each start.
-    await recheckRooted(host.bindRoots, name, spec?.mounts ?? [], stored.ownLabels);
+    await verifyBindRoots(host.bindRoots, name, spec?.mounts ?? [], stored.ownLabels);
     // The look at exits may come only when this run has begun.
     if (before.exit !== undefined) host.reportExit(before);
     await mountRootfs(host, stored);
@@ -108,13 +108,18 @@ export async function startContainer(
     return true;
   });
   // An exit that came before the run was noted has woken nobody.
-  host.look();
+  host.checkExits();
   return started;
 }
 
-async function signal(host: RuncHost, stored: Stored, name: string, field: string): Promise<true> {
+async function signal(
+  host: RuncContext,
+  stored: Stored,
+  name: string,
+  field: string,
+): Promise<true> {
   const { id } = stored.container;
-  const { code, stderr } = await execute("runc", ["--root", host.store.runcRoot, "kill", id, name]);
+  const { code, stderr } = await run("runc", ["--root", host.store.runcRoot, "kill", id, name]);
   if (code === 0) return true;
   if (/unknown signal/.test(stderr)) {
     const description = `there is no signal ${name}`;
@@ -124,13 +129,13 @@ async function signal(host: RuncHost, stored: Stored, name: string, field: strin
 }
 
 /** Kills a container; one that has ended meanwhile is left alone. */
-export async function killContainer(host: RuncHost, stored: Stored): Promise<void> {
-  await unless("CONTAINER_NOT_RUNNING", signal(host, stored, "SIGKILL", "signal"));
+export async function killContainer(host: RuncContext, stored: Stored): Promise<void> {
+  await undefinedIf("CONTAINER_NOT_RUNNING", signal(host, stored, "SIGKILL", "signal"));
 }
 
 /** Waits until a container does not run, and gives it as it is then. */
 export async function waitForExit(
-  host: RuncHost,
+  host: RuncContext,
   stored: Stored,
   until: AbortSignal,
 ): Promise<Container> {
@@ -143,21 +148,21 @@ export async function waitForExit(
 
 /** Whether a container has ended by a time, which is waited for. */
 async function exitBefore(
-  host: RuncHost,
+  host: RuncContext,
   stored: Stored,
   epochMillis: number,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const over = new AbortController();
-  const stop = (): void => over.abort();
+  const deadline = new AbortController();
+  const stop = (): void => deadline.abort();
   signal.addEventListener("abort", stop, { once: true });
-  const timer = waitUntil(epochMillis, over.signal).then(stop, () => undefined);
+  const timer = waitUntil(epochMillis, deadline.signal).then(stop, () => undefined);
   try {
-    await waitForExit(host, stored, over.signal);
+    await waitForExit(host, stored, deadline.signal);
     return true;
   } catch (error) {
     signal.throwIfAborted();
-    if (over.signal.aborted) return false;
+    if (deadline.signal.aborted) return false;
     throw error;
   } finally {
     signal.removeEventListener("abort", stop);
@@ -173,7 +178,7 @@ export type SettledEnds = Map<string, string>;
  * Looks after containers that have exited since the last look: reports it, takes their mounts off, and
  * removes those that are to be removed. What fails for one is tried again at the next look.
  */
-export async function settleExits(host: RuncHost, ends: SettledEnds): Promise<void> {
+export async function reapExited(host: RuncContext, ends: SettledEnds): Promise<void> {
   for (const stored of host.store.all) {
     try {
       await settleExit(host, stored, ends);
@@ -183,7 +188,7 @@ export async function settleExits(host: RuncHost, ends: SettledEnds): Promise<vo
   }
 }
 
-async function settleExit(host: RuncHost, stored: Stored, settled: SettledEnds): Promise<void> {
+async function settleExit(host: RuncContext, stored: Stored, settled: SettledEnds): Promise<void> {
   const { id, spec } = stored.container;
   const now = await currentContainer(host, stored);
   if (now.state === ContainerState.DEAD) host.reportExit(now);
@@ -197,7 +202,7 @@ async function settleExit(host: RuncHost, stored: Stored, settled: SettledEnds):
     settled.delete(id);
     return;
   }
-  await host.lock(`container ${id}`, async () => {
+  await host.withLock(`container ${id}`, async () => {
     const { state } = await currentContainer(host, stored);
     if (state === ContainerState.EXITED) await settle(host, id);
   });

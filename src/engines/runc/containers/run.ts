@@ -26,14 +26,14 @@ import { runContainer } from "../../../core/containers/run.js";
 import type { SharedRuns } from "../../../core/containers/shared-runs.js";
 import { compareTimes } from "../../../core/lists/filters.js";
 import { createContainer, currentContainer, removeContainer } from "./containers.js";
-import type { RuncHost } from "../context.js";
+import type { RuncContext } from "../context.js";
 import { killContainer, startContainer, waitForExit } from "./lifecycle.js";
 import { logEntries, openLog } from "../logs/entries.js";
 import { awaitsStart } from "../runtime/shim.js";
 import type { Stored } from "../runtime/store.js";
 
 /** The calls on containers that stream. */
-export function containerStreams(host: RuncHost, shared: SharedRuns) {
+export function containerStreams(host: RuncContext, shared: SharedRuns) {
   return {
     runContainer: (request, call) =>
       runContainer(shared, request, call, runcSteps(host, request, call)),
@@ -49,7 +49,7 @@ function exitOf({ exit }: Container): ExitStatus {
 type LogEvent = NonNullable<StreamContainerLogsResponse["event"]>;
 
 async function* streamLogs(
-  host: RuncHost,
+  host: RuncContext,
   request: StreamContainerLogsRequest,
   { signal }: Call,
 ): AsyncGenerator<StreamContainerLogsResponse> {
@@ -95,11 +95,11 @@ function selection({ streams, since, until }: StreamContainerLogsRequest) {
     (until === undefined || time === undefined || compareTimes(time, until) <= 0);
 }
 
-async function runs(host: RuncHost, stored: Stored): Promise<boolean> {
+async function runs(host: RuncContext, stored: Stored): Promise<boolean> {
   return (await currentContainer(host, stored)).state === ContainerState.RUNNING;
 }
 
-function runcSteps(host: RuncHost, request: RunContainerRequest, call: Call): RunSteps<Stored> {
+function runcSteps(host: RuncContext, request: RunContainerRequest, call: Call): RunSteps<Stored> {
   const { signal } = call;
   const find = (id: string): Stored | undefined =>
     host.store.all.find(({ container }) => container.id === id);
@@ -113,7 +113,7 @@ function runcSteps(host: RuncHost, request: RunContainerRequest, call: Call): Ru
     unstarted: async (stored) => {
       const { id } = stored.container;
       // Not while it is being started.
-      return host.lock(`container ${id}`, async () => {
+      return host.withLock(`container ${id}`, async () => {
         const { state } = await currentContainer(host, stored);
         const isNew = state === ContainerState.CREATED;
         const isMade = state === ContainerState.RUNNING && (await awaitsStart(host.store, id));
@@ -142,7 +142,7 @@ function runcSteps(host: RuncHost, request: RunContainerRequest, call: Call): Ru
 }
 
 /** A run of a container by its log, which conmon has made when the container has been started. */
-async function loggedRun(host: RuncHost, stored: Stored, signal: AbortSignal): Promise<Run> {
+async function loggedRun(host: RuncContext, stored: Stored, signal: AbortSignal): Promise<Run> {
   const { id, name } = stored.container;
   const file = await openLog(host.store.paths(id).log);
   if (file === undefined) {

@@ -13,12 +13,12 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import { ExitStatusSchema } from "../../../../gen/nap/v1/types_pb.js";
 import { environmentList } from "../../../lib/env-vars.js";
-import { defaultOutputBytes, KeptBytes, reasonBytes } from "../../../lib/bounded-buffer.js";
+import { BoundedBuffer, defaultOutputBytes, reasonBytes } from "../../../lib/bounded-buffer.js";
 import type { Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import { currentContainer } from "../containers/containers.js";
 import { runtimeError } from "../errors.js";
-import type { RuncHost } from "../context.js";
+import type { RuncContext } from "../context.js";
 import { resolveIdentity } from "../runtime/process-user.js";
 import { readIfThere } from "../runtime/store.js";
 
@@ -32,7 +32,7 @@ interface ProcessJson {
 }
 
 /** The calls that run a command in a container. */
-export function execMethods(host: RuncHost) {
+export function execMethods(host: RuncContext) {
   return {
     execContainerSync: async (request, { signal }) => {
       const stored = host.store.find(request.container);
@@ -71,8 +71,8 @@ export function execMethods(host: RuncHost) {
         // A command may end without reading its input.
         child.stdin.on("error", () => undefined);
         child.stdin.end(request.stdin);
-        const [stdout, stderr] = [new KeptBytes(limit), new KeptBytes(limit)];
-        const reason = new KeptBytes(reasonBytes);
+        const [stdout, stderr] = [new BoundedBuffer(limit), new BoundedBuffer(limit)];
+        const reason = new BoundedBuffer(reasonBytes);
         const [code] = await Promise.all([
           exited,
           keep(child.stdout, stdout),
@@ -97,6 +97,6 @@ export function execMethods(host: RuncHost) {
   } satisfies Methods<typeof ContainerService>;
 }
 
-async function keep(source: Readable, ...all: KeptBytes[]): Promise<void> {
+async function keep(source: Readable, ...all: BoundedBuffer[]): Promise<void> {
   for await (const chunk of source) for (const kept of all) kept.add(chunk as Buffer);
 }

@@ -1,6 +1,6 @@
 /** Images as an OCI layout, kept by umoci 0.4.7. */
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
@@ -21,24 +21,24 @@ import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
 import { newestFirst, pageOf } from "../../../core/lists/page.js";
-import { wholeReference } from "../../../core/images/reference.js";
+import { normalizeReference } from "../../../core/images/reference.js";
 import { imageMatches } from "../../../core/lists/filters.js";
-import { demand } from "../runtime/command.js";
+import { runChecked } from "../runtime/command.js";
 import { imageConfigOf } from "../convert/image.js";
 import type { OciConfig } from "../convert/image.js";
-import type { RuncHost } from "../context.js";
+import type { RuncContext } from "../context.js";
 import { readIfThere } from "../runtime/store.js";
 
 const refAnnotation = "org.opencontainers.image.ref.name";
 
 /** The calls on images that answer once. */
-export function imageMethods(host: RuncHost) {
+export function imageMethods(host: RuncContext) {
   return {
     getImage: async ({ image }) =>
       create(GetImageResponseSchema, { image: (await findImage(host, image)).image }),
 
     listImages: async (request) => {
-      const stored = await host.imageLock(() => storedImages(host));
+      const stored = await host.withImageLock(() => storedImages(host));
       const all = stored.map(({ image }) => image);
       const selected = all.filter((image) => imageMatches(image, request.filter));
       const { items, nextPageToken } = await pageOf(selected, request, {
@@ -50,26 +50,31 @@ export function imageMethods(host: RuncHost) {
     },
 
     tagImage: async ({ image, reference }) => {
-      await host.imageLock(async () => {
+      await host.withImageLock(async () => {
         const { tags } = await imageByKey(host, image);
         const from = `${host.store.images}:${tags[0]}`;
-        await demand("umoci", ["tag", "--image", from, encodeTag(wholeReference(reference))]);
+        await runChecked("umoci", [
+          "tag",
+          "--image",
+          from,
+          encodeTag(normalizeReference(reference)),
+        ]);
       });
       return create(TagImageResponseSchema);
     },
 
     // No container is created from it meanwhile.
     removeImage: (request) =>
-      host.lock("create", () => host.imageLock(() => removeImage(host, request))),
+      host.withLock("create", () => host.withImageLock(() => removeImage(host, request))),
   } satisfies Methods<typeof ImageService>;
 }
 
 async function removeImage(
-  host: RuncHost,
+  host: RuncContext,
   { image: key, force }: RemoveImageRequest,
 ): Promise<RemoveImageResponse> {
   const { image, tags } = await imageByKey(host, key);
-  const reference = wholeReference(key);
+  const reference = normalizeReference(key);
   const named = image.tags.includes(reference);
   const last = !named || tags.length === 1;
   const users = host.store.all
@@ -85,16 +90,16 @@ async function removeImage(
   }
   const gone = named ? [encodeTag(reference)] : tags;
   for (const tag of gone)
-    await demand("umoci", ["remove", "--image", `${host.store.images}:${tag}`]);
+    await runChecked("umoci", ["remove", "--image", `${host.store.images}:${tag}`]);
   if (last) {
-    await demand("umoci", ["gc", "--layout", host.store.images]);
+    await runChecked("umoci", ["gc", "--layout", host.store.images]);
     await removeUnpacked(host, image.id);
   }
   const untagged = named ? [reference] : image.tags;
   return create(RemoveImageResponseSchema, { untagged, deleted: last ? [image.id] : [] });
 }
 
-async function removeUnpacked(host: RuncHost, id: string): Promise<void> {
+async function removeUnpacked(host: RuncContext, id: string): Promise<void> {
   const directory = host.store.unpacked(id);
   await rm(`${directory}.done`, { force: true });
   await rm(directory, { recursive: true, force: true });
@@ -113,20 +118,20 @@ export interface StoredImage {
 }
 
 /** The image by reference, id or unique prefix of it. Fails with IMAGE_NOT_FOUND. */
-export async function findImage(host: RuncHost, key: string): Promise<StoredImage> {
-  return host.imageLock(() => imageByKey(host, key));
+export async function findImage(host: RuncContext, key: string): Promise<StoredImage> {
+  return host.withImageLock(() => imageByKey(host, key));
 }
 
 /** The image that umoci has under a tag. For callers that hold the lock of the images. */
-export async function imageByTag(host: RuncHost, tag: string): Promise<StoredImage> {
+export async function imageByTag(host: RuncContext, tag: string): Promise<StoredImage> {
   const found = (await storedImages(host)).find(({ tags }) => tags.includes(tag));
   if (found !== undefined) return found;
   throw new NapError("IMAGE_NOT_FOUND", `no such image: ${tag}`, { resource: tag });
 }
 
-async function imageByKey(host: RuncHost, key: string): Promise<StoredImage> {
+async function imageByKey(host: RuncContext, key: string): Promise<StoredImage> {
   const all = await storedImages(host);
-  const reference = wholeReference(key);
+  const reference = normalizeReference(key);
   const byReference = all.find(({ image }) => image.tags.includes(reference));
   if (byReference !== undefined) return byReference;
   const prefix = key.startsWith("sha256:") ? key : `sha256:${key}`;
@@ -143,12 +148,15 @@ async function imageByKey(host: RuncHost, key: string): Promise<StoredImage> {
  * The root file system of an image, unpacked once for all its containers. For callers that hold the
  * lock of the images.
  */
-export async function unpackImage(host: RuncHost, { image, tags }: StoredImage): Promise<string> {
+export async function unpackImage(
+  host: RuncContext,
+  { image, tags }: StoredImage,
+): Promise<string> {
   const target = host.store.unpacked(image.id);
   if ((await readIfThere(`${target}.done`)) !== undefined) return target;
   const fresh = `${target}.${randomUUID()}`;
   const from = `${host.store.images}:${tags[0]}`;
-  await demand("umoci", ["raw", "unpack", "--image", from, fresh]);
+  await runChecked("umoci", ["raw", "unpack", "--image", from, fresh]);
   await rm(target, { recursive: true, force: true });
   await rename(fresh, target);
   await writeFile(`${target}.done`, "");
@@ -166,7 +174,7 @@ interface Manifest {
   readonly layers: readonly Descriptor[];
 }
 
-async function storedImages(host: RuncHost): Promise<StoredImage[]> {
+async function storedImages(host: RuncContext): Promise<StoredImage[]> {
   const index = await readIfThere(join(host.store.images, "index.json"));
   if (index === undefined) return [];
   const { manifests } = JSON.parse(index) as { manifests: Descriptor[] | null };
@@ -187,13 +195,13 @@ async function storedImages(host: RuncHost): Promise<StoredImage[]> {
   );
 }
 
-async function blob<T>(host: RuncHost, digest: string): Promise<T> {
+async function blob<T>(host: RuncContext, digest: string): Promise<T> {
   const path = join(host.store.images, "blobs", digest.replace(":", "/"));
   return JSON.parse(await readFile(path, "utf8")) as T;
 }
 
 function imageOf(
-  host: RuncHost,
+  host: RuncContext,
   manifest: Manifest,
   tags: readonly string[],
   config: OciConfig,
@@ -244,11 +252,11 @@ export function temporaryTag(): string {
 }
 
 /** Removes what imports left behind that were cut short by the end of nap. */
-export async function removeUnfinished(host: RuncHost): Promise<void> {
+export async function removeUnfinished(host: RuncContext): Promise<void> {
   await ensureLayout(host);
   const unfinished = (await storedImages(host)).flatMap(({ tags }) => tags);
   for (const tag of unfinished.filter((name) => name.startsWith("i"))) {
-    await demand("umoci", ["remove", "--image", `${host.store.images}:${tag}`]);
+    await runChecked("umoci", ["remove", "--image", `${host.store.images}:${tag}`]);
   }
   for (const name of await readdir(host.store.root)) {
     if (name.startsWith("import-")) await rm(join(host.store.root, name), { force: true });
@@ -265,9 +273,9 @@ export async function removeUnfinished(host: RuncHost): Promise<void> {
 }
 
 /** Makes sure that there is a layout. */
-export async function ensureLayout(host: RuncHost): Promise<void> {
+export async function ensureLayout(host: RuncContext): Promise<void> {
   const layout = await readIfThere(join(host.store.images, "oci-layout"));
   if (layout !== undefined) return;
   await mkdir(host.store.root, { recursive: true, mode: 0o700 });
-  await demand("umoci", ["init", "--layout", host.store.images]);
+  await runChecked("umoci", ["init", "--layout", host.store.images]);
 }

@@ -19,12 +19,12 @@ import {
 import { readOpen } from "../../../contract/open.js";
 import type { Call, Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
-import { wholeReference } from "../../../core/images/reference.js";
+import { normalizeReference } from "../../../core/images/reference.js";
 import type { UploadProgress } from "../../../core/transfers/progress.js";
 import { withProgress } from "../../../core/transfers/progress.js";
 import { uploadBytes } from "../../../core/uploads/upload.js";
-import { demand, execute } from "../runtime/command.js";
-import type { RuncHost } from "../context.js";
+import { run, runChecked } from "../runtime/command.js";
+import type { RuncContext } from "../context.js";
 import {
   anonymousTag,
   encodeTag,
@@ -35,29 +35,29 @@ import {
 } from "./images.js";
 
 /** The calls that move images. */
-export function imageTransfers(host: RuncHost) {
+export function imageTransfers(host: RuncContext) {
   return {
     importImage: (requests, call) => importImage(host, requests, call),
   } satisfies Methods<typeof ImageService>;
 }
 
 async function* importImage(
-  host: RuncHost,
+  host: RuncContext,
   requests: AsyncIterable<ImportImageRequest>,
   { signal }: Call,
 ): AsyncGenerator<ImportImageResponse> {
   const incoming = requests[Symbol.asyncIterator]();
   const { reference, message } = await readOpen(incoming);
-  const load = async (progress: UploadProgress, either: AbortSignal): Promise<string> => {
+  const load = async (progress: UploadProgress, combined: AbortSignal): Promise<string> => {
     const archive = join(host.store.root, `import-${randomUUID()}`);
     try {
       const bytes = progress.counted(uploadBytes(incoming));
       const upload = Readable.from(bytes, { objectMode: false });
-      await pipeline(upload, createWriteStream(archive, { mode: 0o600 }), { signal: either });
+      await pipeline(upload, createWriteStream(archive, { mode: 0o600 }), { signal: combined });
       const tar = await plainArchive(archive);
       await requireTar(tar);
-      const tag = reference === "" ? anonymousTag() : encodeTag(wholeReference(reference));
-      return (await host.imageLock(() => addImage(host, tag, tar, message))).id;
+      const tag = reference === "" ? anonymousTag() : encodeTag(normalizeReference(reference));
+      return (await host.withImageLock(() => addImage(host, tag, tar, message))).id;
     } finally {
       await rm(archive, { force: true });
       await rm(`${archive}.tar`, { force: true });
@@ -76,7 +76,7 @@ async function* importImage(
 /** umoci takes whatever it is given for a tar archive, and fails only when it unpacks it. */
 async function requireTar(tar: string): Promise<void> {
   // From standard input tar unpacks no compression of its own accord.
-  const { code, stderr } = await execute("sh", ["-c", 'exec tar -t <"$0" >/dev/null', tar]);
+  const { code, stderr } = await run("sh", ["-c", 'exec tar -t <"$0" >/dev/null', tar]);
   if (code === 0) return;
   const engineMessage = stderr.trim();
   const message = `it is no tar archive: ${engineMessage}`;
@@ -87,15 +87,20 @@ async function requireTar(tar: string): Promise<void> {
  * Makes an image and unpacks it, and only then gives it its tag. An image that had the tag is kept
  * without one, since containers may use it.
  */
-async function addImage(host: RuncHost, tag: string, tar: string, message: string): Promise<Image> {
+async function addImage(
+  host: RuncContext,
+  tag: string,
+  tar: string,
+  message: string,
+): Promise<Image> {
   await ensureLayout(host);
   const layout = host.store.images;
   const fresh = temporaryTag();
   const image = `${layout}:${fresh}`;
   try {
-    await demand("umoci", ["new", "--image", image]);
+    await runChecked("umoci", ["new", "--image", image]);
     const comment = message === "" ? "imported" : message;
-    await demand("umoci", [
+    await runChecked("umoci", [
       "raw",
       "add-layer",
       "--image",
@@ -108,12 +113,12 @@ async function addImage(host: RuncHost, tag: string, tar: string, message: strin
     await unpackImage(host, made);
     const before = await imageByTag(host, tag).catch(() => undefined);
     if (before?.tags.length === 1) {
-      await demand("umoci", ["tag", "--image", `${layout}:${tag}`, anonymousTag()]);
+      await runChecked("umoci", ["tag", "--image", `${layout}:${tag}`, anonymousTag()]);
     }
-    await demand("umoci", ["tag", "--image", image, tag]);
+    await runChecked("umoci", ["tag", "--image", image, tag]);
     return made.image;
   } finally {
-    await demand("umoci", ["remove", "--image", image]);
+    await runChecked("umoci", ["remove", "--image", image]);
   }
 }
 
@@ -130,7 +135,7 @@ async function plainArchive(archive: string): Promise<string> {
   const program = compressions.find(([magic]) => head.startsWith(magic))?.[1];
   if (program === undefined) return archive;
   const plain = `${archive}.tar`;
-  await demand("sh", ["-c", 'exec "$0" -dc <"$1" >"$2"', program, archive, plain]);
+  await runChecked("sh", ["-c", 'exec "$0" -dc <"$1" >"$2"', program, archive, plain]);
   return plain;
 }
 

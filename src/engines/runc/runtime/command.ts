@@ -5,7 +5,7 @@ import { NapError } from "../../../contract/errors.js";
 import { programError } from "../errors.js";
 
 /** How a program ended. */
-export interface Finished {
+export interface ProgramResult {
   /** The exit code; -1 where a signal ended it. */
   readonly code: number;
   readonly stdout: Buffer;
@@ -13,7 +13,7 @@ export interface Finished {
 }
 
 /** Runs a program to its end, whatever its exit code. Fails with ENGINE_UNREACHABLE where it is not there. */
-export async function execute(program: string, args: readonly string[]): Promise<Finished> {
+export async function run(program: string, args: readonly string[]): Promise<ProgramResult> {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   const exited = new Promise<number>((resolve, reject) => {
     child.once("error", (error) => {
@@ -30,8 +30,8 @@ export async function execute(program: string, args: readonly string[]): Promise
 }
 
 /** Runs a program that must succeed, and gives what it wrote. Fails with ENGINE_ERROR and ENGINE_DISK_FULL. */
-export async function demand(program: string, args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await execute(program, args);
+export async function runChecked(program: string, args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(program, args);
   if (code === 0) return stdout.toString();
   const engineMessage = stderr.trim() || `exit code ${code}`;
   throw programError(`${program} ${args[0]}`, engineMessage);

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { local, matchesAny } from "../../../auth/identity.js";
 import { services } from "../../../core/engines.js";
 import { certificateNames } from "../../../rpc/authenticate.js";
-import { admitMethod, admitRequest, roleFor } from "../../../auth/roles.js";
+import { authorizeMethod, authorizeRequest, roleFor } from "../../../auth/roles.js";
 import { create } from "@bufbuild/protobuf";
 import {
   CreateContainerRequestSchema,
@@ -25,7 +25,7 @@ describe("identities", () => {
       methods
         .filter((method) => {
           try {
-            admitMethod({ ...local, role, imageChanges }, method);
+            authorizeMethod({ ...local, role, imageChanges }, method);
             return true;
           } catch {
             return false;
@@ -47,13 +47,15 @@ describe("identities", () => {
   it("a pull policy is a change of images, and privileged options are a permission", () => {
     const request = create(CreateContainerRequestSchema, { pullPolicy: PullPolicy.ALWAYS });
     const limited = { ...local, imageChanges: false, privilegedOptions: false };
-    expect(() => admitRequest(limited, request, [])).to.throw("pull_policy");
+    expect(() => authorizeRequest(limited, request, [])).to.throw("pull_policy");
     for (const policy of [PullPolicy.UNSPECIFIED, PullPolicy.NEVER, PullPolicy.IF_NOT_PRESENT]) {
       request.pullPolicy = policy;
-      admitRequest(limited, request, []);
+      authorizeRequest(limited, request, []);
     }
-    expect(() => admitRequest(limited, request, ["spec.a", "spec.b"])).to.throw("spec.a, spec.b");
-    admitRequest(local, request, ["spec.a"]);
+    expect(() => authorizeRequest(limited, request, ["spec.a", "spec.b"])).to.throw(
+      "spec.a, spec.b",
+    );
+    authorizeRequest(local, request, ["spec.a"]);
   });
 
   it("a bind root is used by whom it is meant for", () => {
@@ -62,8 +64,8 @@ describe("identities", () => {
     const request = create(CreateContainerRequestSchema, {
       spec: { mounts: [{ target: "/x", source }] },
     });
-    admitRequest({ ...local, bindRoots: ["m*"] }, request, []);
-    expect(() => admitRequest({ ...local, bindRoots: ["other"] }, request, [])).to.throw(
+    authorizeRequest({ ...local, bindRoots: ["m*"] }, request, []);
+    expect(() => authorizeRequest({ ...local, bindRoots: ["other"] }, request, [])).to.throw(
       'spec.mounts[0]: it may not use the bind root "mfs"',
     );
   });

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { NapError } from "../../../contract/errors.js";
 import { sleep } from "../../../lib/sleep.js";
-import { demand, execute } from "./command.js";
+import { run, runChecked } from "./command.js";
 import { runtimeError } from "../errors.js";
 import type { Store } from "./store.js";
 import { readIfThere } from "./store.js";
@@ -31,7 +31,7 @@ export async function startShim(store: Store, id: string, tty: boolean): Promise
   try {
     // Before the start: the exit may come faster than anything that is written after it.
     await store.noteRun(id, pid);
-    await demand("runc", ["--root", store.runcRoot, "start", id]);
+    await runChecked("runc", ["--root", store.runcRoot, "start", id]);
   } catch (error) {
     const said = await readFile(join(directory, "conmon.err"), "utf8");
     await deleteFromRuntime(store, id);
@@ -42,13 +42,13 @@ export async function startShim(store: Store, id: string, tty: boolean): Promise
 
 /** Whether a run was noted and its process made, and not started: nap was killed between the two. */
 export async function awaitsStart(store: Store, id: string): Promise<boolean> {
-  const { code, stdout } = await execute("runc", ["--root", store.runcRoot, "state", id]);
+  const { code, stdout } = await run("runc", ["--root", store.runcRoot, "state", id]);
   return code === 0 && (JSON.parse(stdout.toString()) as { status?: string }).status === "created";
 }
 
 /** Starts what awaits its start. Another one may have done so meanwhile, as a call that nap left behind. */
 export async function startAwaiting(store: Store, id: string): Promise<void> {
-  const { code, stderr } = await execute("runc", ["--root", store.runcRoot, "start", id]);
+  const { code, stderr } = await run("runc", ["--root", store.runcRoot, "start", id]);
   if (code !== 0 && (await awaitsStart(store, id))) throw runtimeError(id, stderr);
 }
 
@@ -76,7 +76,7 @@ function shimArguments(store: Store, id: string, tty: boolean, runtime: string):
 async function createUnderShim(store: Store, id: string, tty: boolean): Promise<number> {
   const { directory } = store.paths(id);
   // conmon looks for it nowhere else.
-  const runtime = (await demand("sh", ["-c", "command -v runc"])).trim();
+  const runtime = (await runChecked("sh", ["-c", "command -v runc"])).trim();
   const errors = openSync(join(directory, "conmon.err"), "w");
   const conmon = spawn("conmon", shimArguments(store, id, tty, runtime), {
     // In a session of its own: no signal to nap's process group reaches it.
@@ -120,7 +120,7 @@ async function firstLine(pipe: Readable): Promise<string> {
 
 /** Removes what runc knows of a container that has ended, or kills it. */
 export async function deleteFromRuntime(store: Store, id: string): Promise<void> {
-  await execute("runc", ["--root", store.runcRoot, "delete", "--force", id]);
+  await run("runc", ["--root", store.runcRoot, "delete", "--force", id]);
 }
 
 /** Waits until the shim of a container has ended, which is a moment after its process; not for ever. */

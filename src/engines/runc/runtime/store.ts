@@ -15,7 +15,7 @@ import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../../gen/nap/v1/container_service_pb.js";
 import { ContainerSchema, ContainerState } from "../../../../gen/nap/v1/container_service_pb.js";
 import { NapError } from "../../../contract/errors.js";
-import { reportRooted } from "../../../core/mounts/rooted-mounts.js";
+import { restoreBindRoots } from "../../../core/mounts/rooted-mounts.js";
 import { timestampOfNanos } from "../../../lib/time.js";
 
 /** As many removed containers are remembered. */
@@ -173,7 +173,7 @@ export class Store {
     const gone = this.#gone.get(container.id);
     if (gone !== undefined) return gone;
     const now = clone(ContainerSchema, container);
-    reportRooted(now.spec?.mounts ?? [], ownLabels);
+    restoreBindRoots(now.spec?.mounts ?? [], ownLabels);
     const { directory, exitFile, persist } = this.paths(container.id);
     const text = await readIfThere(join(directory, "run.json"));
     if (text === undefined) return now;

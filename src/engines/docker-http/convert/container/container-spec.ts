@@ -14,7 +14,7 @@ import {
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { environmentList, environmentMap, unsetVariables } from "../../../../lib/env-vars.js";
 import { imageOf } from "../../../../contract/container-source.js";
-import { clientLabels } from "../../../../contract/reserved-labels.js";
+import { stripInternalLabels } from "../../../../contract/reserved-labels.js";
 import type {
   ConfigJson,
   ContainerJson,
@@ -151,7 +151,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
     ...(config.Entrypoint && { entrypoint: { arguments: config.Entrypoint } }),
     environment: environmentMap(config.Env),
     unsetEnvironment: unsetVariables(config.Env),
-    labels: clientLabels(config.Labels ?? {}),
+    labels: stripInternalLabels(config.Labels ?? {}),
     ...text({
       workingDir: config.WorkingDir,
       user: config.User,

@@ -8,8 +8,8 @@ import {
 } from "../../../../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus } from "../../../../../gen/nap/v1/types_pb.js";
 import { ExitStatusSchema } from "../../../../../gen/nap/v1/types_pb.js";
-import { clientLabels, ownerOf, requestIdOf } from "../../../../contract/reserved-labels.js";
-import { reportRooted } from "../../../../core/mounts/rooted-mounts.js";
+import { ownerOf, requestIdOf, stripInternalLabels } from "../../../../contract/reserved-labels.js";
+import { restoreBindRoots } from "../../../../core/mounts/rooted-mounts.js";
 import type { ContainerJson, ContainerSummaryJson, StateJson } from "../../json.js";
 import { timestampOf, timestampOfNanos } from "../../../../lib/time.js";
 import { healthResultFromDocker } from "./health-check.js";
@@ -40,7 +40,7 @@ export const healthWords: readonly [HealthStatus, string][] = [
 export function containerFromDocker(engine: string, json: ContainerJson): Container {
   const { State: state } = json;
   const spec = specFromDocker(json);
-  reportRooted(spec.mounts, json.Config.Labels);
+  restoreBindRoots(spec.mounts, json.Config.Labels);
   return create(ContainerSchema, {
     engine,
     id: json.Id,
@@ -77,7 +77,7 @@ export function containerFromSummary(engine: string, json: ContainerSummaryJson)
     name: summaryName(json),
     spec: {
       source: { case: "image", value: json.Image },
-      labels: clientLabels(json.Labels ?? {}),
+      labels: stripInternalLabels(json.Labels ?? {}),
     },
     imageId: json.ImageID,
     state: stateOf(json.State),

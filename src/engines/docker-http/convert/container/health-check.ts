@@ -4,15 +4,15 @@ import type { HealthCheck, HealthCheckResult } from "../../../../../gen/nap/v1/t
 import { HealthCheckResultSchema, HealthCheckSchema } from "../../../../../gen/nap/v1/types_pb.js";
 import type { HealthJson, HealthResultJson } from "../../json.js";
 import { durationOfNanos } from "../../time.js";
-import { nanosOf, timestampOf } from "../../../../lib/time.js";
+import { durationNanos, timestampOf } from "../../../../lib/time.js";
 
 /** A health check as dockerd takes it. */
 export function healthCheckToDocker(check: HealthCheck): HealthJson {
   const spans = {
-    Interval: nanosOf(check.interval),
-    Timeout: nanosOf(check.timeout),
-    StartPeriod: nanosOf(check.startPeriod),
-    StartInterval: nanosOf(check.startInterval),
+    Interval: durationNanos(check.interval),
+    Timeout: durationNanos(check.timeout),
+    StartPeriod: durationNanos(check.startPeriod),
+    StartInterval: durationNanos(check.startInterval),
     Retries: check.retries,
   };
   const set = Object.entries(spans).filter(([, value]) => value !== undefined);

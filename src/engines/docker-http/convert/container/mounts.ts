@@ -10,7 +10,7 @@ import {
   SelinuxRelabel,
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import { fieldError } from "../../../../contract/errors.js";
-import { refuseTargetTwice } from "../../../../core/mounts/targets.js";
+import { rejectDuplicateTargets } from "../../../../core/mounts/targets.js";
 import { isAtLeast } from "../../api-version.js";
 import type { HostConfigJson, MountJson } from "../../json.js";
 
@@ -38,8 +38,9 @@ export function mountsToDocker(
   volumesFrom: readonly VolumesFrom[],
   apiVersion: string,
 ): MountHostConfig {
-  refuseTargetTwice(mounts);
-  for (const [index, mount] of mounts.entries()) refuseLost(`spec.mounts[${index}]`, mount);
+  rejectDuplicateTargets(mounts);
+  for (const [index, mount] of mounts.entries())
+    rejectIgnoredOptions(`spec.mounts[${index}]`, mount);
   // Only the older forms take options of a tmpfs, relabel, and in old daemons make a missing source.
   const tmpfs = mounts.filter(({ source }) => hasOptions(source));
   const binds = mounts.filter((mount) => isOlderBind(mount, apiVersion));
@@ -57,7 +58,7 @@ export function mountsToDocker(
 }
 
 /** What dockerd would take and do otherwise. */
-function refuseLost(at: string, { readOnly, source }: Mount): void {
+function rejectIgnoredOptions(at: string, { readOnly, source }: Mount): void {
   if (source.case === "image" && readOnly === false) {
     const description = "the file system of an image cannot be written";
     const field = `${at}.read_only`;

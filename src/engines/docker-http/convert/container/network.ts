@@ -49,7 +49,7 @@ export function networkToDocker(spec: NetworkParts, apiVersion: string): DockerN
     const description = `Docker API ${apiVersion} takes a MAC address for the first network alone`;
     throw fieldError([{ field, description, reason: "FIELD_UNSUPPORTED" }]);
   }
-  refuseLostPorts(spec);
+  rejectUnpublishedPorts(spec);
   const ports = new Set([...exposedPorts, ...portMappings].map(portKey));
   const macAddress = first?.endpoint?.macAddress;
   return {
@@ -78,7 +78,7 @@ export function networkToDocker(spec: NetworkParts, apiVersion: string): DockerN
 }
 
 /** Ports that dockerd would take and publish nowhere. */
-function refuseLostPorts({ networks, networkConfig, namespaces }: NetworkParts): void {
+function rejectUnpublishedPorts({ networks, networkConfig, namespaces }: NetworkParts): void {
   if (networkConfig === undefined) return;
   const { portMappings, publishAllPorts } = networkConfig;
   const refuse = (field: string, description: string): never => {
@@ -156,8 +156,8 @@ export function networksFromDocker(json: ContainerJson): NetworkAttachment[] {
     .map((network, index) => {
       const endpoint = networks[network] ?? {};
       // Once it has run, an endpoint has the address that it got, not what it was told.
-      const told = state.Status === "created" ? endpoint.MacAddress : undefined;
-      const macAddress = (index === 0 && config.MacAddress) || told;
+      const requested = state.Status === "created" ? endpoint.MacAddress : undefined;
+      const macAddress = (index === 0 && config.MacAddress) || requested;
       return create(NetworkAttachmentSchema, {
         network,
         endpoint: endpointFromDocker(endpoint, {
