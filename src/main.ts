@@ -115,8 +115,8 @@ async function check(flags: ServeFlags): Promise<void> {
   const engines = await Promise.all(
     [...registry.engines].map((engine) => registry.probe(engine, signal)),
   );
-  for (const { name, driver, version, errorMessage } of engines) {
-    print(`nap: engine "${name}" (${driver}): ${errorMessage || `answers, version ${version}`}`);
+  for (const { name, kind, version, errorMessage } of engines) {
+    print(`nap: engine "${name}" (${kind}): ${errorMessage || `answers, version ${version}`}`);
   }
   await registry.close();
   if (engines.some(({ errorMessage }) => errorMessage !== "")) {

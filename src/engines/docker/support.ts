@@ -9,10 +9,7 @@ const alwaysOwn = { reason: "Docker gives every container mounts of its own" };
 
 /** What Docker cannot do in any version. */
 const never: readonly [field: string, reason: Unsupported][] = [
-  [
-    "nap.v1.ContainerSpec.lxc_config",
-    { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
-  ],
+  ["nap.v1.ContainerSpec.lxc_config", { reason: "Docker does not run on LXC" }],
   ...["root_filesystem", "template", "copy"].map((source): [field: string, reason: Unsupported] => [
     `nap.v1.ContainerSpec.${source}`,
     { reason: "Docker makes containers from images alone", alternative: "import it as an image" },
