@@ -175,7 +175,7 @@ const messages: Readonly<Record<string, Fields>> = {
     ordinary: "engine container follow follow_restarts streams since until tail_lines cursor",
   },
   StreamContainerStatsRequest: { ordinary: "engine interval one_shot" },
-  ListContainerProcessesRequest: { ordinary: "engine container" },
+  ListContainerProcessesRequest: { ordinary: "engine container page_size page_token" },
   ListContainerChangesRequest: { ordinary: "engine container page_size page_token" },
   CommitContainerRequest: {
     ordinary: "engine container reference message author pause instructions",
@@ -206,7 +206,7 @@ const messages: Readonly<Record<string, Fields>> = {
   ListImagesRequest: { ordinary: `${listed} include_intermediate` },
   RemoveImageRequest: { ordinary: "engine image force keep_parents" },
   TagImageRequest: { ordinary: "engine image reference" },
-  GetImageHistoryRequest: { ordinary: "engine image" },
+  GetImageHistoryRequest: { ordinary: "engine image page_size page_token" },
   PruneImagesRequest: { ordinary: "engine include_tagged created_before" },
   PullImageRequest: { ordinary: "engine image" },
   PushImageRequest: { ordinary: "engine image" },

@@ -581,15 +581,16 @@ export declare type ListContainersRequest = Message<"nap.v1.ListContainersReques
   filter?: ContainerFilter | undefined;
 
   /**
-   * The most containers in one answer. Default: 100. An answer may have fewer, since it is kept
-   * below 1 MiB.
+   * The page size is the largest number of containers in one answer. Default: 100; more than 1000 means
+   * 1000. An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -623,7 +624,7 @@ export declare type ListContainersResponse = Message<"nap.v1.ListContainersRespo
   containers: Container[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -2392,6 +2393,22 @@ export declare type ListContainerProcessesRequest = Message<"nap.v1.ListContaine
    * @generated from field: string container = 2;
    */
   container: string;
+
+  /**
+   * The page size is the largest number of processes in one answer. Default: 1000; more than 10000 means
+   * 10000. An answer may have fewer, since it is kept below 1 MiB.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
 };
 
 /**
@@ -2407,11 +2424,18 @@ export declare const ListContainerProcessesRequestSchema: GenMessage<ListContain
  */
 export declare type ListContainerProcessesResponse = Message<"nap.v1.ListContainerProcessesResponse"> & {
   /**
-   * The processes.
+   * Processes are the processes, ordered by pid. Those that end between two pages are left out.
    *
    * @generated from field: repeated nap.v1.ContainerProcess processes = 1;
    */
   processes: ContainerProcess[];
+
+  /**
+   * The next page token is the page_token of the next page. Empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -2496,14 +2520,16 @@ export declare type ListContainerChangesRequest = Message<"nap.v1.ListContainerC
   container: string;
 
   /**
-   * The most changes in one answer. Default: 1000.
+   * The page size is the largest number of changes in one answer. Default: 1000; more than 10000 means
+   * 10000. An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -2530,7 +2556,7 @@ export declare type ListContainerChangesResponse = Message<"nap.v1.ListContainer
   changes: FileChange[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */

@@ -311,15 +311,16 @@ export declare type ListImagesRequest = Message<"nap.v1.ListImagesRequest"> & {
   filter?: ImageFilter | undefined;
 
   /**
-   * The most images in one answer. Default: 100. An answer may have fewer, since it is kept below
-   * 1 MiB.
+   * The page size is the largest number of images in one answer. Default: 100; more than 1000 means 1000.
+   * An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -360,7 +361,7 @@ export declare type ListImagesResponse = Message<"nap.v1.ListImagesResponse"> & 
   images: Image[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -503,11 +504,27 @@ export declare type GetImageHistoryRequest = Message<"nap.v1.GetImageHistoryRequ
   engine: string;
 
   /**
-   * The image.
+   * The image. An id names the same image on every page; a tag may move meanwhile.
    *
    * @generated from field: string image = 2;
    */
   image: string;
+
+  /**
+   * The page size is the largest number of steps in one answer. Default: 1000; more than 10000 means
+   * 10000. An answer may have fewer, since it is kept below 1 MiB.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
 };
 
 /**
@@ -528,6 +545,13 @@ export declare type GetImageHistoryResponse = Message<"nap.v1.GetImageHistoryRes
    * @generated from field: repeated nap.v1.ImageHistoryEntry entries = 1;
    */
   entries: ImageHistoryEntry[];
+
+  /**
+   * The next page token is the page_token of the next page. Empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**

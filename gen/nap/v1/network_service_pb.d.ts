@@ -509,15 +509,16 @@ export declare type ListNetworksRequest = Message<"nap.v1.ListNetworksRequest"> 
   filter?: NetworkFilter | undefined;
 
   /**
-   * The most networks in one answer. Default: 100. An answer may have fewer, since it is kept below
-   * 1 MiB.
+   * The page size is the largest number of networks in one answer. Default: 100; more than 1000 means
+   * 1000. An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -551,7 +552,7 @@ export declare type ListNetworksResponse = Message<"nap.v1.ListNetworksResponse"
   networks: Network[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */

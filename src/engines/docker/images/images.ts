@@ -19,7 +19,7 @@ import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { environmentMap } from "../../../lib/env-vars.js";
 import { NapError, unless } from "../../../contract/errors.js";
-import { newestFirst, pageOf } from "../../../core/lists/page.js";
+import { linePages, newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
@@ -32,6 +32,9 @@ import { prune } from "../prune.js";
 import { parseReference } from "../../../core/images/reference.js";
 import { timestampOf, timestampOfNanos } from "../../../lib/time.js";
 import { usersOf } from "../users.js";
+
+/** Keys of steps have as many digits, so that their order as texts is that of the numbers. */
+const stepDigits = 8;
 
 const named = { reasons: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
 
@@ -84,11 +87,19 @@ export function imageMethods(docker: DockerConnection) {
       return create(TagImageResponseSchema);
     },
 
-    getImageHistory: async ({ image }, { signal }) => {
+    getImageHistory: async (request, { signal }) => {
+      const { image } = request;
       const path = `/images/${pathPart(image)}/history`;
       const call = docker.api.json<HistoryJson[]>({ path }, signal);
       const { body } = await meaning(call, image, named);
-      return create(GetImageHistoryResponseSchema, { entries: body.map(historyFromDocker) });
+      const steps = body.map((json, index) => ({ json, index }));
+      const { items, nextPageToken } = await pageOf(steps, request, {
+        key: ({ index }) => String(index).padStart(stepDigits, "0"),
+        load: async (page) => page.map(({ json }) => historyFromDocker(json)),
+        schema: ImageHistoryEntrySchema,
+        sizes: linePages,
+      });
+      return create(GetImageHistoryResponseSchema, { entries: items, nextPageToken });
     },
 
     pruneImages: async (request) => {
