@@ -148,10 +148,14 @@ const messages: Readonly<Record<string, Fields>> = {
 
   // What selects.
   LabelFilter: { ordinary: "key value" },
-  ContainerFilter: { ordinary: "ids names states healths images networks volumes exit_codes" },
-  VolumeFilter: { ordinary: "names drivers dangling" },
-  NetworkFilter: { ordinary: "ids names drivers scopes dangling predefined" },
-  ImageFilter: { ordinary: "references dangling before_image since_image" },
+  ContainerFilter: {
+    ordinary: "ids names states health_statuses images networks volumes exit_codes created_before",
+  },
+  VolumeFilter: { ordinary: "names drivers unused created_before" },
+  NetworkFilter: { ordinary: "ids names drivers scopes unused built_in created_before" },
+  ImageFilter: {
+    ordinary: "references untagged before_image since_image include_intermediate created_before",
+  },
   EventFilter: { ordinary: "resources actions containers images volumes networks" },
 
   // Requests. Who may call a method at all is a matter of roles, not of fields.
@@ -167,7 +171,7 @@ const messages: Readonly<Record<string, Fields>> = {
   RenameContainerRequest: { ordinary: "engine container new_name" },
   UpdateContainerRequest: { ordinary: "engine container clear" },
   RemoveContainerRequest: { ordinary: "engine container force remove_volumes" },
-  PruneContainersRequest: { ordinary: "engine created_before" },
+  PruneContainersRequest: { ordinary: "engine" },
   RunContainerRequest: { ordinary: "engine name request_id pull_policy disconnect_action" },
   WaitContainerRequest: { ordinary: "engine container condition" },
   WatchContainersRequest: { ordinary: "engine cursor" },
@@ -199,15 +203,15 @@ const messages: Readonly<Record<string, Fields>> = {
   GetNetworkRequest: { ordinary: "engine network" },
   ListNetworksRequest: { ordinary: listed },
   RemoveNetworkRequest: { ordinary: "engine network" },
-  PruneNetworksRequest: { ordinary: "engine created_before" },
+  PruneNetworksRequest: { ordinary: "engine" },
   ConnectContainerRequest: { ordinary: "engine container network", privileged: "network=host" },
   DisconnectContainerRequest: { ordinary: "engine container network force" },
   GetImageRequest: { ordinary: "engine image" },
-  ListImagesRequest: { ordinary: `${listed} include_intermediate` },
+  ListImagesRequest: { ordinary: listed },
   RemoveImageRequest: { ordinary: "engine image force keep_parents" },
   TagImageRequest: { ordinary: "engine image reference" },
   GetImageHistoryRequest: { ordinary: "engine image page_size page_token" },
-  PruneImagesRequest: { ordinary: "engine include_tagged created_before" },
+  PruneImagesRequest: { ordinary: "engine include_tagged" },
   PullImageRequest: { ordinary: "engine image" },
   PushImageRequest: { ordinary: "engine image" },
   SaveImagesRequest: { ordinary: "engine images" },

@@ -199,15 +199,18 @@ export function verbCases(test: ConformanceTest): void {
       const stopped = await bench.create({ labels });
       const kept = await bench.create({ labels: { ...labels, keep: "" } });
       const running = await bench.start({ labels });
-      const done = await nap.containers.pruneContainers({
-        engine,
+      const filter = {
         labels: [{ key: "mark", value: mark }],
         excludedLabels: [{ key: "keep" }],
-      });
+      };
+      const { createTime } = await bench.get(stopped.id);
+      const early = { engine, filter: { ...filter, createdBefore: createTime! } };
+      expect((await nap.containers.pruneContainers(early)).containerIds).to.deep.equal([]);
+      const done = await nap.containers.pruneContainers({ engine, filter });
       expect(done.containerIds).to.deep.equal([stopped.id]);
       for (const { id } of [kept, running]) expect((await bench.get(id)).id).to.equal(id);
-      const createdBefore = { seconds: 1000n };
-      const none = await nap.containers.pruneContainers({ engine, createdBefore });
+      const before1970 = { createdBefore: { seconds: -1000n } };
+      const none = await nap.containers.pruneContainers({ engine, filter: before1970 });
       expect(none.containerIds).to.deep.equal([]);
     },
   );

@@ -337,81 +337,96 @@ export declare type ContainerMount = Message<"nap.v1.ContainerMount"> & {
 export declare const ContainerMountSchema: GenMessage<ContainerMount>;
 
 /**
- * ContainerFilter selects containers: those that fit every field that is set, and within a field one
- * of its entries.
+ * ContainerFilter selects containers: those that fit every field that is set. Of the entries of one
+ * field one must fit; of labels all must.
  *
  * @generated from message nap.v1.ContainerFilter
  */
 export declare type ContainerFilter = Message<"nap.v1.ContainerFilter"> & {
   /**
-   * Full ids or unique prefixes of them.
+   * Ids are whole ids. The beginning of an id selects nothing.
    *
    * @generated from field: repeated string ids = 1;
    */
   ids: string[];
 
   /**
-   * Whole names.
+   * Names are whole names.
    *
    * @generated from field: repeated string names = 2;
    */
   names: string[];
 
   /**
-   * Labels, all of which a container must have.
+   * Labels are labels all of which a container must have.
    *
    * @generated from field: repeated nap.v1.LabelFilter labels = 3;
    */
   labels: LabelFilter[];
 
   /**
-   * States. Empty: every state.
+   * States are what a container does now. Empty: every state.
    *
    * @generated from field: repeated nap.v1.ContainerState states = 4;
    */
   states: ContainerState[];
 
   /**
-   * Outcomes of the health check.
+   * Health statuses are outcomes of the health check. Containers without one have none of them.
    *
-   * @generated from field: repeated nap.v1.HealthStatus healths = 5;
+   * @generated from field: repeated nap.v1.HealthStatus health_statuses = 5;
    */
-  healths: HealthStatus[];
+  healthStatuses: HealthStatus[];
 
   /**
-   * Images that the container was created from, or that its image was built on: references or ids.
+   * Images are what a container was created from, or what its image was built on: references or ids.
    *
    * @generated from field: repeated string images = 6;
    */
   images: string[];
 
   /**
-   * Networks that the container is attached to: ids or names.
+   * Networks are those that a container is attached to: whole ids or names.
    *
    * @generated from field: repeated string networks = 7;
    */
   networks: string[];
 
   /**
-   * Volumes, or paths inside the container at which something is mounted.
+   * Volumes are names of volumes, or paths inside the container at which something is mounted.
    *
    * @generated from field: repeated string volumes = 8;
    */
   volumes: string[];
 
   /**
-   * Codes that the last run exited with.
+   * Exit codes are those that the last run ended with.
    *
    * @generated from field: repeated int32 exit_codes = 9;
    */
   exitCodes: number[];
 
   /**
-   * Ports that are exposed, with or without a binding. Docker knows them of running containers alone.
+   * Exposed ports are ports with or without a binding. Docker knows them of running containers alone.
    *
    * @generated from field: repeated nap.v1.ExposedPort exposed_ports = 10;
    */
   exposedPorts: ExposedPort[];
+
+  /**
+   * Created before is a time that a container must be older than.
+   *
+   * @generated from field: google.protobuf.Timestamp created_before = 11;
+   */
+  createdBefore?: Timestamp | undefined;
+
+  /**
+   * Excluded labels are labels none of which a container may have. PruneContainers on Docker takes one
+   * alone: of several, Docker would spare only what has all of them.
+   *
+   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 12;
+   */
+  excludedLabels: LabelFilter[];
 };
 
 /**
@@ -1148,25 +1163,12 @@ export declare type PruneContainersRequest = Message<"nap.v1.PruneContainersRequ
   engine: string;
 
   /**
-   * Only those created before this time. Unset: all.
+   * Which of the containers that do not run. Unset: all. Docker selects by created_before, labels and
+   * excluded_labels here, and refuses the other fields.
    *
-   * @generated from field: google.protobuf.Timestamp created_before = 2;
+   * @generated from field: nap.v1.ContainerFilter filter = 2;
    */
-  createdBefore?: Timestamp | undefined;
-
-  /**
-   * Only those with all of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter labels = 3;
-   */
-  labels: LabelFilter[];
-
-  /**
-   * Only those with none of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 4;
-   */
-  excludedLabels: LabelFilter[];
+  filter?: ContainerFilter | undefined;
 };
 
 /**

@@ -1,4 +1,9 @@
 /** What Docker cannot do, for the API version and the host of one connection. */
+import type { DescMessage } from "@bufbuild/protobuf";
+import { PruneContainersRequestSchema } from "../../../gen/nap/v1/container_service_pb.js";
+import { PruneImagesRequestSchema } from "../../../gen/nap/v1/image_service_pb.js";
+import { PruneNetworksRequestSchema } from "../../../gen/nap/v1/network_service_pb.js";
+import { PruneVolumesRequestSchema } from "../../../gen/nap/v1/volume_service_pb.js";
 import type { Support, Unsupported, UnsupportedEntry } from "../../contract/unsupported.js";
 import { supportOf } from "../../contract/unsupported.js";
 import { isAtLeast } from "../docker-http/api-version.js";
@@ -80,6 +85,16 @@ const since: readonly [field: string, apiVersion: string, value?: string][] = [
   ["nap.v1.ConnectContainerRequest.endpoint.mac_address", "1.54"],
 ];
 
+const pruned = "created_before labels excluded_labels";
+
+/** The fields of the filter by which dockerd prunes; by the others of the filter it lists alone. */
+const prunes: readonly [request: DescMessage, fields: string][] = [
+  [PruneContainersRequestSchema, pruned],
+  [PruneImagesRequestSchema, pruned],
+  [PruneNetworksRequestSchema, pruned],
+  [PruneVolumesRequestSchema, "labels excluded_labels"],
+];
+
 /** What dockerd says of its host that decides what it can do. What is left out is taken for there. */
 export type HostFacts = Pick<
   InfoJson,
@@ -136,6 +151,17 @@ function* entries(
     if (isAtLeast(apiVersion, needed)) continue;
     const reason = `needs Docker API ${needed}, this one speaks ${apiVersion}`;
     yield { field, reason, ...(value && { value }) };
+  }
+  for (const [request, honoured] of prunes) {
+    const known = new Set(honoured.split(" "));
+    for (const { name } of request.field["filter"]?.message?.fields ?? []) {
+      if (known.has(name)) continue;
+      yield {
+        field: `${request.typeName}.filter.${name}`,
+        reason: "Docker does not prune by it",
+        alternative: "list what it selects, and remove each",
+      };
+    }
   }
   if (!near.files) {
     yield {

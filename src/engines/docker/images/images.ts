@@ -19,6 +19,7 @@ import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { environmentMap } from "../../../lib/env-vars.js";
 import { NapError, unless } from "../../../contract/errors.js";
+import { listedImageMatches } from "../../../core/lists/filters.js";
 import { linePages, newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
 import { pathPart } from "../../docker-http/client.js";
@@ -26,7 +27,7 @@ import type { DockerConnection } from "../connection.js";
 import { healthCheckFromDocker } from "../../docker-http/convert/container/health-check.js";
 import { portFromKey } from "../../docker-http/convert/container/ports.js";
 import { hasStatus, meaning } from "../errors.js";
-import { filters, labelWords, pruneFilters } from "../filters.js";
+import { filters, labelWords, pruneFilters, withoutLater } from "../filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "../../docker-http/json.js";
 import { prune } from "../prune.js";
 import { parseReference } from "../../../core/images/reference.js";
@@ -47,18 +48,26 @@ export function imageMethods(docker: DockerConnection) {
     },
 
     listImages: async (request, { signal }) => {
-      const { filter, includeIntermediate: all } = request;
+      const { filter } = request;
       const wanted = filters({
         reference: filter?.references ?? [],
         label: labelWords(filter?.labels ?? []),
-        dangling: filter?.dangling === undefined ? [] : [String(filter.dangling)],
+        dangling: filter?.untagged === undefined ? [] : [String(filter.untagged)],
         before: filter?.beforeImage === undefined ? [] : [filter.beforeImage],
         since: filter?.sinceImage === undefined ? [] : [filter.sinceImage],
       });
-      const query = { all, filters: wanted };
+      const query = { all: filter?.includeIntermediate === true, filters: wanted };
       const call = docker.api.json<ImageSummaryJson[]>({ path: "/images/json", query }, signal);
       const { body } = await meaning(call, "images", { field: "filter" });
-      const { items, nextPageToken } = await pageOf(body, request, {
+      // dockerd counts images with a digest alone to the tagged ones, and does not know all fields.
+      const listed = body.filter(
+        (json) => !filter || listedImageMatches(imageFromSummary(docker.name, json), filter),
+      );
+      const selected = await withoutLater(listed, filter?.createdBefore, async ({ Id }) => {
+        const json = await unless("IMAGE_NOT_FOUND", inspectImage(docker, Id, signal));
+        return timestampOf(json?.Created);
+      });
+      const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ Created, Id }) => newestFirst(Created, Id),
         load: (page) =>
           mapInParallel(page, (json) => loadImage(docker, json, request.view, signal)),
@@ -107,7 +116,7 @@ export function imageMethods(docker: DockerConnection) {
       const body = await prune<{
         ImagesDeleted: RemovedJson[] | null;
         SpaceReclaimed: number;
-      }>(docker, "images", { ...pruneFilters(request), dangling });
+      }>(docker, "images", { ...pruneFilters(request.filter), dangling });
       return create(PruneImagesResponseSchema, {
         ...removedFromDocker(body.ImagesDeleted ?? []),
         reclaimedBytes: BigInt(body.SpaceReclaimed),
@@ -122,12 +131,12 @@ interface RemovedJson {
 }
 
 function removedFromDocker(removed: readonly RemovedJson[]): {
-  untagged: string[];
-  deleted: string[];
+  untaggedReferences: string[];
+  deletedIds: string[];
 } {
   return {
-    untagged: removed.flatMap(({ Untagged = [] }) => Untagged),
-    deleted: removed.flatMap(({ Deleted = [] }) => Deleted),
+    untaggedReferences: removed.flatMap(({ Untagged = [] }) => Untagged),
+    deletedIds: removed.flatMap(({ Deleted = [] }) => Deleted),
   };
 }
 

@@ -90,8 +90,10 @@ async function removeImage(
     await demand("umoci", ["gc", "--layout", host.store.images]);
     await removeUnpacked(host, image.id);
   }
-  const untagged = named ? [reference] : image.tags;
-  return create(RemoveImageResponseSchema, { untagged, deleted: last ? [image.id] : [] });
+  return create(RemoveImageResponseSchema, {
+    untaggedReferences: named ? [reference] : image.tags,
+    deletedIds: last ? [image.id] : [],
+  });
 }
 
 async function removeUnpacked(host: RuncHost, id: string): Promise<void> {
