@@ -113,8 +113,8 @@ async function check(flags: ServeFlags): Promise<void> {
   const engines = enginesOf(config);
   const { signal } = new AbortController();
   const states = await Promise.all([...engines.all].map((engine) => engines.probe(engine, signal)));
-  for (const { name, driver, version, errorMessage } of states) {
-    print(`nap: engine "${name}" (${driver}): ${errorMessage || `answers, version ${version}`}`);
+  for (const { name, kind, version, errorMessage } of states) {
+    print(`nap: engine "${name}" (${kind}): ${errorMessage || `answers, version ${version}`}`);
   }
   await engines.close();
   if (states.some(({ errorMessage }) => errorMessage !== "")) {

@@ -154,10 +154,14 @@ const messages: Readonly<Record<string, Fields>> = {
 
   // Filters.
   LabelFilter: { ordinary: "key value" },
-  ContainerFilter: { ordinary: "ids names states healths images networks volumes exit_codes" },
-  VolumeFilter: { ordinary: "names drivers dangling" },
-  NetworkFilter: { ordinary: "ids names drivers scopes dangling predefined" },
-  ImageFilter: { ordinary: "references dangling before_image since_image" },
+  ContainerFilter: {
+    ordinary: "ids names states health_statuses images networks volumes exit_codes created_before",
+  },
+  VolumeFilter: { ordinary: "names drivers unused created_before" },
+  NetworkFilter: { ordinary: "ids names drivers scopes unused built_in created_before" },
+  ImageFilter: {
+    ordinary: "references untagged before_image since_image include_intermediate created_before",
+  },
   EventFilter: { ordinary: "resources actions containers images volumes networks" },
 
   // Requests. Roles decide which methods an identity may call, see roles.ts.
@@ -173,7 +177,7 @@ const messages: Readonly<Record<string, Fields>> = {
   RenameContainerRequest: { ordinary: "engine container new_name" },
   UpdateContainerRequest: { ordinary: "engine container clear" },
   RemoveContainerRequest: { ordinary: "engine container force remove_volumes" },
-  PruneContainersRequest: { ordinary: "engine created_before" },
+  PruneContainersRequest: { ordinary: "engine" },
   RunContainerRequest: { ordinary: "engine name request_id pull_policy disconnect_action" },
   WaitContainerRequest: { ordinary: "engine container condition" },
   WatchContainersRequest: { ordinary: "engine cursor" },
@@ -181,7 +185,7 @@ const messages: Readonly<Record<string, Fields>> = {
     ordinary: "engine container follow follow_restarts streams since until tail_lines cursor",
   },
   StreamContainerStatsRequest: { ordinary: "engine interval one_shot" },
-  ListContainerProcessesRequest: { ordinary: "engine container" },
+  ListContainerProcessesRequest: { ordinary: "engine container page_size page_token" },
   ListContainerChangesRequest: { ordinary: "engine container page_size page_token" },
   CommitContainerRequest: {
     ordinary: "engine container reference message author pause instructions",
@@ -205,15 +209,15 @@ const messages: Readonly<Record<string, Fields>> = {
   GetNetworkRequest: { ordinary: "engine network" },
   ListNetworksRequest: { ordinary: listed },
   RemoveNetworkRequest: { ordinary: "engine network" },
-  PruneNetworksRequest: { ordinary: "engine created_before" },
+  PruneNetworksRequest: { ordinary: "engine" },
   ConnectContainerRequest: { ordinary: "engine container network", privileged: "network=host" },
   DisconnectContainerRequest: { ordinary: "engine container network force" },
   GetImageRequest: { ordinary: "engine image" },
-  ListImagesRequest: { ordinary: `${listed} include_intermediate` },
+  ListImagesRequest: { ordinary: listed },
   RemoveImageRequest: { ordinary: "engine image force keep_parents" },
   TagImageRequest: { ordinary: "engine image reference" },
-  GetImageHistoryRequest: { ordinary: "engine image" },
-  PruneImagesRequest: { ordinary: "engine include_tagged created_before" },
+  GetImageHistoryRequest: { ordinary: "engine image page_size page_token" },
+  PruneImagesRequest: { ordinary: "engine include_tagged" },
   PullImageRequest: { ordinary: "engine image" },
   PushImageRequest: { ordinary: "engine image" },
   SaveImagesRequest: { ordinary: "engine images" },

@@ -106,6 +106,19 @@ describe("contract", () => {
     expect([...targets.values()].filter(({ field }) => "container" in field)).to.have.length(25);
   });
 
+  it("bounds the pages of every list alike", () => {
+    const paged = messages.filter(({ field }) => field["pageToken"] ?? field["pageSize"]);
+    expect(paged).to.have.length(7);
+    for (const { field, name } of paged) {
+      const [size, token] = [field["pageSize"]!, field["pageToken"]!];
+      expect([size.number, size.scalar], name).to.deep.equal([3, ScalarType.INT32]);
+      expect([token.number, token.scalar], name).to.deep.equal([4, ScalarType.STRING]);
+      expect(getOption(size, rules), name).to.deep.include({ minimum: 0n });
+      expect(getOption(size, rules).maximum, name).to.equal(undefined);
+      expect(getOption(token, rules).maxLength, name).to.equal(1024);
+    }
+  });
+
   it("requires what names an object, in every request or its open", () => {
     for (const input of targets.values()) {
       // The engine has a default network for builds.

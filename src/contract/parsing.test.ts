@@ -137,7 +137,7 @@ describe("parsing", () => {
       fc.property(fc.bigInt(0n, 4_000_000_000_000_000_000n), (nanos) => {
         const time = timestampOfNanos(nanos);
         expect(time.seconds * 1_000_000_000n + BigInt(time.nanos)).to.equal(nanos);
-        const [seconds = "", fraction = ""] = queryTime(time)?.split(".") ?? [];
+        const [seconds = "", fraction = ""] = queryTime(time).split(".");
         expect(BigInt(seconds + fraction)).to.equal(nanos);
         const second = new Date(Number(time.seconds) * 1000).toISOString().slice(0, 19);
         const text = `${second}.${String(time.nanos).padStart(9, "0")}Z`;

@@ -4,6 +4,8 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
   CreateContainerRequestSchema,
+  ListContainerProcessesRequestSchema,
+  ListContainersRequestSchema,
   PullPolicy,
   StopContainerRequestSchema,
   StreamContainerLogsRequestSchema,
@@ -182,6 +184,18 @@ describe("validation", () => {
     const message = create(schema, { container: "a", streams: [0, 7 as never] });
     const found = violations(schema, message).map(({ field }) => field);
     expect(found).to.deep.equal(["streams[1]", "streams[0]"]);
+  });
+
+  it("refuses a page of fewer items than none, and takes any larger size", () => {
+    for (const [schema, pages] of [
+      [ListContainersRequestSchema, {}],
+      [ListContainerProcessesRequestSchema, { container: "a" }],
+    ] as const) {
+      const found = (pageSize: number): string[] =>
+        violations(schema, create(schema, { ...pages, pageSize })).map(({ field }) => field);
+      expect(found(-1)).to.deep.equal(["page_size"]);
+      expect(found(2 ** 31 - 1)).to.deep.equal([]);
+    }
   });
 
   it("accepts a span of zero where one is given", () => {

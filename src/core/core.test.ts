@@ -37,6 +37,33 @@ describe("core", () => {
     );
   });
 
+  it("a page has no more items than the most, however many are asked for", async () => {
+    const items = Array.from({ length: 12 }, (_, index) => String.fromCharCode(97 + index));
+    const sizes = { usual: 5, most: 10 };
+    for (const [pageSize, expected] of [
+      [0, 5],
+      [10, 10],
+      [2 ** 31 - 1, 10],
+    ] as const) {
+      const page = await pageOf(items, { pageSize, pageToken: "" }, { ...listing, sizes });
+      expect(page.items).to.have.length(expected);
+    }
+  });
+
+  it("a token is within its bound however long the key, and goes on behind it", async () => {
+    const start = "/\u{1d421}€".repeat(1000);
+    const items = ["a", "b", "c", "d"].map((end) => start + end);
+    const first = await pageOf(items, { pageSize: 2, pageToken: "" }, listing);
+    expect(first.nextPageToken.length).to.be.within(1, 1024);
+    const { nextPageToken: pageToken } = first;
+    const second = await pageOf(items, { pageSize: 0, pageToken }, listing);
+    expect(second.items.map(({ key }) => key)).to.deep.equal(items.slice(2));
+    // Without the item that the page ended with, nothing that is still there is left out.
+    const rest = items.filter((_, index) => index !== 1);
+    const third = await pageOf([...rest, "~"], { pageSize: 0, pageToken }, listing);
+    expect(third.items.map(({ key }) => key)).to.deep.equal([...rest, "~"]);
+  });
+
   it("a page ends before it is larger than 1 MiB", async () => {
     const items = ["a", "b", "c"].map((letter) => letter.repeat(600_000));
     const first = await pageOf(items, { pageSize: 0, pageToken: "" }, listing);

@@ -11,7 +11,7 @@
  * ```ts
  * const engine: Engine = {
  *   name: "example",
- *   driver: "example",
+ *   kind: "example",
  *   connect: async () => ({ version: "1", apiVersion: "", support: supportOf([]) }),
  *   close: async () => {},
  *   volumes: {
@@ -76,7 +76,7 @@ export interface Engine {
   /** The name that requests use for it. */
   readonly name: string;
   /** The kind of engine, for example `docker`. */
-  readonly driver: string;
+  readonly kind: string;
 
   readonly containers?: Methods<typeof ContainerService>;
   readonly volumes?: Methods<typeof VolumeService>;

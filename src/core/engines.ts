@@ -137,8 +137,8 @@ export class Engines {
     return create(EngineSchema, { ...this.#identity(engine), state, version, apiVersion });
   }
 
-  #identity({ name, driver }: Engine): { name: string; driver: string; isDefault: boolean } {
-    return { name, driver, isDefault: name === this.#defaultName };
+  #identity({ name, kind }: Engine): { name: string; kind: string; isDefault: boolean } {
+    return { name, kind, isDefault: name === this.#defaultName };
   }
 
   *#methodNames(engine: Engine): Generator<{ name: string; present: boolean }> {

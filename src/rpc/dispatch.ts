@@ -186,7 +186,7 @@ function refuse(violations: readonly FieldViolation[]): void {
 function implementationOf(engine: Engine, member: EngineMember, method: DescMethod): UntypedMethod {
   const implementation = (engine[member] as UntypedMethods | undefined)?.[method.localName];
   if (implementation !== undefined) return implementation;
-  const message = `the driver ${engine.driver} does not have ${method.name}`;
+  const message = `an engine of the kind ${engine.kind} does not have ${method.name}`;
   throw new NapError("METHOD_UNSUPPORTED", message);
 }
 

@@ -300,12 +300,54 @@ export function containerCases(test: ConformanceTest): void {
         (await nap.containers.listContainers({ engine, filter })).containers.map(({ id }) => id);
       expect(await found({ volumes: [volume] })).to.deep.equal([one.id]);
       expect(await found({ networks: [network] })).to.deep.equal([one.id]);
-      expect(await found({ healths: [HealthStatus.HEALTHY] })).to.deep.equal([one.id]);
+      const { networkId = "" } = (await bench.get(one.id)).endpoints[0] ?? {};
+      expect(await found({ networks: [networkId] })).to.deep.equal([one.id]);
+      expect(await found({ networks: [networkId.slice(0, 20)] })).to.deep.equal([]);
+      expect(await found({ healthStatuses: [HealthStatus.HEALTHY] })).to.deep.equal([one.id]);
       expect(await found({ exitCodes: [77] })).to.deep.equal([two.id]);
       expect(await found({ exposedPorts })).to.deep.equal([three.id]);
       expect(await found({ images: [image] })).to.include.members([one.id, two.id]);
-      expect(await found({ ids: [one.id.slice(0, 20), two.id] })).to.have.length(2);
+      expect(await found({ ids: [one.id, two.id] })).to.have.members([one.id, two.id]);
       expect(await found({ ids: [one.id], exitCodes: [77] })).to.deep.equal([]);
+    },
+  );
+
+  test(
+    "container.selects-alike-in-lists-and-watches",
+    "selects by whole ids, age and excluded labels, alike in lists of both views and in watches",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const labels = { mark: bench.name("mark") };
+      const first = await bench.create({ labels });
+      const second = await bench.create({ labels: { ...labels, keep: "yes", more: "" } });
+      const third = await bench.create({ labels: { ...labels, keep: "no" } });
+      const marked = [{ key: "mark", value: labels.mark }];
+      const selected = async (part: object): Promise<string[]> => {
+        const filter = { labels: marked, ...part };
+        const found: string[][] = [];
+        for (const view of [ListView.BASIC, ListView.FULL]) {
+          const { containers } = await nap.containers.listContainers({ engine, filter, view });
+          found.push(containers.map(({ id }) => id).toSorted());
+        }
+        const watched: string[] = [];
+        for await (const { event } of nap.containers.watchContainers({ engine, filter })) {
+          if (event.case === "container") watched.push(event.value.id);
+          if (event.case === "synced") break;
+        }
+        expect(found).to.deep.equal([watched.toSorted(), watched.toSorted()]);
+        return watched;
+      };
+      expect(await selected({ ids: [first.id] })).to.deep.equal([first.id]);
+      expect(await selected({ ids: [first.id.slice(0, 12), ".*"] })).to.deep.equal([]);
+      const { createTime: createdBefore } = await bench.get(second.id);
+      expect(await selected({ createdBefore })).to.deep.equal([first.id]);
+      const one = [{ key: "keep", value: "yes" }];
+      expect(await selected({ excludedLabels: one })).to.have.members([first.id, third.id]);
+      // One of several is enough to be left out.
+      const several = [...one, { key: "other" }, { key: "more" }];
+      expect(await selected({ excludedLabels: several })).to.have.members([first.id, third.id]);
+      const both = { excludedLabels: [{ key: "keep" }], createdBefore: { seconds: 1n } };
+      expect(await selected(both)).to.deep.equal([]);
     },
   );
 

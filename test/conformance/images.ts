@@ -95,9 +95,9 @@ export function imageCases(test: ConformanceTest): void {
       }
       expect(ids[0]).to.equal(ids[1]);
       const first = await nap.images.removeImage({ engine, image });
-      expect({ ...first }).to.deep.include({ untagged: [image], deleted: [] });
+      expect({ ...first }).to.deep.include({ untaggedReferences: [image], deletedIds: [] });
       const second = await nap.images.removeImage({ engine, image: reference });
-      expect(second.deleted).to.include(ids[0]);
+      expect(second.deletedIds).to.include(ids[0]);
       const gone = await failure(nap.images.getImage({ engine, image }));
       expect(gone).to.include({ code: Code.NOT_FOUND, reason: "IMAGE_NOT_FOUND" });
     },
@@ -128,8 +128,19 @@ export function imageCases(test: ConformanceTest): void {
       const { image } = await nap.images.getImage({ engine, image: reference });
       await resultOf(nap.images.importImage(importMessages(engine, { reference }, bench.rootfs)));
       const labels = [{ key: "mark", value: image?.labels["mark"] ?? "" }];
-      const { deleted } = await nap.images.pruneImages({ engine, labels });
-      expect(deleted).to.include(image?.id);
+      const { createTime: createdBefore } = image ?? {};
+      const untagged = async (part: object): Promise<string[]> => {
+        const filter = { labels, untagged: true, ...part };
+        return (await nap.images.listImages({ engine, filter })).images.map(({ id }) => id);
+      };
+      expect(await untagged({})).to.deep.equal([image?.id]);
+      expect(await untagged({ untagged: false })).to.deep.equal([]);
+      expect(await untagged({ createdBefore })).to.deep.equal([]);
+      expect(await untagged({ excludedLabels: labels })).to.deep.equal([]);
+      const none = await nap.images.pruneImages({ engine, filter: { labels, createdBefore } });
+      expect(none.deletedIds).to.deep.equal([]);
+      const { deletedIds } = await nap.images.pruneImages({ engine, filter: { labels } });
+      expect(deletedIds).to.include(image?.id);
     },
   );
 

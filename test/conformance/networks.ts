@@ -164,13 +164,13 @@ export function networkCases(test: ConformanceTest): void {
       const both = [...first.networks, ...second.networks];
       expect(both.map(({ name }) => name)).to.deep.equal(made.toSorted());
       expect(second.nextPageToken).to.equal("");
-      const ids = [both[0]!.id.slice(0, 12)];
+      const ids = [both[0]!.id, both[1]!.id.slice(0, 12)];
       const byId = await nap.networks.listNetworks({
         engine,
         filter: { ids, drivers: ["bridge"] },
       });
       expect(byId.networks.map(({ id }) => id)).to.deep.equal([both[0]!.id]);
-      const own = await nap.networks.listNetworks({ engine, filter: { predefined: true } });
+      const own = await nap.networks.listNetworks({ engine, filter: { builtIn: true } });
       expect(own.networks.map(({ name }) => name)).to.include.members(["bridge", "host", "none"]);
       const attached = { networks: [{ network: made[0]! }] };
       const { id } = await bench.start(attached);
@@ -196,8 +196,24 @@ export function networkCases(test: ConformanceTest): void {
       const attached = { networks: [{ network: used }] };
       await bench.start(attached);
       const filter = [{ key: "mark", value: labels.mark }];
-      const { networks } = await nap.networks.pruneNetworks({ engine, labels: filter });
-      expect(networks).to.deep.equal([unused]);
+      const listed = async (part: object): Promise<string[]> => {
+        const request = { engine, filter: { labels: filter, ...part } };
+        return (await nap.networks.listNetworks(request)).networks.map(({ name }) => name);
+      };
+      expect(await listed({ unused: true })).to.deep.equal([unused]);
+      expect(await listed({ unused: false })).to.deep.equal([used]);
+      expect(await listed({ unused: true, builtIn: true })).to.deep.equal([]);
+      const { createTime: createdBefore } =
+        (await nap.networks.getNetwork({ engine, network: unused })).network ?? {};
+      expect(await listed({ createdBefore })).to.deep.equal([used]);
+      expect(await listed({ excludedLabels: [{ key: "no" }, ...filter] })).to.deep.equal([]);
+      const none = await nap.networks.pruneNetworks({
+        engine,
+        filter: { labels: filter, createdBefore },
+      });
+      expect(none.networkNames).to.deep.equal([]);
+      const done = await nap.networks.pruneNetworks({ engine, filter: { labels: filter } });
+      expect(done.networkNames).to.deep.equal([unused]);
     },
     { row: "network prune" },
   );

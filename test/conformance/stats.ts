@@ -27,6 +27,28 @@ async function tickWith(
 
 export function statsCases(test: ConformanceTest): void {
   test(
+    "stats.selects-by-age-id-and-excluded-labels",
+    "measures the containers that are old enough, without an excluded label, and of whole ids",
+    async (bench) => {
+      const { nap, engine } = bench;
+      const labels = { mark: bench.name("mark") };
+      const old = await bench.start({ labels });
+      const kept = await bench.start({ labels: { ...labels, keep: "" } });
+      const measured = async (part: object): Promise<string[]> => {
+        const filter = { labels: [{ key: "mark", value: labels.mark }], ...part };
+        const request = { engine, filter, oneShot: true };
+        const messages = await all(nap.containers.streamContainerStats(request));
+        return messages.flatMap(statsIn).map(({ containerId }) => containerId);
+      };
+      expect(await measured({ excludedLabels: [{ key: "keep" }] })).to.deep.equal([old.id]);
+      const { createTime: createdBefore } = await bench.get(kept.id);
+      expect(await measured({ createdBefore })).to.deep.equal([old.id]);
+      expect(await measured({ ids: [kept.id] })).to.deep.equal([kept.id]);
+      expect(await measured({ ids: [kept.id.slice(0, 20)] })).to.deep.equal([]);
+    },
+  );
+
+  test(
     "stats.measures-half-a-processor",
     "tells of a busy loop limited to half a processor that it uses half of one, and waits",
     async (bench) => {

@@ -199,15 +199,18 @@ export function verbCases(test: ConformanceTest): void {
       const stopped = await bench.create({ labels });
       const kept = await bench.create({ labels: { ...labels, keep: "" } });
       const running = await bench.start({ labels });
-      const done = await nap.containers.pruneContainers({
-        engine,
+      const filter = {
         labels: [{ key: "mark", value: mark }],
         excludedLabels: [{ key: "keep" }],
-      });
+      };
+      const { createTime } = await bench.get(stopped.id);
+      const early = { engine, filter: { ...filter, createdBefore: createTime! } };
+      expect((await nap.containers.pruneContainers(early)).containerIds).to.deep.equal([]);
+      const done = await nap.containers.pruneContainers({ engine, filter });
       expect(done.containerIds).to.deep.equal([stopped.id]);
       for (const { id } of [kept, running]) expect((await bench.get(id)).id).to.equal(id);
-      const createdBefore = { seconds: 1000n };
-      const none = await nap.containers.pruneContainers({ engine, createdBefore });
+      const before1970 = { createdBefore: { seconds: -1000n } };
+      const none = await nap.containers.pruneContainers({ engine, filter: before1970 });
       expect(none.containerIds).to.deep.equal([]);
     },
   );
@@ -228,6 +231,13 @@ export function verbCases(test: ConformanceTest): void {
     ]);
     const first = processes.find(({ command: line }) => line === "sleep 62");
     expect(first?.pid).to.equal(pid);
+    const request = { engine, container, pageSize: 1 };
+    const one = await nap.containers.listContainerProcesses(request);
+    const { nextPageToken: pageToken } = one;
+    const two = await nap.containers.listContainerProcesses({ ...request, pageToken });
+    const pids = processes.map((each) => each.pid).toSorted((a, b) => Number(a - b));
+    const paged = [...one.processes, ...two.processes].map((each) => each.pid);
+    expect(paged).to.deep.equal(pids.slice(0, 2));
     await nap.containers.killContainer({ engine, container });
     const { id: created } = await bench.create({});
     const error = await failure(
@@ -282,6 +292,13 @@ export function verbCases(test: ConformanceTest): void {
       const { image } = await nap.images.getImage({ engine, image: reference });
       expect(image?.id).to.equal(imageId);
       expect(image?.author).to.equal("somebody");
+      const whole = await nap.images.getImageHistory({ engine, image: imageId });
+      const first = await nap.images.getImageHistory({ engine, image: imageId, pageSize: 1 });
+      const { nextPageToken: pageToken } = first;
+      const rest = await nap.images.getImageHistory({ engine, image: imageId, pageToken });
+      expect(first.entries[0]?.imageId).to.equal(imageId);
+      expect([...first.entries, ...rest.entries]).to.deep.equal(whole.entries);
+      expect(rest.entries).to.have.length(whole.entries.length - 1);
       expect(image?.config?.entrypoint?.arguments).to.deep.equal(["cat"]);
       const { id } = await bench.create({ source: imageSource(reference) } as object, ["/file"]);
       await nap.containers.startContainer({ engine, container: id });

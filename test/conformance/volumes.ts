@@ -122,7 +122,12 @@ export function volumeCases(test: ConformanceTest): void {
       expect(seen).to.deep.equal(made.toSorted());
       const source = { case: "volume" as const, value: { volume: made[0]! } };
       await bench.create({ mounts: [{ target: "/v", source }] });
-      const unused = { labels, dangling: true };
+      const excludedLabels = [{ key: "no" }, ...labels];
+      const excluding = { engine, filter: { excludedLabels, names: made } };
+      expect((await nap.volumes.listVolumes(excluding)).volumes).to.deep.equal([]);
+      const early = { engine, filter: { labels, createdBefore: { seconds: 1000n } } };
+      expect((await nap.volumes.listVolumes(early)).volumes).to.deep.equal([]);
+      const unused = { labels, unused: true };
       const { volumes } = await nap.volumes.listVolumes({ engine, filter: unused });
       expect(volumes.map(({ name }) => name)).to.have.members(made.slice(1));
       const none = { labels, drivers: ["other"] };
@@ -140,9 +145,10 @@ export function volumeCases(test: ConformanceTest): void {
       const [used, unused] = [await bench.volume({ labels }), await bench.volume({ labels })];
       const source = { case: "volume" as const, value: { volume: used } };
       await bench.create({ mounts: [{ target: "/v", source }] });
-      const request = { engine, labels: [{ key: "mark", value: labels.mark }], includeNamed: true };
-      const { volumes } = await nap.volumes.pruneVolumes(request);
-      expect(volumes).to.deep.equal([unused]);
+      const filter = { labels: [{ key: "mark", value: labels.mark }] };
+      const request = { engine, filter, includeNamed: true };
+      const { volumeNames } = await nap.volumes.pruneVolumes(request);
+      expect(volumeNames).to.deep.equal([unused]);
     },
     { row: "volume prune" },
   );

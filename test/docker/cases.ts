@@ -13,6 +13,7 @@ import { bindRootCases } from "../server/bind-roots.js";
 import { droppedFieldCases } from "./dropped-fields.js";
 import { imageCases } from "./images.js";
 import { ownershipCases } from "../server/ownership.js";
+import { pruneCases } from "./prunes.js";
 import { registryCases } from "./registries.js";
 import { serverCases } from "../server/server.js";
 import { situationCases } from "../server/situations.js";
@@ -49,5 +50,6 @@ export function dockerCases(open: () => DockerBench): void {
     freezeCases(open);
   });
   describe("volumes", () => volumeCases(open));
+  describe("prunes", () => pruneCases(open));
   describe("dropped fields", () => droppedFieldCases(open));
 }

@@ -21,14 +21,14 @@ export function volumeCases(open: () => DockerBench): void {
     };
     const { engines } = await nap.engines.listEngines({});
     const apiVersion = engines.find(({ name }) => name === engine)?.apiVersion ?? "";
-    const prune = nap.volumes.pruneVolumes({ engine, ...filter });
+    const prune = nap.volumes.pruneVolumes({ engine, filter });
     if (apiVersion === "1.41") {
       const error = await failure(prune);
       expect(error).to.include({ reason: "FIELD_UNSUPPORTED" });
       expect(error.fields).to.deep.equal(["include_named"]);
       expect(await names()).to.have.members([named, unnamed]);
     } else {
-      expect((await prune).volumes).to.deep.equal([unnamed]);
+      expect((await prune).volumeNames).to.deep.equal([unnamed]);
       expect(await names()).to.deep.equal([named]);
     }
     await bench.tidy();

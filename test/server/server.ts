@@ -47,7 +47,7 @@ export function serverCases(open: () => DockerBench): void {
   it("tells facts of the engine and its host", async () => {
     const { nap } = open();
     const { engine, host } = await nap.engines.getEngine({ engine: "docker" });
-    expect(engine).to.include({ name: "docker", driver: "docker", isDefault: true });
+    expect(engine).to.include({ name: "docker", kind: "docker", isDefault: true });
     expect(host?.platform?.os).to.equal("linux");
     expect(host?.storageDriver).to.equal("overlay2");
     expect(Number(host?.memoryBytes)).to.be.greaterThan(1e8);

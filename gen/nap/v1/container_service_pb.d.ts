@@ -351,81 +351,96 @@ export declare type ContainerMount = Message<"nap.v1.ContainerMount"> & {
 export declare const ContainerMountSchema: GenMessage<ContainerMount>;
 
 /**
- * ContainerFilter selects containers: those that fit every field that is set, and within a field one
- * of its entries.
+ * ContainerFilter selects containers: those that fit every field that is set. Of the entries of one
+ * field one must fit; of labels all must.
  *
  * @generated from message nap.v1.ContainerFilter
  */
 export declare type ContainerFilter = Message<"nap.v1.ContainerFilter"> & {
   /**
-   * Full ids or unique prefixes of them.
+   * Ids are whole ids. The beginning of an id selects nothing.
    *
    * @generated from field: repeated string ids = 1;
    */
   ids: string[];
 
   /**
-   * Whole names.
+   * Names are whole names.
    *
    * @generated from field: repeated string names = 2;
    */
   names: string[];
 
   /**
-   * Labels, all of which a container must have.
+   * Labels are labels all of which a container must have.
    *
    * @generated from field: repeated nap.v1.LabelFilter labels = 3;
    */
   labels: LabelFilter[];
 
   /**
-   * States. Empty: every state.
+   * States are what a container does now. Empty: every state.
    *
    * @generated from field: repeated nap.v1.ContainerState states = 4;
    */
   states: ContainerState[];
 
   /**
-   * Outcomes of the health check.
+   * Health statuses are outcomes of the health check. Containers without one have none of them.
    *
-   * @generated from field: repeated nap.v1.HealthStatus healths = 5;
+   * @generated from field: repeated nap.v1.HealthStatus health_statuses = 5;
    */
-  healths: HealthStatus[];
+  healthStatuses: HealthStatus[];
 
   /**
-   * Images that the container was created from, or that its image was built on: references or ids.
+   * Images are what a container was created from, or what its image was built on: references or ids.
    *
    * @generated from field: repeated string images = 6;
    */
   images: string[];
 
   /**
-   * Networks that the container is attached to: ids or names.
+   * Networks are those that a container is attached to: whole ids or names.
    *
    * @generated from field: repeated string networks = 7;
    */
   networks: string[];
 
   /**
-   * Volumes, or paths inside the container at which something is mounted.
+   * Volumes are names of volumes, or paths inside the container at which something is mounted.
    *
    * @generated from field: repeated string volumes = 8;
    */
   volumes: string[];
 
   /**
-   * Codes that the last run exited with.
+   * Exit codes are those that the last run ended with.
    *
    * @generated from field: repeated int32 exit_codes = 9;
    */
   exitCodes: number[];
 
   /**
-   * Ports that are exposed, with or without a binding. Docker knows them of running containers alone.
+   * Exposed ports are ports with or without a binding. Docker knows them of running containers alone.
    *
    * @generated from field: repeated nap.v1.ExposedPort exposed_ports = 10;
    */
   exposedPorts: ExposedPort[];
+
+  /**
+   * Created before is a time that a container must be older than.
+   *
+   * @generated from field: google.protobuf.Timestamp created_before = 11;
+   */
+  createdBefore?: Timestamp | undefined;
+
+  /**
+   * Excluded labels are labels none of which a container may have. PruneContainers on Docker takes one
+   * alone: of several, Docker would spare only what has all of them.
+   *
+   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 12;
+   */
+  excludedLabels: LabelFilter[];
 };
 
 /**
@@ -596,15 +611,16 @@ export declare type ListContainersRequest = Message<"nap.v1.ListContainersReques
   filter?: ContainerFilter | undefined;
 
   /**
-   * The most containers in one answer. Default: 100. An answer may have fewer, since it is kept
-   * below 1 MiB.
+   * The page size is the largest number of containers in one answer. Default: 100; more than 1000 means
+   * 1000. An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -638,7 +654,7 @@ export declare type ListContainersResponse = Message<"nap.v1.ListContainersRespo
   containers: Container[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -1164,25 +1180,12 @@ export declare type PruneContainersRequest = Message<"nap.v1.PruneContainersRequ
   engine: string;
 
   /**
-   * Only those created before this time. Unset: all.
+   * Which of the containers that do not run. Unset: all. Docker selects by created_before, labels and
+   * excluded_labels here, and refuses the other fields.
    *
-   * @generated from field: google.protobuf.Timestamp created_before = 2;
+   * @generated from field: nap.v1.ContainerFilter filter = 2;
    */
-  createdBefore?: Timestamp | undefined;
-
-  /**
-   * Only those with all of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter labels = 3;
-   */
-  labels: LabelFilter[];
-
-  /**
-   * Only those with none of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 4;
-   */
-  excludedLabels: LabelFilter[];
+  filter?: ContainerFilter | undefined;
 };
 
 /**
@@ -2419,6 +2422,22 @@ export declare type ListContainerProcessesRequest = Message<"nap.v1.ListContaine
    * @generated from field: string container = 2;
    */
   container: string;
+
+  /**
+   * The page size is the largest number of processes in one answer. Default: 1000; more than 10000 means
+   * 10000. An answer may have fewer, since it is kept below 1 MiB.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
 };
 
 /**
@@ -2434,11 +2453,18 @@ export declare const ListContainerProcessesRequestSchema: GenMessage<ListContain
  */
 export declare type ListContainerProcessesResponse = Message<"nap.v1.ListContainerProcessesResponse"> & {
   /**
-   * The processes.
+   * Processes are the processes, ordered by pid. Those that end between two pages are left out.
    *
    * @generated from field: repeated nap.v1.ContainerProcess processes = 1;
    */
   processes: ContainerProcess[];
+
+  /**
+   * The next page token is the page_token of the next page. Empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -2523,14 +2549,16 @@ export declare type ListContainerChangesRequest = Message<"nap.v1.ListContainerC
   container: string;
 
   /**
-   * The most changes in one answer. Default: 1000.
+   * The page size is the largest number of changes in one answer. Default: 1000; more than 10000 means
+   * 10000. An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -2557,7 +2585,7 @@ export declare type ListContainerChangesResponse = Message<"nap.v1.ListContainer
   changes: FileChange[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */

@@ -29,11 +29,11 @@ export declare type Engine = Message<"nap.v1.Engine"> & {
   name: string;
 
   /**
-   * The kind of engine, for example "docker".
+   * Kind is the kind of engine: "docker" or "runc". The server's configuration calls it the driver.
    *
-   * @generated from field: string driver = 2;
+   * @generated from field: string kind = 2;
    */
-  driver: string;
+  kind: string;
 
   /**
    * Whether it answers.
@@ -79,7 +79,8 @@ export declare type Engine = Message<"nap.v1.Engine"> & {
 export declare const EngineSchema: GenMessage<Engine>;
 
 /**
- * ListEnginesRequest has no fields: the server has few engines.
+ * ListEnginesRequest has no fields, and no pages: there are as many engines as the server's configuration
+ * names.
  *
  * @generated from message nap.v1.ListEnginesRequest
  */

@@ -242,46 +242,68 @@ export declare type GetImageResponse = Message<"nap.v1.GetImageResponse"> & {
 export declare const GetImageResponseSchema: GenMessage<GetImageResponse>;
 
 /**
- * ImageFilter selects images: those that fit every field that is set, and within a field one of its
- * entries.
+ * ImageFilter selects images: those that fit every field that is set. Of the entries of one field one
+ * must fit; of labels all must.
  *
  * @generated from message nap.v1.ImageFilter
  */
 export declare type ImageFilter = Message<"nap.v1.ImageFilter"> & {
   /**
-   * References; "*" stands for any part of a name or tag.
+   * References are references by tag, in which "*" stands for any part of a name or tag.
    *
    * @generated from field: repeated string references = 1;
    */
   references: string[];
 
   /**
-   * Labels, all of which an image must have.
+   * Labels are labels all of which an image must have.
    *
    * @generated from field: repeated nap.v1.LabelFilter labels = 2;
    */
   labels: LabelFilter[];
 
   /**
-   * True: only images without a tag. False: only those with one.
+   * Untagged is true for images without a tag, false for those with one.
    *
-   * @generated from field: optional bool dangling = 3;
+   * @generated from field: optional bool untagged = 3;
    */
-  dangling?: boolean | undefined;
+  untagged?: boolean | undefined;
 
   /**
-   * Only images made before this one: a reference or id.
+   * Before image is a reference or id of an image that those selected must be older than.
    *
    * @generated from field: optional string before_image = 4;
    */
   beforeImage?: string | undefined;
 
   /**
-   * Only images made after this one: a reference or id.
+   * Since image is a reference or id of an image that those selected must be newer than.
    *
    * @generated from field: optional string since_image = 5;
    */
   sinceImage?: string | undefined;
+
+  /**
+   * Include intermediate is true to select intermediate images, which builds left behind, too.
+   *
+   * @generated from field: bool include_intermediate = 6;
+   */
+  includeIntermediate: boolean;
+
+  /**
+   * Created before is a time that an image must be older than.
+   *
+   * @generated from field: google.protobuf.Timestamp created_before = 7;
+   */
+  createdBefore?: Timestamp | undefined;
+
+  /**
+   * Excluded labels are labels none of which an image may have. PruneImages on Docker takes one alone: of
+   * several, Docker would spare only what has all of them.
+   *
+   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 8;
+   */
+  excludedLabels: LabelFilter[];
 };
 
 /**
@@ -311,15 +333,16 @@ export declare type ListImagesRequest = Message<"nap.v1.ListImagesRequest"> & {
   filter?: ImageFilter | undefined;
 
   /**
-   * The most images in one answer. Default: 100. An answer may have fewer, since it is kept below
-   * 1 MiB.
+   * The page size is the largest number of images in one answer. Default: 100; more than 1000 means 1000.
+   * An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -331,13 +354,6 @@ export declare type ListImagesRequest = Message<"nap.v1.ListImagesRequest"> & {
    * @generated from field: nap.v1.ListView view = 5;
    */
   view: ListView;
-
-  /**
-   * Images in between, which builds left behind, too.
-   *
-   * @generated from field: bool include_intermediate = 6;
-   */
-  includeIntermediate: boolean;
 };
 
 /**
@@ -360,7 +376,7 @@ export declare type ListImagesResponse = Message<"nap.v1.ListImagesResponse"> & 
   images: Image[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -421,18 +437,18 @@ export declare const RemoveImageRequestSchema: GenMessage<RemoveImageRequest>;
  */
 export declare type RemoveImageResponse = Message<"nap.v1.RemoveImageResponse"> & {
   /**
-   * The references removed.
+   * Untagged references are the references removed.
    *
-   * @generated from field: repeated string untagged = 1;
+   * @generated from field: repeated string untagged_references = 1;
    */
-  untagged: string[];
+  untaggedReferences: string[];
 
   /**
-   * The ids of the images and layers removed.
+   * Deleted ids are the ids of the images and layers removed.
    *
-   * @generated from field: repeated string deleted = 2;
+   * @generated from field: repeated string deleted_ids = 2;
    */
-  deleted: string[];
+  deletedIds: string[];
 };
 
 /**
@@ -503,11 +519,27 @@ export declare type GetImageHistoryRequest = Message<"nap.v1.GetImageHistoryRequ
   engine: string;
 
   /**
-   * The image.
+   * The image. An id names the same image on every page; a tag may move meanwhile.
    *
    * @generated from field: string image = 2;
    */
   image: string;
+
+  /**
+   * The page size is the largest number of steps in one answer. Default: 1000; more than 10000 means
+   * 10000. An answer may have fewer, since it is kept below 1 MiB.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
 };
 
 /**
@@ -528,6 +560,13 @@ export declare type GetImageHistoryResponse = Message<"nap.v1.GetImageHistoryRes
    * @generated from field: repeated nap.v1.ImageHistoryEntry entries = 1;
    */
   entries: ImageHistoryEntry[];
+
+  /**
+   * The next page token is the page_token of the next page. Empty: there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -605,32 +644,19 @@ export declare type PruneImagesRequest = Message<"nap.v1.PruneImagesRequest"> & 
   engine: string;
 
   /**
+   * Which of the images that no container uses. Unset: all. Docker selects by created_before, labels and
+   * excluded_labels here, and refuses the other fields.
+   *
+   * @generated from field: nap.v1.ImageFilter filter = 2;
+   */
+  filter?: ImageFilter | undefined;
+
+  /**
    * Images with a tag too. Default: only those without one.
    *
-   * @generated from field: bool include_tagged = 2;
+   * @generated from field: bool include_tagged = 3;
    */
   includeTagged: boolean;
-
-  /**
-   * Only those made before this time. Unset: all.
-   *
-   * @generated from field: google.protobuf.Timestamp created_before = 3;
-   */
-  createdBefore?: Timestamp | undefined;
-
-  /**
-   * Only those with all of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter labels = 4;
-   */
-  labels: LabelFilter[];
-
-  /**
-   * Only those with none of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 5;
-   */
-  excludedLabels: LabelFilter[];
 };
 
 /**
@@ -646,18 +672,18 @@ export declare const PruneImagesRequestSchema: GenMessage<PruneImagesRequest>;
  */
 export declare type PruneImagesResponse = Message<"nap.v1.PruneImagesResponse"> & {
   /**
-   * The references removed.
+   * Untagged references are the references removed.
    *
-   * @generated from field: repeated string untagged = 1;
+   * @generated from field: repeated string untagged_references = 1;
    */
-  untagged: string[];
+  untaggedReferences: string[];
 
   /**
-   * The ids of the images and layers removed.
+   * Deleted ids are the ids of the images and layers removed.
    *
-   * @generated from field: repeated string deleted = 2;
+   * @generated from field: repeated string deleted_ids = 2;
    */
-  deleted: string[];
+  deletedIds: string[];
 
   /**
    * The bytes of disk that came free.

@@ -426,60 +426,75 @@ export declare type GetNetworkResponse = Message<"nap.v1.GetNetworkResponse"> & 
 export declare const GetNetworkResponseSchema: GenMessage<GetNetworkResponse>;
 
 /**
- * NetworkFilter selects networks: those that fit every field that is set, and within a field one of
- * its entries.
+ * NetworkFilter selects networks: those that fit every field that is set. Of the entries of one field one
+ * must fit; of labels all must.
  *
  * @generated from message nap.v1.NetworkFilter
  */
 export declare type NetworkFilter = Message<"nap.v1.NetworkFilter"> & {
   /**
-   * Full ids or unique prefixes of them.
+   * Ids are whole ids. The beginning of an id selects nothing.
    *
    * @generated from field: repeated string ids = 1;
    */
   ids: string[];
 
   /**
-   * Whole names.
+   * Names are whole names.
    *
    * @generated from field: repeated string names = 2;
    */
   names: string[];
 
   /**
-   * Drivers.
+   * Drivers are drivers of networks.
    *
    * @generated from field: repeated string drivers = 3;
    */
   drivers: string[];
 
   /**
-   * Labels, all of which a network must have.
+   * Labels are labels all of which a network must have.
    *
    * @generated from field: repeated nap.v1.LabelFilter labels = 4;
    */
   labels: LabelFilter[];
 
   /**
-   * Where the network is known.
+   * Scopes are where a network is known.
    *
    * @generated from field: repeated nap.v1.ResourceScope scopes = 5;
    */
   scopes: ResourceScope[];
 
   /**
-   * True: only networks that no container uses. False: only those that one uses.
+   * Unused is true for networks that no running container is attached to, false for the others.
    *
-   * @generated from field: optional bool dangling = 6;
+   * @generated from field: optional bool unused = 6;
    */
-  dangling?: boolean | undefined;
+  unused?: boolean | undefined;
 
   /**
-   * True: only networks that belong to the engine. False: only those that somebody made.
+   * Built in is true for networks that belong to the engine, false for those that were created.
    *
-   * @generated from field: optional bool predefined = 7;
+   * @generated from field: optional bool built_in = 7;
    */
-  predefined?: boolean | undefined;
+  builtIn?: boolean | undefined;
+
+  /**
+   * Created before is a time that a network must be older than.
+   *
+   * @generated from field: google.protobuf.Timestamp created_before = 8;
+   */
+  createdBefore?: Timestamp | undefined;
+
+  /**
+   * Excluded labels are labels none of which a network may have. PruneNetworks on Docker takes one alone:
+   * of several, Docker would spare only what has all of them.
+   *
+   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 9;
+   */
+  excludedLabels: LabelFilter[];
 };
 
 /**
@@ -509,15 +524,16 @@ export declare type ListNetworksRequest = Message<"nap.v1.ListNetworksRequest"> 
   filter?: NetworkFilter | undefined;
 
   /**
-   * The most networks in one answer. Default: 100. An answer may have fewer, since it is kept below
-   * 1 MiB.
+   * The page size is the largest number of networks in one answer. Default: 100; more than 1000 means
+   * 1000. An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -551,7 +567,7 @@ export declare type ListNetworksResponse = Message<"nap.v1.ListNetworksResponse"
   networks: Network[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -619,25 +635,12 @@ export declare type PruneNetworksRequest = Message<"nap.v1.PruneNetworksRequest"
   engine: string;
 
   /**
-   * Only those created before this time. Unset: all.
+   * Which of the networks that no container uses. Unset: all. Docker selects by created_before, labels
+   * and excluded_labels here, and refuses the other fields.
    *
-   * @generated from field: google.protobuf.Timestamp created_before = 2;
+   * @generated from field: nap.v1.NetworkFilter filter = 2;
    */
-  createdBefore?: Timestamp | undefined;
-
-  /**
-   * Only those with all of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter labels = 3;
-   */
-  labels: LabelFilter[];
-
-  /**
-   * Only those with none of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 4;
-   */
-  excludedLabels: LabelFilter[];
+  filter?: NetworkFilter | undefined;
 };
 
 /**
@@ -653,11 +656,11 @@ export declare const PruneNetworksRequestSchema: GenMessage<PruneNetworksRequest
  */
 export declare type PruneNetworksResponse = Message<"nap.v1.PruneNetworksResponse"> & {
   /**
-   * The names of the networks removed.
+   * Network names are the names of the networks removed: Docker does not tell their ids.
    *
-   * @generated from field: repeated string networks = 1;
+   * @generated from field: repeated string network_names = 1;
    */
-  networks: string[];
+  networkNames: string[];
 };
 
 /**

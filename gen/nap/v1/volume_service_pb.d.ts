@@ -209,39 +209,55 @@ export declare type GetVolumeResponse = Message<"nap.v1.GetVolumeResponse"> & {
 export declare const GetVolumeResponseSchema: GenMessage<GetVolumeResponse>;
 
 /**
- * VolumeFilter selects volumes: those that fit every field that is set, and within a field one of
- * its entries.
+ * VolumeFilter selects volumes: those that fit every field that is set. Of the entries of one field one
+ * must fit; of labels all must.
  *
  * @generated from message nap.v1.VolumeFilter
  */
 export declare type VolumeFilter = Message<"nap.v1.VolumeFilter"> & {
   /**
-   * Whole names.
+   * Names are whole names.
    *
    * @generated from field: repeated string names = 1;
    */
   names: string[];
 
   /**
-   * Drivers.
+   * Drivers are drivers of volumes.
    *
    * @generated from field: repeated string drivers = 2;
    */
   drivers: string[];
 
   /**
-   * Labels, all of which a volume must have.
+   * Labels are labels all of which a volume must have.
    *
    * @generated from field: repeated nap.v1.LabelFilter labels = 3;
    */
   labels: LabelFilter[];
 
   /**
-   * True: only volumes that no container uses. False: only those that one uses.
+   * Unused is true for volumes that no container uses, false for those that one uses.
    *
-   * @generated from field: optional bool dangling = 4;
+   * @generated from field: optional bool unused = 4;
    */
-  dangling?: boolean | undefined;
+  unused?: boolean | undefined;
+
+  /**
+   * Created before is a time that a volume must be older than. One whose driver does not tell when it was
+   * created is not.
+   *
+   * @generated from field: google.protobuf.Timestamp created_before = 5;
+   */
+  createdBefore?: Timestamp | undefined;
+
+  /**
+   * Excluded labels are labels none of which a volume may have. PruneVolumes on Docker takes one alone:
+   * of several, Docker would spare only what has all of them.
+   *
+   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 6;
+   */
+  excludedLabels: LabelFilter[];
 };
 
 /**
@@ -271,15 +287,16 @@ export declare type ListVolumesRequest = Message<"nap.v1.ListVolumesRequest"> & 
   filter?: VolumeFilter | undefined;
 
   /**
-   * The most volumes in one answer. Default: 100. An answer may have fewer, since it is kept below
-   * 1 MiB.
+   * The page size is the largest number of volumes in one answer. Default: 100; more than 1000 means
+   * 1000. An answer may have fewer, since it is kept below 1 MiB.
    *
-   * @generated from field: uint32 page_size = 3;
+   * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * next_page_token of the answer before. Empty: the first page.
+   * The page token is next_page_token of the answer before. Empty: the first page. One that this
+   * server did not give fails with INVALID_ARGUMENT, FIELD_INVALID.
    *
    * @generated from field: string page_token = 4;
    */
@@ -313,7 +330,7 @@ export declare type ListVolumesResponse = Message<"nap.v1.ListVolumesResponse"> 
   volumes: Volume[];
 
   /**
-   * The page_token of the next page. Empty: there is none.
+   * The next page token is the page_token of the next page. Empty: there is none.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -395,24 +412,18 @@ export declare type PruneVolumesRequest = Message<"nap.v1.PruneVolumesRequest"> 
   engine: string;
 
   /**
-   * Only those with all of these labels.
+   * Which of the volumes that no container uses. Unset: all. Docker selects by labels and excluded_labels
+   * here, and refuses the other fields.
    *
-   * @generated from field: repeated nap.v1.LabelFilter labels = 2;
+   * @generated from field: nap.v1.VolumeFilter filter = 2;
    */
-  labels: LabelFilter[];
-
-  /**
-   * Only those with none of these labels.
-   *
-   * @generated from field: repeated nap.v1.LabelFilter excluded_labels = 3;
-   */
-  excludedLabels: LabelFilter[];
+  filter?: VolumeFilter | undefined;
 
   /**
    * Named volumes too. Default: only anonymous ones, where the engine tells them apart (Docker does
    * from API 1.42 on; before that all volumes are selected and this must be set).
    *
-   * @generated from field: bool include_named = 4;
+   * @generated from field: bool include_named = 3;
    */
   includeNamed: boolean;
 };
@@ -430,11 +441,11 @@ export declare const PruneVolumesRequestSchema: GenMessage<PruneVolumesRequest>;
  */
 export declare type PruneVolumesResponse = Message<"nap.v1.PruneVolumesResponse"> & {
   /**
-   * The names of the volumes removed.
+   * Volume names are the names of the volumes removed: a volume has no id.
    *
-   * @generated from field: repeated string volumes = 1;
+   * @generated from field: repeated string volume_names = 1;
    */
-  volumes: string[];
+  volumeNames: string[];
 
   /**
    * The bytes of disk that came free.

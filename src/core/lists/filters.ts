@@ -6,7 +6,9 @@ import { ContainerFilterSchema } from "../../../gen/nap/v1/container_service_pb.
 import type { Event, EventFilter } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { Image, ImageFilter } from "../../../gen/nap/v1/image_service_pb.js";
+import type { Network, NetworkFilter } from "../../../gen/nap/v1/network_service_pb.js";
 import type { LabelFilter } from "../../../gen/nap/v1/types_pb.js";
+import type { Volume, VolumeFilter } from "../../../gen/nap/v1/volume_service_pb.js";
 import { imageOf } from "../../contract/container-source.js";
 import { ownerLabel } from "../../contract/reserved-labels.js";
 import { wildcardFits } from "../../lib/wildcard.js";
@@ -25,6 +27,38 @@ export function labelsMatch(
     ({ key, value }) =>
       Object.hasOwn(labels, key) && (value === undefined || labels[key] === value),
   );
+}
+
+/** The fields that the filters of all resources have. */
+interface CommonFilter {
+  readonly labels: readonly LabelFilter[];
+  readonly excludedLabels: readonly LabelFilter[];
+  readonly createdBefore?: Timestamp | undefined;
+}
+
+/** Whether an object fits the fields that the filters of all resources have. */
+function commonMatches(
+  labels: Readonly<Record<string, string>>,
+  createTime: Timestamp | undefined,
+  filter: CommonFilter,
+): boolean {
+  return (
+    labelsMatch(labels, filter.labels) &&
+    !filter.excludedLabels.some((each) => labelsMatch(labels, [each])) &&
+    isCreatedBefore(createTime, filter.createdBefore)
+  );
+}
+
+function isCreatedBefore(createTime: Timestamp | undefined, time: Timestamp | undefined): boolean {
+  return time === undefined || (createTime !== undefined && compareTimes(createTime, time) < 0);
+}
+
+/** An object's labels, with the one of nap's own that identities are bound by. */
+function labelsOf(object: {
+  readonly spec?: { readonly labels: Record<string, string> } | undefined;
+  readonly owner: string;
+}): Record<string, string> {
+  return { ...object.spec?.labels, [ownerLabel]: object.owner };
 }
 
 /** A filter's field selects where it is empty or one of its entries fits. */
@@ -55,22 +89,57 @@ export function containerMatchesByItself(
   filter: ContainerFilter | undefined,
 ): boolean {
   if (filter === undefined) return true;
-  const { id, name, spec, state, health, exit, owner, endpoints, mounts } = container;
+  const { name, state, health, exit, mounts } = container;
   return (
-    anyOf(filter.ids, (prefix) => id.startsWith(prefix)) &&
+    listedContainerMatches(container, filter) &&
     anyOf(filter.names, (wanted) => name === wanted) &&
-    labelsMatch({ ...spec?.labels, [ownerLabel]: owner }, filter.labels) &&
     anyOf(filter.states, (wanted) => state === wanted) &&
-    anyOf(filter.healths, (wanted) => health === wanted) &&
-    anyOf(filter.networks, (wanted) =>
-      endpoints.some(({ network, networkId }) => wanted === network || wanted === networkId),
-    ) &&
+    anyOf(filter.healthStatuses, (wanted) => health === wanted) &&
     anyOf(filter.volumes, (wanted) =>
       mounts.some(({ target, volume, hostPath }) =>
         [target, volume === "" ? hostPath : volume].includes(wanted),
       ),
     ) &&
     anyOf(filter.exitCodes, (code) => exit?.code === code)
+  );
+}
+
+/**
+ * Whether a container fits the fields that can be judged on the basic view, and that an engine's own
+ * list may take more loosely than the contract does, or not at all.
+ */
+export function listedContainerMatches(container: Container, filter: ContainerFilter): boolean {
+  const { id, createTime, endpoints } = container;
+  return (
+    anyOf(filter.ids, (wanted) => id === wanted) &&
+    commonMatches(labelsOf(container), createTime, filter) &&
+    anyOf(filter.networks, (wanted) =>
+      endpoints.some(({ network, networkId }) => wanted === network || wanted === networkId),
+    )
+  );
+}
+
+/** Whether a network is selected, apart from whether it is used and built in, which its engine judges. */
+export function networkMatches(network: Network, filter: NetworkFilter | undefined): boolean {
+  if (filter === undefined) return true;
+  const { id, name, spec, createTime } = network;
+  return (
+    anyOf(filter.ids, (wanted) => id === wanted) &&
+    anyOf(filter.names, (wanted) => name === wanted) &&
+    anyOf(filter.drivers, (wanted) => spec?.driver === wanted) &&
+    anyOf(filter.scopes, (wanted) => spec?.scope === wanted) &&
+    commonMatches(labelsOf(network), createTime, filter)
+  );
+}
+
+/** Whether a volume is selected, apart from whether it is used, which its engine judges. */
+export function volumeMatches(volume: Volume, filter: VolumeFilter | undefined): boolean {
+  if (filter === undefined) return true;
+  const { name, spec, createTime } = volume;
+  return (
+    anyOf(filter.names, (wanted) => name === wanted) &&
+    anyOf(filter.drivers, (wanted) => spec?.driver === wanted) &&
+    commonMatches(labelsOf(volume), createTime, filter)
   );
 }
 
@@ -106,9 +175,17 @@ export function eventMatches(event: Event, filter: EventFilter | undefined): boo
 export function imageMatches(image: Image, filter: ImageFilter | undefined): boolean {
   if (filter === undefined) return true;
   return (
-    anyOf(filter.references, (pattern) => image.tags.some((tag) => referenceFits(tag, pattern))) &&
-    labelsMatch(image.labels, filter.labels) &&
-    (filter.dangling === undefined || filter.dangling === (image.tags.length === 0))
+    listedImageMatches(image, filter) &&
+    anyOf(filter.references, (pattern) => image.tags.some((tag) => referenceFits(tag, pattern)))
+  );
+}
+
+/** Whether an image fits the fields that an engine's own list may take more loosely, or not at all. */
+export function listedImageMatches(image: Image, filter: ImageFilter): boolean {
+  const { labels, createTime, tags } = image;
+  return (
+    commonMatches(labels, createTime, filter) &&
+    (filter.untagged === undefined || filter.untagged === (tags.length === 0))
   );
 }
 

@@ -9,9 +9,21 @@ import { fieldError } from "../../contract/errors.js";
  * page.
  */
 const maxPageBytes = 1024 * 1024 - 4096;
-const defaultPageSize = 100;
 
-/** The pagination fields of a list request. */
+/** How many items a page has. */
+interface PageSizes {
+  /** Where the request does not say it. */
+  readonly usual: number;
+  /** Where the request asks for more. */
+  readonly most: number;
+}
+
+/** The sizes of pages of resources. */
+const resourcePages: PageSizes = { usual: 100, most: 1000 };
+/** The sizes of pages of items that are a line each. */
+export const linePages: PageSizes = { usual: 1000, most: 10_000 };
+
+/** What a list request says of its pages; the contract refuses a negative size. */
 export interface PageRequest {
   readonly pageSize: number;
   readonly pageToken: string;
@@ -33,6 +45,8 @@ export interface Listing<T, M extends Message> {
    */
   readonly load: (items: T[]) => Promise<(M | undefined)[]>;
   readonly schema: DescMessage;
+  /** Default: those of resources. */
+  readonly sizes?: PageSizes;
 }
 
 /**
@@ -42,14 +56,13 @@ export interface Listing<T, M extends Message> {
 export async function pageOf<T, M extends Message>(
   all: readonly T[],
   { pageSize, pageToken }: PageRequest,
-  { key, load, schema }: Listing<T, M>,
+  { key, load, schema, sizes: { usual, most } = resourcePages }: Listing<T, M>,
 ): Promise<Page<M>> {
   const sorted = all
     .map((item) => ({ item, key: key(item) }))
     .toSorted((a, b) => (a.key < b.key ? -1 : 1));
-  const after = pageToken === "" ? "" : decodeToken(pageToken);
-  const rest = sorted.filter((entry) => entry.key > after);
-  const wanted = rest.slice(0, pageSize === 0 ? defaultPageSize : pageSize);
+  const rest = sorted.slice(pageToken === "" ? 0 : startAfter(sorted, decodeToken(pageToken)));
+  const wanted = rest.slice(0, pageSize === 0 ? usual : Math.min(pageSize, most));
   const messages = await load(wanted.map(({ item }) => item));
   const fitting = fittingCount(messages, schema);
   const items = messages.slice(0, fitting).filter((message) => message !== undefined);
@@ -66,21 +79,58 @@ function fittingCount(messages: readonly (Message | undefined)[], schema: DescMe
   return messages.length;
 }
 
-/** Encodes a token with a checksum, so that a truncated or forged token is rejected. */
-function encodeToken(key: string): string {
-  return Buffer.from(`${checkOf(key)}${key}`).toString("base64url");
+/** The last key of a page as a token has it. */
+interface Position {
+  /** The key, or the beginning of one that is too long for a token. */
+  readonly text: string;
+  /** The digest of the whole key where it is too long, else empty. */
+  readonly digest: string;
 }
 
-function decodeToken(token: string): string {
-  const text = Buffer.from(token, "base64url").toString();
-  const [check, key] = [text.slice(0, 8), text.slice(8)];
-  if (check === checkOf(key)) return key;
+/** The longest key that stands in a token whole, in UTF-16 units: a unit takes up to three bytes. */
+const maxKeyLength = 200;
+
+/** The index of the first item behind a position. */
+function startAfter(sorted: readonly { readonly key: string }[], position: Position): number {
+  const { text, digest } = position;
+  if (digest !== "") {
+    const last = sorted.findIndex(({ key }) => key.startsWith(text) && digestOf(key) === digest);
+    if (last >= 0) return last + 1;
+    // The item is gone: those whose keys begin as its own may come again, so that none is left out.
+  }
+  const next = sorted.findIndex(({ key }) => key > text);
+  return next < 0 ? sorted.length : next;
+}
+
+/** A token carries a check of itself, so that one that was cut or made up is refused. */
+function encodeToken(key: string): string {
+  const isLong = key.length > maxKeyLength;
+  // A surrogate pair is not cut in two.
+  const text = isLong ? key.slice(0, maxKeyLength).replace(/[\ud800-\udbff]$/, "") : key;
+  const body = `${isLong ? digestOf(key) : "-"} ${text}`;
+  return Buffer.from(`${checkOf(body)}${body}`).toString("base64url");
+}
+
+function decodeToken(token: string): Position {
+  const decoded = Buffer.from(token, "base64url").toString();
+  const body = decoded.slice(checkLength);
+  const blank = body.indexOf(" ");
+  if (decoded.slice(0, checkLength) === checkOf(body) && blank > 0) {
+    const digest = body.slice(0, blank);
+    return { text: body.slice(blank + 1), digest: digest === "-" ? "" : digest };
+  }
   const description = "is not a token that this server gave";
   throw fieldError([{ field: "page_token", description, reason: "FIELD_INVALID" }]);
 }
 
-function checkOf(key: string): string {
-  return createHash("sha256").update(key).digest("hex").slice(0, 8);
+const checkLength = 8;
+
+function checkOf(body: string): string {
+  return digestOf(body).slice(0, checkLength);
+}
+
+function digestOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** Returns a sort key for "newest first, then by id". */

@@ -62,10 +62,10 @@ export function scopeToOwner(engine: Engine, identity: Identity): Engine {
           : [[method.localName, wrap(engine, identity, method, inner)]];
       }),
     );
-  const { name, driver } = engine;
+  const { name, kind } = engine;
   return {
     name,
-    driver,
+    kind,
     containers: wrapped(ContainerService, engine.containers),
     volumes: wrapped(VolumeService, engine.volumes),
     networks: wrapped(NetworkService, engine.networks),

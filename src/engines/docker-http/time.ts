@@ -8,8 +8,7 @@ const nanosPerSecond = 1_000_000_000n;
 const maxWholeSeconds = 2_147_483_647n;
 
 /** A time as dockerd's query parameters take it; as a number they would lose precision. */
-export function queryTime(time: Timestamp | undefined): string | undefined {
-  if (time === undefined) return undefined;
+export function queryTime(time: Timestamp): string {
   return `${time.seconds}.${String(time.nanos).padStart(9, "0")}`;
 }
 

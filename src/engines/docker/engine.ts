@@ -40,7 +40,7 @@ export function createDockerEngine(
   const runs = new SharedRuns();
   return {
     name: target.name,
-    driver: "docker",
+    kind: "docker",
     containers: {
       ...containerMethods(docker),
       ...lifecycleMethods(docker),

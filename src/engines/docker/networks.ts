@@ -27,6 +27,7 @@ import {
   provenanceLabels,
   requestIdFilter,
 } from "../../contract/reserved-labels.js";
+import { networkMatches } from "../../core/lists/filters.js";
 import { pageOf } from "../../core/lists/page.js";
 import { mapInParallel } from "../../lib/parallel.js";
 import { pathPart } from "../docker-http/client.js";
@@ -44,7 +45,7 @@ import { usersOf } from "./users.js";
 
 const named = { reasons: { 404: "NETWORK_NOT_FOUND" } } as const;
 /** The networks that every dockerd has. */
-const predefined = new Set(["bridge", "host", "none"]);
+const builtIn = new Set(["bridge", "host", "none"]);
 
 /** The calls on networks. */
 export function networkMethods(docker: DockerConnection) {
@@ -97,14 +98,11 @@ export function networkMethods(docker: DockerConnection) {
     listNetworks: async (request, { signal }) => {
       const query = { filters: networkFilters(request.filter) };
       const { body } = await docker.api.json<NetworkJson[]>({ path: "/networks", query }, signal);
-      const names = new Set(request.filter?.names ?? []);
-      // dockerd matches any part of a name or id.
-      const ids = request.filter?.ids ?? [];
-      const selected = body.filter(
-        ({ Id, Name }) =>
-          (names.size === 0 || names.has(Name)) &&
-          (ids.length === 0 || ids.some((prefix) => Id.startsWith(prefix))),
+      // dockerd takes parts of names and ids, and does not know all fields of the filter.
+      const matching = body.filter((json) =>
+        networkMatches(networkFromDocker(docker.name, json), request.filter),
       );
+      const selected = await selectByUse(docker, matching, request.filter?.unused, signal);
       const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ Name, Id }) => `${Name} ${Id}`,
         load: (page) =>
@@ -122,7 +120,7 @@ export function networkMethods(docker: DockerConnection) {
         // 403 is both "containers are attached" and "it belongs to dockerd".
         if (!hasStatus(error, 403)) throw mapDockerError(error, name, named);
         const { Id, Name } = await getNetwork(docker, name);
-        if (predefined.has(Name)) {
+        if (builtIn.has(Name)) {
           const message = `network ${Name} belongs to the engine`;
           throw new NapError("NETWORK_BUILT_IN", message, { resource: name }, error);
         }
@@ -134,9 +132,9 @@ export function networkMethods(docker: DockerConnection) {
     },
 
     pruneNetworks: async (request) => {
-      const filters = pruneFilters(request);
+      const filters = pruneFilters(request.filter);
       const body = await prune<{ NetworksDeleted: string[] | null }>(docker, "networks", filters);
-      return create(PruneNetworksResponseSchema, { networks: body.NetworksDeleted ?? [] });
+      return create(PruneNetworksResponseSchema, { networkNames: body.NetworksDeleted ?? [] });
     },
 
     connectContainer: async ({ container, network, endpoint }) => {
@@ -202,6 +200,26 @@ async function loadNetwork(
   return whole && networkFromDocker(docker.name, whole);
 }
 
+/**
+ * The networks that running containers are attached to, or the others. dockerd's filter `dangling` takes
+ * every network that was made for unused, since its list does not have the containers (20.10).
+ */
+async function selectByUse(
+  docker: DockerConnection,
+  networks: readonly NetworkJson[],
+  unused: boolean | undefined,
+  signal: AbortSignal,
+): Promise<readonly NetworkJson[]> {
+  if (unused === undefined) return networks;
+  const whole = await mapInParallel(networks, ({ Id }) =>
+    undefinedIf("NETWORK_NOT_FOUND", getNetwork(docker, Id, signal)),
+  );
+  return networks.filter((_, index) => {
+    const json = whole[index];
+    return json !== undefined && unused === (Object.keys(json.Containers ?? {}).length === 0);
+  });
+}
+
 function networkFilters(filter: NetworkFilter | undefined): Filters {
   const scopeWords = Object.entries(scopes).filter(([, scope]) => filter?.scopes.includes(scope));
   return filters({
@@ -210,7 +228,6 @@ function networkFilters(filter: NetworkFilter | undefined): Filters {
     driver: filter?.drivers ?? [],
     label: labelWords(filter?.labels ?? []),
     scope: scopeWords.map(([word]) => word),
-    dangling: filter?.dangling === undefined ? [] : [String(filter.dangling)],
-    type: filter?.predefined === undefined ? [] : [filter.predefined ? "builtin" : "custom"],
+    type: filter?.builtIn === undefined ? [] : [filter.builtIn ? "builtin" : "custom"],
   });
 }

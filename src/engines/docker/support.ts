@@ -1,8 +1,13 @@
 /** What Docker cannot do, for the API version and the host of one connection. */
+import type { DescMessage } from "@bufbuild/protobuf";
+import { PruneContainersRequestSchema } from "../../../gen/nap/v1/container_service_pb.js";
+import { PruneImagesRequestSchema } from "../../../gen/nap/v1/image_service_pb.js";
+import { PruneNetworksRequestSchema } from "../../../gen/nap/v1/network_service_pb.js";
+import { PruneVolumesRequestSchema } from "../../../gen/nap/v1/volume_service_pb.js";
 import type {
+  UnsupportedFeatures,
   Unsupported,
   UnsupportedEntry,
-  UnsupportedFeatures,
 } from "../../contract/unsupported.js";
 import { supportOf } from "../../contract/unsupported.js";
 import { isAtLeast } from "../docker-http/api-version.js";
@@ -13,10 +18,7 @@ const alwaysOwn = { reason: "Docker gives every container mounts of its own" };
 
 /** What Docker cannot do in any version. */
 const never: readonly [field: string, reason: Unsupported][] = [
-  [
-    "nap.v1.ContainerSpec.lxc_config",
-    { reason: "Docker does not run on LXC", alternative: "use an engine of the driver lxc" },
-  ],
+  ["nap.v1.ContainerSpec.lxc_config", { reason: "Docker does not run on LXC" }],
   ...["root_filesystem", "template", "copy"].map((source): [field: string, reason: Unsupported] => [
     `nap.v1.ContainerSpec.${source}`,
     { reason: "Docker makes containers from images alone", alternative: "import it as an image" },
@@ -87,6 +89,16 @@ const since: readonly [field: string, apiVersion: string, value?: string][] = [
   ["nap.v1.ConnectContainerRequest.endpoint.mac_address", "1.54"],
 ];
 
+const pruned = "created_before labels excluded_labels";
+
+/** The fields of the filter by which dockerd prunes; by the others of the filter it lists alone. */
+const prunes: readonly [request: DescMessage, fields: string][] = [
+  [PruneContainersRequestSchema, pruned],
+  [PruneImagesRequestSchema, pruned],
+  [PruneNetworksRequestSchema, pruned],
+  [PruneVolumesRequestSchema, "labels excluded_labels"],
+];
+
 /** What dockerd says of its host that decides what it can do. What is left out is taken for there. */
 export type HostFacts = Pick<
   InfoJson,
@@ -147,6 +159,17 @@ function* entries(
     if (isAtLeast(apiVersion, needed)) continue;
     const reason = `needs Docker API ${needed}, this one speaks ${apiVersion}`;
     yield { field, reason, ...(value && { value }) };
+  }
+  for (const [request, honoured] of prunes) {
+    const known = new Set(honoured.split(" "));
+    for (const { name } of request.field["filter"]?.message?.fields ?? []) {
+      if (known.has(name)) continue;
+      yield {
+        field: `${request.typeName}.filter.${name}`,
+        reason: "Docker does not prune by it",
+        alternative: "list what it selects, and remove each",
+      };
+    }
   }
   if (!near.files) {
     yield {

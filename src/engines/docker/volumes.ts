@@ -25,6 +25,7 @@ import {
   provenanceLabels,
   requestIdFilter,
 } from "../../contract/reserved-labels.js";
+import { volumeMatches } from "../../core/lists/filters.js";
 import { pageOf } from "../../core/lists/page.js";
 import { mapInParallel } from "../../lib/parallel.js";
 import { pathPart } from "../docker-http/client.js";
@@ -89,18 +90,19 @@ export function volumeMethods(docker: DockerConnection) {
     listVolumes: async (request, { signal }) => {
       const { filter, view } = request;
       const wanted = filters({
-        // dockerd matches any part of a name; whole names are told below.
         name: filter?.names ?? [],
         driver: filter?.drivers ?? [],
         label: labelWords(filter?.labels ?? []),
-        dangling: filter?.dangling === undefined ? [] : [String(filter.dangling)],
+        dangling: filter?.unused === undefined ? [] : [String(filter.unused)],
       });
       const { body } = await docker.api.json<{ Volumes: VolumeJson[]; Warnings: string[] | null }>(
         { path: "/volumes", query: { filters: wanted } },
         signal,
       );
-      const names = new Set(filter?.names ?? []);
-      const selected = body.Volumes.filter(({ Name }) => names.size === 0 || names.has(Name));
+      // dockerd takes parts of names, and does not know all fields of the filter.
+      const selected = body.Volumes.filter((json) =>
+        volumeMatches(volumeFromDocker(docker.name, json), filter),
+      );
       const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ Name }) => Name,
         load: (page) => mapInParallel(page, (json) => loadVolume(docker, json, view, signal)),
@@ -137,9 +139,9 @@ export function volumeMethods(docker: DockerConnection) {
       const body = await prune<{
         VolumesDeleted: string[] | null;
         SpaceReclaimed: number;
-      }>(docker, "volumes", { ...pruneFilters(request), ...filters({ all }) });
+      }>(docker, "volumes", { ...pruneFilters(request.filter), ...filters({ all }) });
       return create(PruneVolumesResponseSchema, {
-        volumes: body.VolumesDeleted ?? [],
+        volumeNames: body.VolumesDeleted ?? [],
         reclaimedBytes: BigInt(body.SpaceReclaimed),
       });
     },

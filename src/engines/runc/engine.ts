@@ -26,7 +26,7 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
   let opening: Promise<Connection> | undefined;
   return {
     name: target.name,
-    driver: "runc",
+    kind: "runc",
     containers: {
       ...containerMethods(host),
       ...lifecycleMethods(host),

@@ -71,7 +71,7 @@ const refusedFields: readonly [field: string, reason: Unsupported & { readonly v
     ["nap.v1.ContainerFilter.networks", { reason: "this engine has no networks yet" }],
     ["nap.v1.ContainerFilter.volumes", { reason: "this engine has no volumes yet" }],
     ["nap.v1.ContainerFilter.exposed_ports", { reason: "this engine has no networks yet" }],
-    ["nap.v1.ContainerFilter.healths", { reason: "this engine has no health checks yet" }],
+    ["nap.v1.ContainerFilter.health_statuses", { reason: "this engine has no health checks yet" }],
     ["nap.v1.StreamContainerLogsRequest.cursor", { reason: notYet }],
     ["nap.v1.StreamContainerLogsRequest.follow_restarts", { reason: notYet }],
     [
@@ -88,7 +88,7 @@ const refusedFields: readonly [field: string, reason: Unsupported & { readonly v
     ["nap.v1.ImportImageOpen.platform", { reason: notYet }],
     ["nap.v1.ImageFilter.before_image", { reason: notYet }],
     ["nap.v1.ImageFilter.since_image", { reason: notYet }],
-    ["nap.v1.ListImagesRequest.include_intermediate", { reason: "there are none" }],
+    ["nap.v1.ImageFilter.include_intermediate", { reason: "there are none" }],
     ["nap.v1.RemoveImageRequest.keep_parents", { reason: "there are none" }],
   ];
 

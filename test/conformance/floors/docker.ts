@@ -51,6 +51,7 @@ export const dockerFloor: Floor = {
     "container.arms-a-wait-before-the-start",
     "container.reports-the-exit-of-an-auto-removed-one",
     "container.lists-by-label-and-state-in-pages",
+    "container.selects-alike-in-lists-and-watches",
     "container.lists-by-network-volume-image-and-exit",
     "container.lists-in-the-full-view-what-get-gives",
     "container.refuses-a-foreign-page-token",
@@ -377,6 +378,7 @@ export const dockerFloor: Floor = {
     "stats.measures-memory-processes-and-network",
     "stats.leaves-a-missing-limit-unset",
     "stats.selects-by-label-at-each-tick",
+    "stats.selects-by-age-id-and-excluded-labels",
     "stats.starts-anew-after-a-restart",
   ]),
 };

@@ -19,6 +19,7 @@ export const runcFloor: Floor = {
     "container.arms-a-wait-before-the-start",
     "container.reports-the-exit-of-an-auto-removed-one",
     "container.lists-by-label-and-state-in-pages",
+    "container.selects-alike-in-lists-and-watches",
     "container.lists-in-the-full-view-what-get-gives",
     "run.streams-events-in-order",
     "run.keeps-streams-apart",

@@ -9,14 +9,12 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { internalLabelPrefix } from "../../../contract/reserved-labels.js";
-import { pageOf } from "../../../core/lists/page.js";
+import { linePages, pageOf } from "../../../core/lists/page.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
 import { withDockerErrors } from "../errors.js";
 import { parseReference } from "../../../core/images/reference.js";
-
-const defaultPageSize = 1000;
 
 /** A changed file as dockerd reports it. */
 interface ChangeJson {
@@ -34,20 +32,15 @@ export function containerFileMethods(docker: DockerConnection) {
       const path = `/containers/${pathPart(request.container)}/changes`;
       const call = docker.api.json<ChangeJson[] | null>({ path, allowLongRunning: true }, signal);
       const { body } = await withDockerErrors(call, request.container, named);
-      const { pageSize, pageToken } = request;
-      const size = pageSize === 0 ? defaultPageSize : pageSize;
-      const { items, nextPageToken } = await pageOf(
-        body ?? [],
-        { pageSize: size, pageToken },
-        {
-          key: ({ Path }) => Path,
-          load: async (page) =>
-            page.map(({ Path, Kind }) =>
-              create(FileChangeSchema, { path: Path, kind: changeKinds[Kind] }),
-            ),
-          schema: FileChangeSchema,
-        },
-      );
+      const { items, nextPageToken } = await pageOf(body ?? [], request, {
+        key: ({ Path }) => Path,
+        load: async (page) =>
+          page.map(({ Path, Kind }) =>
+            create(FileChangeSchema, { path: Path, kind: changeKinds[Kind] }),
+          ),
+        schema: FileChangeSchema,
+        sizes: linePages,
+      });
       return create(ListContainerChangesResponseSchema, { changes: items, nextPageToken });
     },
 

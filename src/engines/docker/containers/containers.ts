@@ -46,9 +46,8 @@ import {
 } from "../../docker-http/convert/container/container-spec.js";
 import { endpointToDocker } from "../../docker-http/convert/container/endpoints.js";
 import type { DockerConnection } from "../connection.js";
-import { inspectContainer, listContainers, named } from "./reads.js";
+import { inspectContainer, named, selectContainers } from "./reads.js";
 import { hasStatus, mapDockerError, withDockerErrors } from "../errors.js";
-import { containerFilters } from "../filters.js";
 import { pullImage, requireOwnRegistry } from "../images/transfers.js";
 import { platformText } from "../../docker-http/platform.js";
 import { inspectImage } from "../images/images.js";
@@ -84,8 +83,7 @@ export function containerMethods(docker: DockerConnection) {
     },
 
     listContainers: async (request, { signal }) => {
-      const query = { all: true, filters: containerFilters(request.filter) };
-      const list = await listContainers(docker, query, signal);
+      const list = await selectContainers(docker, request.filter, true, signal);
       const { items, nextPageToken } = await pageOf(list, request, {
         key: ({ Created, Id }) => newestFirst(Created, Id),
         load: (page) => loadContainers(docker, page, request, signal),

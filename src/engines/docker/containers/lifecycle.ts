@@ -126,7 +126,7 @@ export function lifecycleMethods(docker: DockerConnection) {
       const body = await prune<{
         ContainersDeleted: string[] | null;
         SpaceReclaimed: number;
-      }>(docker, "containers", pruneFilters(request));
+      }>(docker, "containers", pruneFilters(request.filter));
       return create(PruneContainersResponseSchema, {
         containerIds: body.ContainersDeleted ?? [],
         reclaimedBytes: BigInt(body.SpaceReclaimed),

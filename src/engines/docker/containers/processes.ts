@@ -11,6 +11,7 @@ import {
 } from "../../../../gen/nap/v1/container_service_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { NapError } from "../../../contract/errors.js";
+import { linePages, pageOf } from "../../../core/lists/page.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { inspectContainer, named } from "./reads.js";
@@ -20,18 +21,28 @@ import type { ExecJson } from "../../docker-http/json.js";
 /** The columns that dockerd asks the host's ps for; the last one may have blanks. */
 const columns = ["pid", "ppid", "uid", "rss", "cputimes", "args"];
 
+/** The largest process id of Linux is 2^22. */
+const maxPidDigits = 7;
+
 const running = { reasons: { ...named.reasons, 409: "CONTAINER_NOT_RUNNING" } } as const;
 
 /** The calls on a container's processes and terminals. */
 export function processMethods(docker: DockerConnection) {
   return {
-    listContainerProcesses: async ({ container }, { signal }) => {
+    listContainerProcesses: async (request, { signal }) => {
+      const { container } = request;
       const path = `/containers/${pathPart(container)}/top`;
       const query = { ps_args: `-eo ${columns.join(",")}` };
       const call = docker.api.json<{ Processes: string[][] | null }>({ path, query }, signal);
       const { body } = await withDockerErrors(call, container, running);
-      const processes = (body.Processes ?? []).map(processFromPs);
-      return create(ListContainerProcessesResponseSchema, { processes });
+      const all = (body.Processes ?? []).map(processFromPs);
+      const { items, nextPageToken } = await pageOf(all, request, {
+        key: ({ pid }) => String(pid).padStart(maxPidDigits, "0"),
+        load: async (page) => page,
+        schema: ContainerProcessSchema,
+        sizes: linePages,
+      });
+      return create(ListContainerProcessesResponseSchema, { processes: items, nextPageToken });
     },
 
     resizeContainerTerminal: async ({ container, size, execId }) => {

@@ -1,9 +1,14 @@
 /** Containers as dockerd shows them: one by inspect, all by its list. */
+import type { ContainerFilter } from "../../../../gen/nap/v1/container_service_pb.js";
 import { undefinedIf } from "../../../contract/errors.js";
+import { listedContainerMatches } from "../../../core/lists/filters.js";
+import { timestampOf } from "../../../lib/time.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { withDockerErrors } from "../errors.js";
 import type { Filters } from "../filters.js";
+import { containerFilters, withoutLater } from "../filters.js";
+import { containerFromSummary } from "../../docker-http/convert/container/container.js";
 import type { ContainerJson, ContainerSummaryJson } from "../../docker-http/json.js";
 
 /** What the errors of a call that names a container mean. */
@@ -21,6 +26,25 @@ export async function inspectContainer(
   const allowLongRunning = query["size"] === true;
   const call = docker.api.json<ContainerJson>({ path, query, allowLongRunning }, signal);
   return (await withDockerErrors(call, container, named)).body;
+}
+
+/** The containers that a filter selects; without `all`, only those that run. */
+export async function selectContainers(
+  docker: DockerConnection,
+  filter: ContainerFilter | undefined,
+  all: boolean,
+  signal: AbortSignal,
+): Promise<ContainerSummaryJson[]> {
+  const list = await listContainers(docker, { all, filters: containerFilters(filter) }, signal);
+  if (filter === undefined) return list;
+  // dockerd takes parts of ids, and does not know all fields of the filter.
+  const selected = list.filter((json) =>
+    listedContainerMatches(containerFromSummary(docker.name, json), filter),
+  );
+  return withoutLater(selected, filter.createdBefore, async ({ Id }) => {
+    const json = await undefinedIf("CONTAINER_NOT_FOUND", inspectContainer(docker, Id, signal));
+    return timestampOf(json?.Created);
+  });
 }
 
 /**

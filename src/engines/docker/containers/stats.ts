@@ -17,12 +17,11 @@ import { mapInParallel } from "../../../lib/parallel.js";
 import { ticks } from "../../../lib/ticks.js";
 import { durationNanos } from "../../../lib/time.js";
 import type { DockerConnection } from "../connection.js";
-import { inspectContainer, listContainers, named } from "./reads.js";
+import { inspectContainer, named, selectContainers } from "./reads.js";
 import { summaryName } from "../../docker-http/convert/container/container.js";
 import type { StatsJson } from "../../docker-http/convert/stats.js";
 import { setCpuUsageCores, statsFromDocker } from "../../docker-http/convert/stats.js";
 import { withDockerErrors } from "../errors.js";
-import { containerFilters } from "../filters.js";
 import type { ContainerSummaryJson, InfoJson } from "../../docker-http/json.js";
 
 /**
@@ -59,10 +58,9 @@ async function* streamStats(
     throw fieldError([{ field: "interval", description, reason: "FIELD_UNSUPPORTED" }]);
   }
   const { body: info } = await docker.api.json<InfoJson>({ path: "/info" }, signal);
-  const query = { filters: containerFilters(filter) };
   let before = new Map<string, Sample>();
   const measure = async (): Promise<ContainerStats[]> => {
-    const list = await listContainers(docker, query, signal);
+    const list = await selectContainers(docker, filter, false, signal);
     // A filter by state or exit code selects also what does not run.
     const running = list.filter(({ State }) => State === "running" || State === "paused");
     const samples = await mapInParallel(

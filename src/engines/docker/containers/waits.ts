@@ -42,9 +42,7 @@ async function selectContainers(
   if (filter === undefined && among !== undefined) return among;
   const wanted = filter?.ids ?? [];
   // dockerd takes several ids for alternatives, so both kinds cannot be asked for together.
-  const ids = among?.filter(
-    (id) => wanted.length === 0 || wanted.some((prefix) => id.startsWith(prefix)),
-  );
+  const ids = among?.filter((id) => wanted.length === 0 || wanted.includes(id));
   if (ids?.length === 0) return [];
   const filters = { ...containerFilters(filter), ...(ids && { id: ids }) };
   const list = await listContainers(docker, { all: true, filters }, signal);

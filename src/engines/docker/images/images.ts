@@ -19,19 +19,23 @@ import { ListView } from "../../../../gen/nap/v1/types_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { environmentMap } from "../../../lib/env-vars.js";
 import { NapError, undefinedIf } from "../../../contract/errors.js";
-import { newestFirst, pageOf } from "../../../core/lists/page.js";
+import { listedImageMatches } from "../../../core/lists/filters.js";
+import { linePages, newestFirst, pageOf } from "../../../core/lists/page.js";
 import { mapInParallel } from "../../../lib/parallel.js";
 import { pathPart } from "../../docker-http/client.js";
 import type { DockerConnection } from "../connection.js";
 import { healthCheckFromDocker } from "../../docker-http/convert/container/health-check.js";
 import { portFromKey } from "../../docker-http/convert/container/ports.js";
 import { hasStatus, mapDockerError, withDockerErrors } from "../errors.js";
-import { filters, labelWords, pruneFilters } from "../filters.js";
+import { filters, labelWords, pruneFilters, withoutLater } from "../filters.js";
 import type { ConfigJson, ImageJson, ImageSummaryJson } from "../../docker-http/json.js";
 import { prune } from "../prune.js";
 import { parseReference } from "../../../core/images/reference.js";
 import { timestampOf, timestampOfNanos } from "../../../lib/time.js";
 import { usersOf } from "../users.js";
+
+/** Keys of steps have as many digits, so that their order as texts is that of the numbers. */
+const stepDigits = 8;
 
 const named = { reasons: { 404: "IMAGE_NOT_FOUND" }, field: "image" } as const;
 
@@ -44,18 +48,26 @@ export function imageMethods(docker: DockerConnection) {
     },
 
     listImages: async (request, { signal }) => {
-      const { filter, includeIntermediate: all } = request;
+      const { filter } = request;
       const wanted = filters({
         reference: filter?.references ?? [],
         label: labelWords(filter?.labels ?? []),
-        dangling: filter?.dangling === undefined ? [] : [String(filter.dangling)],
+        dangling: filter?.untagged === undefined ? [] : [String(filter.untagged)],
         before: filter?.beforeImage === undefined ? [] : [filter.beforeImage],
         since: filter?.sinceImage === undefined ? [] : [filter.sinceImage],
       });
-      const query = { all, filters: wanted };
+      const query = { all: filter?.includeIntermediate === true, filters: wanted };
       const call = docker.api.json<ImageSummaryJson[]>({ path: "/images/json", query }, signal);
       const { body } = await withDockerErrors(call, "images", { field: "filter" });
-      const { items, nextPageToken } = await pageOf(body, request, {
+      // dockerd counts images with a digest alone to the tagged ones, and does not know all fields.
+      const listed = body.filter(
+        (json) => !filter || listedImageMatches(imageFromSummary(docker.name, json), filter),
+      );
+      const selected = await withoutLater(listed, filter?.createdBefore, async ({ Id }) => {
+        const json = await undefinedIf("IMAGE_NOT_FOUND", inspectImage(docker, Id, signal));
+        return timestampOf(json?.Created);
+      });
+      const { items, nextPageToken } = await pageOf(selected, request, {
         key: ({ Created, Id }) => newestFirst(Created, Id),
         load: (page) =>
           mapInParallel(page, (json) => loadImage(docker, json, request.view, signal)),
@@ -84,11 +96,19 @@ export function imageMethods(docker: DockerConnection) {
       return create(TagImageResponseSchema);
     },
 
-    getImageHistory: async ({ image }, { signal }) => {
+    getImageHistory: async (request, { signal }) => {
+      const { image } = request;
       const path = `/images/${pathPart(image)}/history`;
       const call = docker.api.json<HistoryJson[]>({ path }, signal);
       const { body } = await withDockerErrors(call, image, named);
-      return create(GetImageHistoryResponseSchema, { entries: body.map(historyFromDocker) });
+      const steps = body.map((json, index) => ({ json, index }));
+      const { items, nextPageToken } = await pageOf(steps, request, {
+        key: ({ index }) => String(index).padStart(stepDigits, "0"),
+        load: async (page) => page.map(({ json }) => historyFromDocker(json)),
+        schema: ImageHistoryEntrySchema,
+        sizes: linePages,
+      });
+      return create(GetImageHistoryResponseSchema, { entries: items, nextPageToken });
     },
 
     pruneImages: async (request) => {
@@ -96,7 +116,7 @@ export function imageMethods(docker: DockerConnection) {
       const body = await prune<{
         ImagesDeleted: RemovedJson[] | null;
         SpaceReclaimed: number;
-      }>(docker, "images", { ...pruneFilters(request), dangling });
+      }>(docker, "images", { ...pruneFilters(request.filter), dangling });
       return create(PruneImagesResponseSchema, {
         ...removedFromDocker(body.ImagesDeleted ?? []),
         reclaimedBytes: BigInt(body.SpaceReclaimed),
@@ -111,12 +131,12 @@ interface RemovedJson {
 }
 
 function removedFromDocker(removed: readonly RemovedJson[]): {
-  untagged: string[];
-  deleted: string[];
+  untaggedReferences: string[];
+  deletedIds: string[];
 } {
   return {
-    untagged: removed.flatMap(({ Untagged = [] }) => Untagged),
-    deleted: removed.flatMap(({ Deleted = [] }) => Deleted),
+    untaggedReferences: removed.flatMap(({ Untagged = [] }) => Untagged),
+    deletedIds: removed.flatMap(({ Deleted = [] }) => Deleted),
   };
 }
 

@@ -95,8 +95,10 @@ async function removeImage(
     await runChecked("umoci", ["gc", "--layout", host.store.images]);
     await removeUnpacked(host, image.id);
   }
-  const untagged = named ? [reference] : image.tags;
-  return create(RemoveImageResponseSchema, { untagged, deleted: last ? [image.id] : [] });
+  return create(RemoveImageResponseSchema, {
+    untaggedReferences: named ? [reference] : image.tags,
+    deletedIds: last ? [image.id] : [],
+  });
 }
 
 async function removeUnpacked(host: RuncContext, id: string): Promise<void> {
