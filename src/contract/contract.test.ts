@@ -48,6 +48,22 @@ function* messagesIn(messages: readonly DescMessage[]): Generator<DescMessage> {
 const messages = files.flatMap((file) => [...messagesIn(file.messages)]);
 const fields = messages.flatMap((message) => message.fields);
 
+/** Every message that a request can hold, the requests themselves included. */
+const requestMessages = new Set<DescMessage>();
+function addBelow(message: DescMessage): void {
+  if (requestMessages.has(message)) return;
+  requestMessages.add(message);
+  for (const field of message.fields) if (field.message !== undefined) addBelow(field.message);
+}
+for (const { input } of methods) addBelow(input);
+
+// Removed when the fields of these files and messages are bounded.
+const unboundedFiles = new Set(["nap/v1/container_service", "nap/v1/container_spec"]);
+const unboundedMessages =
+  /^(Image|Volume|Network|Event)Filter$|^Prune(Images|Volumes|Networks)Request$/;
+const isExempt = ({ parent }: DescField): boolean =>
+  unboundedFiles.has(parent.file.name) || unboundedMessages.test(parent.name);
+
 /** The words that Python, Go or Java keep for themselves. */
 const keywords = new Set(
   `False None True and as assert async await break class continue def del elif else except finally
@@ -175,6 +191,22 @@ describe("contract", () => {
       for (const text of [pattern, items?.pattern, keys?.pattern]) {
         expect(() => new RegExp(text ?? "", "u"), fieldName(field)).not.to.throw();
       }
+    }
+  });
+
+  it("bounds everything in a request that can grow", () => {
+    const growing = [...requestMessages].flatMap((message) => message.fields);
+    for (const field of growing.filter((field) => !isExempt(field))) {
+      const at = fieldName(field);
+      const declared = hasOption(field, rules) ? getOption(field, rules) : undefined;
+      const isMany = field.fieldKind === "list" || field.fieldKind === "map";
+      if (isMany) expect(declared?.maxItems, `max_items of ${at}`).to.be.greaterThan(0);
+      if (field.fieldKind === "map" && field.mapKey === ScalarType.STRING) {
+        expect(declared?.keys?.maxLength, `keys.max_length of ${at}`).to.be.greaterThan(0);
+      }
+      if (field.scalar !== ScalarType.STRING && field.scalar !== ScalarType.BYTES) continue;
+      const value = isMany ? declared?.items : declared;
+      expect(value?.maxLength, `max_length of ${at}`).to.be.greaterThan(0);
     }
   });
 

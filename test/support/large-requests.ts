@@ -153,7 +153,12 @@ function fullest(
       if (left.values < 100 || (costly && left.messages < 100)) break;
       if (costly) left.messages--;
       else left.values--;
-      if (field.fieldKind === "map") {
+      if (field.fieldKind === "map" && field.message !== undefined) {
+        left.values -= 1;
+        const inner = fullest(table, field.message, left, true);
+        const entry = Buffer.concat([text(1, `k${n}`), delimited(2, inner)]);
+        writer.raw(delimited(field.number, entry));
+      } else if (field.fieldKind === "map") {
         left.values -= 2;
         writer.raw(delimited(field.number, mapEntry(field, n, 1)));
       } else if (field.message !== undefined) {
