@@ -8,10 +8,10 @@ import { expect } from "chai";
 const proto = join(import.meta.dirname, "..", "proto");
 
 describe("contract", () => {
-  for (const [language, ...plugins] of [
-    ["Python", "--python_out"],
-    ["Go", "--go_out", "--go-grpc_out"],
-    ["Java", "--java_out"],
+  for (const [language, directory, ...plugins] of [
+    ["Python", "nap/v1", "--python_out"],
+    ["Go", "github.com/icsnju/nap/clients/go/nap/v1", "--go_out", "--go-grpc_out"],
+    ["Java", "io/github/icsnju/nap/v1", "--java_out"],
   ] as const) {
     it(`is compiled for ${language} by plain protoc`, () => {
       const out = mkdtempSync(join(tmpdir(), "nap-protoc-"));
@@ -23,7 +23,7 @@ describe("contract", () => {
           ...plugins.map((plugin) => `${plugin}=${out}`),
           ...sources,
         ]);
-        const made = readdirSync(join(out, "nap", "v1"));
+        const made = readdirSync(join(out, directory));
         expect(made.length).to.be.at.least(sources.length);
       } finally {
         rmSync(out, { recursive: true });

@@ -48,6 +48,15 @@ function* messagesIn(messages: readonly DescMessage[]): Generator<DescMessage> {
 const messages = files.flatMap((file) => [...messagesIn(file.messages)]);
 const fields = messages.flatMap((message) => message.fields);
 
+/** Every message that a request can hold, the requests themselves included. */
+const requestMessages = new Set<DescMessage>();
+function addBelow(message: DescMessage): void {
+  if (requestMessages.has(message)) return;
+  requestMessages.add(message);
+  for (const field of message.fields) if (field.message !== undefined) addBelow(field.message);
+}
+for (const { input } of methods) addBelow(input);
+
 /** Reserved words of Python, Go and Java. */
 const keywords = new Set(
   `False None True and as assert async await break class continue def del elif else except finally
@@ -189,6 +198,22 @@ describe("contract", () => {
         expect(() => new RegExp(text ?? "", "u"), fieldName(field)).not.to.throw();
       }
     }
+  });
+
+  it("bounds everything in a request that can grow", () => {
+    const unbounded: string[] = [];
+    for (const field of [...requestMessages].flatMap((message) => message.fields)) {
+      const at = fieldName(field);
+      const declared = hasOption(field, rules) ? getOption(field, rules) : undefined;
+      const isMany = field.fieldKind === "list" || field.fieldKind === "map";
+      if (isMany && !declared?.maxItems) unbounded.push(`max_items of ${at}`);
+      const hasTextKeys = field.fieldKind === "map" && field.mapKey === ScalarType.STRING;
+      if (hasTextKeys && !declared?.keys?.maxLength) unbounded.push(`keys.max_length of ${at}`);
+      if (field.scalar !== ScalarType.STRING && field.scalar !== ScalarType.BYTES) continue;
+      const value = isMany ? declared?.items : declared;
+      if (!value?.maxLength) unbounded.push(`max_length of ${at}`);
+    }
+    expect(unbounded).to.deep.equal([]);
   });
 
   it("gives every error reason a gRPC code and a retry advice", () => {

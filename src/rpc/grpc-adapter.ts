@@ -21,6 +21,8 @@ import { fieldError, NapError } from "../contract/errors.js";
 import type { Observer } from "./call-record.js";
 import { CallRecorder } from "./call-record.js";
 import type { RuleTable } from "../contract/rules.js";
+import type { RequestLimits } from "../contract/request-limits.js";
+import { checkLength, requestLimits } from "../contract/request-limits.js";
 import { statusOf } from "./status.js";
 import { scanWire } from "../contract/wire-bounds.js";
 
@@ -67,6 +69,7 @@ export function bind(
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
     const handler = handlerOf(method);
+    const limits = requestLimits(method);
     definition[method.name] = {
       path: `/${service.typeName}/${method.name}`,
       requestStream: true,
@@ -77,7 +80,7 @@ export function bind(
       responseDeserialize: identity,
     };
     implementation[method.name] = (call: GrpcCall) =>
-      void binding.calls.track(serve(method, handler, call, binding));
+      void binding.calls.track(serve(method, limits, handler, call, binding));
   }
   return { definition, implementation };
 }
@@ -85,6 +88,7 @@ export function bind(
 /** Serves one call to its end. It never rejects: every failure becomes the call's status. */
 async function serve(
   method: DescMethod,
+  limits: RequestLimits,
   handler: Handler,
   call: GrpcCall,
   { calls, authenticator, observer, rules }: Binding,
@@ -105,7 +109,7 @@ async function serve(
     record.identity = identity.name;
     calls.acquireSlot(identity);
     try {
-      const requests = requestsOf(rules, method, call, record, signal);
+      const requests = requestsOf(rules, method, limits, call, record, signal);
       for await (const response of handler(requests, { signal, identity }, record)) {
         const bytes = toBinary(method.output, response);
         await write(call, bytes, signal);
@@ -136,10 +140,12 @@ async function serve(
 async function* requestsOf(
   rules: RuleTable,
   method: DescMethod,
+  limits: RequestLimits,
   call: GrpcCall,
   record: CallRecorder,
   signal: AbortSignal,
 ): AsyncGenerator<Message> {
+  let limit = limits.first;
   let wake = (): void => undefined;
   const onEvent = (): void => wake();
   for (const event of ["readable", "end"]) call.on(event, onEvent);
@@ -150,6 +156,8 @@ async function* requestsOf(
       const bytes = call.read() as Buffer | null;
       if (bytes !== null) {
         record.receivedBytes += bytes.length;
+        checkLength(method, bytes.length, limit);
+        limit = limits.following;
         yield decode(rules, method.input, bytes);
       } else if (call.readableEnded) {
         return;

@@ -4071,7 +4071,8 @@ export declare const FileChangeKindSchema: GenEnum<FileChangeKind>;
  * SERVER_SHUTTING_DOWN), CANCELLED (CALL_CANCELLED) and INTERNAL (ENGINE_ERROR, INTERNAL), and an RPC that
  * makes or writes something with RESOURCE_EXHAUSTED (ENGINE_DISK_FULL). Where the server is configured to
  * identify callers, every RPC can fail with UNAUTHENTICATED, PERMISSION_DENIED and RESOURCE_EXHAUSTED
- * (CONCURRENCY_LIMIT_EXCEEDED). The comments of the RPCs name the reasons in addition to these.
+ * (CONCURRENCY_LIMIT_EXCEEDED). A request with more bytes than its method takes fails with RESOURCE_EXHAUSTED
+ * (REQUEST_TOO_LARGE). The comments of the RPCs name the reasons in addition to these.
  *
  * Cancelling a read or a stream ends it and its connection to the engine at once. A change that has been sent
  * to the engine is carried out even if the call is cancelled meanwhile.

@@ -519,7 +519,7 @@ export declare type GetImageHistoryRequest = Message<"nap.v1.GetImageHistoryRequ
   engine: string;
 
   /**
-   * The image. An id names the same image on every page; a tag may move meanwhile.
+   * Image is the image's reference or id. An id names the same image on every page; a tag may move meanwhile.
    *
    * @generated from field: string image = 2;
    */
