@@ -59,7 +59,7 @@ export function imageMethods(docker: DockerConnection) {
       const query = { all: filter?.includeIntermediate === true, filters: wanted };
       const call = docker.api.json<ImageSummaryJson[]>({ path: "/images/json", query }, signal);
       const { body } = await withDockerErrors(call, "images", { field: "filter" });
-      // dockerd counts images with a digest alone to the tagged ones, and does not know all fields.
+      // dockerd does not know all fields of the filter.
       const listed = body.filter(
         (json) => !filter || listedImageMatches(imageFromSummary(docker.name, json), filter),
       );
