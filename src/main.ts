@@ -63,7 +63,7 @@ async function main(): Promise<void> {
   const [command, ...rest] = positionals;
   if (rest.length === 0 && command === "serve") return serve(values);
   if (rest.length === 0 && command === "check") return check(values);
-  throw new ConfigError(`say "nap serve"; "nap --help" tells more`);
+  throw new ConfigError(`unknown command; run "nap --help"`);
 }
 
 async function serve(flags: ServeFlags): Promise<void> {

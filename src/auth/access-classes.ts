@@ -1,12 +1,15 @@
 /**
- * Which fields of a request are privileged: whoever may set them can get beyond the container, be it at
- * the host, at other containers, or at networks and directories that are not theirs.
+ * The fields of a request that are privileged: an identity that may set them can reach beyond the
+ * container, to the host, other containers, or networks and directories of others.
  *
- * One entry for each message that a request can hold, so its length is the contract's. A field stands in
- * one of both lists; `field=VALUE` says of one value of it that it is of the other class.
+ * The table has one entry for each message that a request can hold. A field is in exactly one of the two
+ * lists; `field=VALUE` gives one value of it the other class.
  */
 
-/** Whether everybody who may call a method may set a field, or only who is trusted with the host. */
+/**
+ * An ordinary field may be set by every identity that may call the method, a privileged one only by
+ * identities with `privileged_options`.
+ */
 export type AccessClass = "ordinary" | "privileged";
 
 /** The fields of one message by their class. */
@@ -15,7 +18,10 @@ interface Fields {
   readonly privileged?: string;
 }
 
-/** What Docker gives every container anyway, so that it may be named after all have been dropped. */
+/**
+ * The capabilities that Docker gives every container by default; a container that drops all may add them
+ * again.
+ */
 const defaultCapabilities =
   `CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE
    SYS_CHROOT KILL AUDIT_WRITE`.split(/\s+/);
@@ -28,14 +34,14 @@ const messages: Readonly<Record<string, Fields>> = {
     ordinary: `image kind environment unset_environment working_dir user additional_groups hostname domainname labels tty
       stdin_open stdin_once init stop_signal stop_timeout auto_remove shm_size_bytes
       read_only_root_filesystem`,
-    // A container whose mounts one has may have any; what annotations do is the runtime's choice.
+    // The mounts of another container may be any; the effect of annotations depends on the runtime.
     privileged: `annotations oom_score_adj volumes_from storage_options devices device_cgroup_rules
       device_requests sysctls cgroup_parent runtime lxc_config`,
   },
   RootFilesystemSource: { ordinary: "copy", privileged: "host_path" },
   // A template may be a script that the host runs as root, with the variables as its arguments.
   TemplateSource: { ordinary: "name", privileged: "server variables" },
-  // A copy has every option of the container that it is made from.
+  // A copy has every option of its source container.
   CopySource: { ordinary: "snapshot", privileged: "container" },
   ArgumentList: { ordinary: "arguments" },
   Platform: { ordinary: "os architecture variant" },
@@ -43,7 +49,7 @@ const messages: Readonly<Record<string, Fields>> = {
   HealthCheck: {
     ordinary: "disabled shell_command interval timeout start_period start_interval retries",
   },
-  // Other drivers and most options name addresses and files of the host.
+  // Other drivers, and most options, name addresses and files of the host.
   LogConfig: {
     ordinary: "driver=json-file driver=local driver=none",
     privileged: "driver options",
@@ -69,11 +75,11 @@ const messages: Readonly<Record<string, Fields>> = {
   },
   UlimitValue: { ordinary: "amount unlimited" },
   NetworkConfig: { ordinary: "publish_all_ports dns_servers dns_searches dns_options" },
-  // An engine that takes a mode by the name of a network would take these.
+  // An engine that accepts a network mode as the name of a network would accept these.
   NetworkAttachment: { ordinary: "network", privileged: "network=host" },
   EndpointSettings: {
     ordinary: "aliases ipv4_address ipv6_address link_local_addresses mac_address gateway_priority",
-    // Options reach down to sysctls of the interface.
+    // Options can set sysctls of the interface.
     privileged: "driver_options",
   },
   ContainerLink: { ordinary: "container alias" },
@@ -93,7 +99,7 @@ const messages: Readonly<Record<string, Fields>> = {
   VolumeMount: { ordinary: "volume copy_image_content subpath" },
   // With options the driver "local" mounts any directory or device of the host.
   VolumeSpec: { ordinary: "labels driver=local", privileged: "driver driver_options" },
-  // The runtime takes an option such as "bind" or "rshared" for any mount.
+  // The runtime accepts an option such as "bind" or "rshared" for any mount.
   TmpfsMount: {
     ordinary: `size_bytes permissions options=noexec options=exec options=nosuid options=nodev
       options=noatime options=nodiratime options=relatime options=ro`,
@@ -103,7 +109,7 @@ const messages: Readonly<Record<string, Fields>> = {
   Security: {
     ordinary: `capabilities_drop no_new_privileges privileged=false
       ${defaultCapabilities.map((name) => `capabilities_add=${name} capabilities_add=CAP_${name}`).join(" ")}`,
-    // An engine may be set to let no container gain privileges; false overrides that.
+    // An engine may be configured to let no container gain privileges; false overrides that.
     privileged: `privileged capabilities_add seccomp_unconfined seccomp_profile apparmor_profile
       selinux_disabled selinux_label masked_paths read_only_paths no_new_privileges=false`,
   },
@@ -127,7 +133,7 @@ const messages: Readonly<Record<string, Fields>> = {
   RegistryLogin: { ordinary: "username password" },
   LoadImagesOpen: { ordinary: "engine" },
   ImportImageOpen: { ordinary: "engine reference message instructions" },
-  // Of networks, a build gets its own alone, or none.
+  // A build may use its own network or none.
   BuildImageOpen: {
     ordinary: `engine tags dockerfile build_arguments labels target no_cache pull cache_from extra_hosts
       memory_limit_bytes shm_size_bytes keep_intermediate network=none network=bridge
@@ -146,7 +152,7 @@ const messages: Readonly<Record<string, Fields>> = {
   WriteArchiveOpen: { ordinary: "engine container path allow_type_change" },
   WriteArchiveClose: { ordinary: "size_bytes sha256" },
 
-  // What selects.
+  // Filters.
   LabelFilter: { ordinary: "key value" },
   ContainerFilter: { ordinary: "ids names states healths images networks volumes exit_codes" },
   VolumeFilter: { ordinary: "names drivers dangling" },
@@ -154,7 +160,7 @@ const messages: Readonly<Record<string, Fields>> = {
   ImageFilter: { ordinary: "references dangling before_image since_image" },
   EventFilter: { ordinary: "resources actions containers images volumes networks" },
 
-  // Requests. Who may call a method at all is a matter of roles, not of fields.
+  // Requests. Roles decide which methods an identity may call, see roles.ts.
   CreateContainerRequest: { ordinary: "engine name request_id pull_policy" },
   GetContainerRequest: { ordinary: "engine container include_size" },
   ListContainersRequest: { ordinary: listed },

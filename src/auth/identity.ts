@@ -1,30 +1,32 @@
-/** Who calls, and what that identity may do. */
+/** The identities of callers and their permissions. */
 import { NapError } from "../contract/errors.js";
 import { wildcardFits } from "../lib/wildcard.js";
 
-/** What an identity may do, each including the one before: look, change, and tidy up for everybody. */
+/**
+ * Each role includes the one before: read resources, change them, and prune the resources of all owners.
+ */
 export type Role = "read" | "operate" | "admin";
 
-/** An identity as the configuration has it. */
+/** An identity from the configuration. */
 export interface Identity {
   /** Name matches {@link identityNamePattern}. */
   readonly name: string;
   readonly role: Role;
-  /** Patterns of engines' names, in which `*` stands for any text. */
+  /** The engines that it may use: patterns of names, in which `*` matches any text. */
   readonly engines: readonly string[];
   /** Patterns of the names of bind roots that it may mount. */
   readonly bindRoots: readonly string[];
-  /** Whether it may set options by which a container reaches its host. */
+  /** Whether it may set privileged fields, see access-classes.ts. */
   readonly privilegedOptions: boolean;
-  /** Whether it may change what images there are. */
+  /** Whether it may call the methods that add or remove images. */
   readonly imageChanges: boolean;
-  /** Whether it sees and touches only what it made itself. */
+  /** Whether it sees and changes only resources that it created itself. */
   readonly ownResourcesOnly: boolean;
-  /** As many calls it may have under way at once. */
+  /** The maximum number of its concurrent calls. */
   readonly maxCalls: number;
 }
 
-/** The credentials by which identities are known. */
+/** The credentials of all identities. */
 export interface Credentials {
   /** Identities by the SHA-256 of their bearer tokens, in hexadecimal. */
   readonly tokens: ReadonlyMap<string, Identity>;
@@ -32,13 +34,15 @@ export interface Credentials {
   readonly certificates: ReadonlyMap<string, Identity>;
 }
 
-/** The names of identities: they stand in paths and labels as they are. */
+/** The syntax of identity names, which are used unescaped in paths and labels. */
 export const identityNamePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 
-/** The name of the identity of whoever reaches a listener that asks for no credentials. */
+/** The name of the default identity of callers without credentials. */
 export const localName = "local";
 
-/** The identity of whoever reaches the unix socket, unless the configuration has another of that name. */
+/**
+ * The default identity of callers on the unix socket, unless the configuration defines one of this name.
+ */
 export const local: Identity = {
   name: localName,
   role: "admin",
@@ -50,12 +54,12 @@ export const local: Identity = {
   maxCalls: 10_000,
 };
 
-/** Whether a name matches one of some patterns, in which `*` stands for any text. */
+/** Returns whether a name matches one of the patterns, in which `*` matches any text. */
 export function matchesAny(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => wildcardFits(pattern, name));
 }
 
-/** The error for what an identity may not do. */
+/** Returns the error for an operation that an identity may not perform. */
 export function denied({ name }: Identity, why: string): NapError {
   return new NapError("PERMISSION_DENIED", `the identity "${name}" is not allowed this: ${why}`);
 }

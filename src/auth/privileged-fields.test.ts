@@ -20,7 +20,7 @@ import { imageSource } from "../../test/support/source.js";
 import { byKey } from "../contract/walk.js";
 import { fieldKeys } from "../../test/support/keys.js";
 
-/** Every field that the walk asks for the class of, in any request, by its path from the request. */
+/** Returns every field of any request whose class the walk looks up, by its path from the request. */
 function leavesOfRequests(): Map<string, readonly string[]> {
   const leaves = new Map<string, readonly string[]>();
   const visit = (desc: DescMessage, above: readonly string[]): void => {
@@ -84,7 +84,7 @@ describe("access classes of the core", () => {
   });
 
   it("count a field that has none as privileged", () => {
-    // No request has this message, so that none of its fields has a class.
+    // No request contains this message, so none of its fields has a class.
     const stats = create(ContainerStatsSchema, { name: "x", cpu: { onlineCpus: 1 } });
     const found = [...privilegedFields(ContainerStatsSchema, stats)];
     expect(found).to.deep.equal(["name", "cpu.online_cpus"]);

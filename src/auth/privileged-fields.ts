@@ -1,8 +1,8 @@
 /**
- * The privileged fields of a request, for the check of what its caller may do.
+ * Finds the privileged fields of a request.
  *
- * A field without a class counts as privileged: what the contract gains is closed until somebody has
- * thought about it.
+ * A field without a class counts as privileged, so a new field of the contract is denied until it is
+ * classified.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { AccessClass } from "./access-classes.js";
@@ -11,9 +11,9 @@ import type { FieldVisit } from "../contract/walk.js";
 import { byKey, walkFields } from "../contract/walk.js";
 
 /**
- * Whether a field holds messages that are looked into, so that its own class is that of their fields.
- * One that is privileged as a whole is not: there, an empty message says something, too. `keys` are the
- * field's, as {@link walkFields} gives them.
+ * Returns whether the walk descends into a field, whose class is then that of its nested fields. It does
+ * not descend into a field that is privileged as a whole, since there an empty message has a meaning, too.
+ * `keys` are those that {@link walkFields} passes.
  */
 export function isTraversed({ message }: DescField, keys: readonly string[]): boolean {
   if (message === undefined || message.fields.length === 0) return false;
@@ -21,8 +21,8 @@ export function isTraversed({ message }: DescField, keys: readonly string[]): bo
 }
 
 /**
- * The paths, such as `spec.security.privileged`, of everything privileged that a request sets. Each is
- * looked for when it is asked for.
+ * Yields the path of every privileged field that a request sets, such as `spec.security.privileged`. The
+ * walk is lazy.
  */
 export function* privilegedFields(desc: DescMessage, request: Message): Generator<string> {
   const descend = ({ field, keys }: FieldVisit): boolean => isTraversed(field, keys);
@@ -31,7 +31,7 @@ export function* privilegedFields(desc: DescMessage, request: Message): Generato
   }
 }
 
-/** The keys of the fields of which some values have a class of their own. */
+/** The keys of the fields some of whose values have a class of their own. */
 const keysByValue: ReadonlySet<string> = new Set(
   [...accessClasses.keys()].flatMap((key) =>
     key.includes("=") ? [key.slice(0, key.indexOf("="))] : [],
@@ -43,7 +43,7 @@ function classOf(keys: readonly string[], value: string | undefined): AccessClas
   return byKey(accessClasses, each) ?? "privileged";
 }
 
-/** The places in a field of values that are privileged, as the table writes them. */
+/** Yields the paths of the privileged values in a field. */
 function* privilegedValues({ path, keys, message, field }: FieldVisit): Generator<string> {
   const byValue = keys.some((key) => keysByValue.has(key));
   if (!byValue && classOf(keys, undefined) !== "privileged") return;
@@ -61,7 +61,7 @@ function* privilegedValues({ path, keys, message, field }: FieldVisit): Generato
   }
 }
 
-/** A value that can have a class of its own, as the table writes it. */
+/** Returns a value in the notation of the table, if it can have a class of its own. */
 function written(field: DescField, value: unknown): string | undefined {
   if (field.enum !== undefined) return field.enum.value[Number(value)]?.name;
   return typeof value === "string" || typeof value === "boolean" ? String(value) : undefined;

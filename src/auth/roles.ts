@@ -1,4 +1,4 @@
-/** Decides whether an identity may make a call, before anything else is looked at. */
+/** Authorizes calls by the role and the permissions of the identity. */
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
@@ -6,9 +6,9 @@ import { clip, firstOf, maxReportedViolations } from "../contract/errors.js";
 import type { Identity, Role } from "./identity.js";
 import { denied, matchesAny } from "./identity.js";
 
-/** The least role that each method takes. A method that is missing here is nobody's. */
+/** The minimum role for each method. A method not listed here is denied to everyone. */
 const methodRoles: Readonly<Record<Role, readonly string[]>> = {
-  // Looking at resources, at what they write and at what happens to them.
+  // Reading resources, their output and their events.
   read: [
     "GetContainer",
     "GetDiskUsage",
@@ -32,7 +32,7 @@ const methodRoles: Readonly<Record<Role, readonly string[]>> = {
     "WaitContainer",
     "WatchContainers",
   ],
-  // Changing resources, and taking files out of them.
+  // Changing resources, and reading files of containers.
   operate: [
     "AttachContainer",
     "BuildImage",
@@ -68,11 +68,11 @@ const methodRoles: Readonly<Record<Role, readonly string[]>> = {
     "UpdateContainer",
     "WriteContainerArchive",
   ],
-  // Removing whatever nobody uses.
+  // Removing unused resources of all owners.
   admin: ["PruneContainers", "PruneImages", "PruneNetworks", "PruneVolumes"],
 };
 
-/** The methods that change what images there are, here or at a registry. */
+/** The methods that add or remove images, on the engine or at a registry. */
 const imageChanges: ReadonlySet<string> = new Set([
   "BuildImage",
   "CommitContainer",
@@ -87,16 +87,21 @@ const imageChanges: ReadonlySet<string> = new Set([
 
 const ranks: readonly Role[] = ["read", "operate", "admin"];
 
-/** The least role that a method takes. Undefined: it is missing in the table. */
+/** Returns the minimum role for a method; undefined if it is not in the table. */
 export function roleFor({ name }: Pick<DescMethod, "name">): Role | undefined {
   return ranks.find((role) => methodRoles[role].includes(name));
 }
 
-/** Fails with PERMISSION_DENIED where the identity may not call this method. */
+/** Fails with PERMISSION_DENIED if the identity may not call this method. */
 export function authorizeMethod(identity: Identity, method: DescMethod): void {
   const role = roleFor(method);
   if (role === undefined || ranks.indexOf(identity.role) < ranks.indexOf(role)) {
-    throw denied(identity, `${method.name} takes the role ${role ?? "of nobody"}`);
+    throw denied(
+      identity,
+      role === undefined
+        ? `no role may call ${method.name}`
+        : `${method.name} requires the role ${role}`,
+    );
   }
   if (imageChanges.has(method.name) && !identity.imageChanges) {
     throw denied(identity, `${method.name} changes images, which it may not`);
@@ -104,8 +109,9 @@ export function authorizeMethod(identity: Identity, method: DescMethod): void {
 }
 
 /**
- * Fails with PERMISSION_DENIED where a request asks for what the identity may not have. `privileged` is
- * read only for an identity that may not set such fields, and no further than is told.
+ * Fails with PERMISSION_DENIED if a request asks for something that the identity may not have.
+ * `privileged` is iterated only if the identity may not set such fields, and only as far as the error
+ * reports them.
  */
 export function authorizeRequest(
   identity: Identity,
@@ -121,7 +127,7 @@ export function authorizeRequest(
       `it may not set options that reach the host: ${reported.join(", ")}${more}`,
     );
   }
-  // Whether the others pull is found out only where the engine looks for the image.
+  // With the other policies only the engine finds out whether a pull is needed.
   if (request.pullPolicy === PullPolicy.ALWAYS && !identity.imageChanges) {
     throw denied(identity, "pull_policy: it changes images, which it may not");
   }

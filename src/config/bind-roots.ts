@@ -21,12 +21,12 @@ const bindRootSchema = z
     trustedContent,
   }));
 
-/** Bind roots as the file says them, by their names. */
+/** The schema of bind roots in the file, by name. */
 export const bindRootsSchema = z.record(nameSchema, bindRootSchema);
 
 /**
- * The bind roots by name. Containers that have one root could replace the directory of another one
- * that lies below it by a symbolic link, so such is refused unless the content of one is trusted.
+ * Checks the bind roots. A container that mounts one root could replace the directory of another root
+ * below it by a symbolic link, so nested roots are rejected unless one of them has trusted content.
  */
 export function checkedRoots(roots: Readonly<Record<string, BindRoot>>): BindRoots {
   const all = new Map(Object.entries(roots));
@@ -44,7 +44,7 @@ export function checkedRoots(roots: Readonly<Record<string, BindRoot>>): BindRoo
   return all;
 }
 
-/** Whether a root lies below another one for some identities. */
+/** Returns whether a root is below another one for some identity. */
 function liesBelow(inner: string, outer: string): boolean {
   const below = inner.split("/");
   const above = outer.split("/");

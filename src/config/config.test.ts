@@ -14,7 +14,7 @@ describe("configuration", () => {
   beforeEach(() => (directory = mkdtempSync(join(tmpdir(), "nap-config-"))));
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  /** Loads with a directory for sockets, which not everybody's environment names. */
+  /** Loads a configuration with a directory for sockets, which not every environment sets. */
   function load(flags: ServeFlags): Config {
     return loadConfig(flags, { ...process.env, XDG_RUNTIME_DIR: directory });
   }

@@ -1,7 +1,7 @@
 /**
- * The configuration: file, command line and environment, checked and put together.
+ * Loads and checks the configuration: file, command line and environment.
  *
- * This is the only reader of the environment.
+ * Only this module reads the environment.
  */
 import { statSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -21,25 +21,25 @@ import type { ListenAddress } from "./listeners.js";
 import { listenAddress, listenSchema } from "./listeners.js";
 import { nameSchema, parseHostPort } from "./names.js";
 
-/** Everything that the server is told. */
+/** The whole configuration of the server. */
 export interface Config {
   readonly listen: readonly ListenAddress[];
   readonly engines: readonly EngineConfig[];
   readonly defaultEngine: string | undefined;
   readonly credentials: Access["credentials"];
-  /** Where Prometheus reads metrics. Undefined: nowhere. */
+  /** The address of the metrics listener; undefined if there is none. */
   readonly metrics: { readonly host: string; readonly port: number } | undefined;
-  /** The least grave lines that are logged. */
+  /** The minimum severity of lines that are logged. */
   readonly logLevel: z.infer<typeof logLevel>;
-  /** How long calls under way may go on once the server has been told to stop. */
+  /** How long calls in progress may continue at shutdown. */
   readonly drainMillis: number;
-  /** Directories of the host that bind mounts may name, by their names. */
+  /** The directories of the host that bind mounts may use, by name. */
   readonly bindRoots: BindRoots;
-  /** Where uploads are kept until they are whole. */
+  /** Where uploads are stored until they are complete. */
   readonly spool: SpoolConfig;
 }
 
-/** What `nap serve` says on the command line. */
+/** The command line flags of `nap serve`. */
 export interface ServeFlags {
   readonly config?: string | undefined;
   readonly listen?: readonly string[] | undefined;
@@ -70,11 +70,11 @@ const fileSchema = z.strictObject({
     .default(4 * 1024 ** 3),
 });
 
-/** Puts the configuration together. Fails with a {@link ConfigError}. */
+/** Loads the configuration. Fails with a {@link ConfigError}. */
 export function loadConfig(flags: ServeFlags, env: Environment = process.env): Config {
   const file = flags.config === undefined ? emptyFile() : readConfigFile(flags.config);
   const engines = file.engines ?? discoverEngines(env);
-  // Of what was found, the first is meant by requests that name none.
+  // The first discovered engine is the default.
   const defaultEngine = file.engines === undefined ? engines[0]?.name : file.default_engine;
   const names = engines.map(({ name }) => name);
   if (file.default_engine !== undefined && !names.includes(file.default_engine)) {
@@ -103,7 +103,7 @@ export function loadConfig(flags: ServeFlags, env: Environment = process.env): C
   });
 }
 
-/** A directory for uploads. It is not made here: whoever names one means one that there is. */
+/** Checks the directory for uploads, which must exist. */
 function spoolDirectory(path: string): string {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return path;
   throw new ConfigError(`spool_directory: ${path} is no directory`);

@@ -1,4 +1,4 @@
-/** Finds the engines of this machine where no configuration names any. */
+/** Finds the engines of this machine if the configuration names none. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
@@ -11,7 +11,10 @@ import { ConfigError, readText } from "./error.js";
 /** The variables of the environment. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where Docker is looked for, in this order, where neither DOCKER_HOST nor a context says it. */
+/**
+ * Returns the sockets at which Docker is looked for, in this order, if neither DOCKER_HOST nor a context
+ * names one.
+ */
 function usualSockets(env: Environment): string[] {
   const runtime = env["XDG_RUNTIME_DIR"];
   return [
@@ -23,14 +26,14 @@ function usualSockets(env: Environment): string[] {
 }
 
 /**
- * The engines found on this machine. Docker is always among them: where no socket is there yet, it
- * is expected at the first usual place and shown as unreachable until it appears.
+ * Returns the engines of this machine. Docker is always included: if no socket exists, the first usual
+ * path is used, and the engine is unreachable until it appears.
  */
 export function discoverEngines(env: Environment): [DockerConfig, ...RuncConfig[]] {
   return [discoverDocker(env), ...discoverRunc(env)];
 }
 
-/** runC is found where the programs that it takes are on the PATH, and nap is root. */
+/** Returns the runC engine if its programs are on the PATH and nap is root. */
 function discoverRunc(env: Environment): RuncConfig[] {
   const directories = (env["PATH"] ?? "").split(":");
   const found = (program: string): boolean =>
@@ -56,7 +59,7 @@ function discoverDocker(env: Environment): DockerConfig {
   return { ...docker, url: `unix://${socket}` };
 }
 
-/** A URL as the docker CLI takes it, with the port that it means. Fails where nap cannot speak it. */
+/** Parses a URL of the docker CLI and adds the default port. Fails if nap does not support the scheme. */
 function dockerUrl(what: string, url: string, secure: boolean): string {
   if (/^unix:\/\/\/.+$/.test(url)) return url;
   const address = /^tcp:\/\/(\[[0-9a-fA-F:]+\]|[^/:[\]]+)(:\d+)?\/?$/.exec(url);
@@ -74,7 +77,7 @@ function certificatesIn(directory: string): { ca: Buffer; cert: Buffer; key: Buf
 
 const contextSchema = z.object({ Endpoints: z.object({ docker: z.object({ Host: z.string() }) }) });
 
-/** The endpoint of the docker CLI's current context, unless that is the default one. */
+/** Returns the endpoint of the docker CLI's current context, unless that is the default one. */
 function dockerContext(env: Environment): Pick<DockerConfig, "url" | "tls"> | undefined {
   const directory = env["DOCKER_CONFIG"] ?? join(homedir(), ".docker");
   const settings = join(directory, "config.json");

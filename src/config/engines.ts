@@ -1,4 +1,4 @@
-/** The part of the configuration that says which engines there are and how to reach them. */
+/** The part of the configuration that defines the engines and how to reach them. */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { DockerTarget } from "../engines/docker/connection.js";
@@ -8,12 +8,15 @@ import { nameSchema } from "./names.js";
 
 /** How to reach a dockerd. */
 export type DockerConfig = DockerTarget & { readonly driver: "docker" };
-/** Where nap keeps what it runs with runC. */
+/** The directories of a runC engine. */
 export type RuncConfig = RuncTarget & { readonly driver: "runc" };
 /** How to reach one engine. */
 export type EngineConfig = DockerConfig | RuncConfig;
 
-/** Default of how long dockerd may be silent: one that works answers some request within this time. */
+/**
+ * The default of how long dockerd may be silent; a working one answers at least one request within this
+ * time.
+ */
 export const defaultTimeoutMillis = 30_000;
 
 const dockerSchema = z.strictObject({
@@ -39,10 +42,10 @@ const runcSchema = z
 
 const engineSchema = z.discriminatedUnion("driver", [dockerSchema, runcSchema]);
 
-/** The engines as the file says them, by their names. */
+/** The schema of engines in the file, by name. */
 export const enginesSchema = z.record(nameSchema, engineSchema);
 
-/** The engines of a file, whose certificates are read relative to it. */
+/** Returns the engines of a file. Paths of certificates are relative to it. */
 export function enginesOf(engines: z.infer<typeof enginesSchema>, file: string): EngineConfig[] {
   const read = (pem: string): Buffer => Buffer.from(readText(resolve(dirname(file), pem)));
   return Object.entries(engines).map(([name, engine]): EngineConfig => {

@@ -1,7 +1,7 @@
-/** The error of a configuration that cannot be used, and reading its files with that error. */
+/** The error for an invalid configuration, and a function that reads files with that error. */
 import { readFileSync } from "node:fs";
 
-/** A configuration that cannot be used. The message says what to change. */
+/** The configuration is invalid. The message says what to change. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }

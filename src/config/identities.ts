@@ -1,17 +1,17 @@
-/** The part of the configuration that says who is let in. */
+/** The part of the configuration that defines identities and credentials. */
 import { z } from "zod";
 import type { Credentials, Identity } from "../auth/identity.js";
 import { local, localName } from "../auth/identity.js";
 import { nameSchema } from "./names.js";
 
-/** Who is let in. */
+/** The identities and their credentials. */
 export interface Access {
   readonly credentials: Credentials;
-  /** All identities by name. `local` is always among them. */
+  /** All identities by name, including `local`. */
   readonly identities: ReadonlyMap<string, Identity>;
 }
 
-/** The identities as the file says them. */
+/** The schema of identities in the file. */
 export const identitiesSchema = z.record(
   nameSchema,
   z.strictObject({
@@ -31,7 +31,7 @@ export const identitiesSchema = z.record(
 
 type IdentityFile = z.infer<typeof identitiesSchema>[string];
 
-/** The identities and their credentials. Fails where two identities share one. */
+/** Returns the identities and their credentials. Fails if two identities share a credential. */
 export function accessOf(file: z.infer<typeof identitiesSchema>): Access {
   const identities = new Map<string, Identity>([[localName, local]]);
   const tokens = new Map<string, Identity>();

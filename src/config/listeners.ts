@@ -1,4 +1,4 @@
-/** The part of the configuration that says where the server listens, and for whom. */
+/** The part of the configuration that defines listeners and the identities of their callers. */
 import { isAbsolute, resolve } from "node:path";
 import { z } from "zod";
 import type { Identity } from "../auth/identity.js";
@@ -10,18 +10,18 @@ import { nameSchema, parseHostPort } from "./names.js";
 export interface TlsFiles {
   readonly cert: string;
   readonly key: string;
-  /** The authorities that sign client certificates. Undefined: none are asked for. */
+  /** The authorities that sign client certificates; undefined if none are requested. */
   readonly clientCa: string | undefined;
   readonly clientCertificateRequired: boolean;
 }
 
-/** Where to listen, and for whom. */
+/** An address to listen on, and the identity of callers without credentials. */
 export type ListenAddress = UnixListen | TcpListen;
 
 interface Listen {
-  /** As many connections are accepted at once. */
+  /** The maximum number of concurrent connections. */
   readonly maxConnections: number;
-  /** Who calls without credentials. Undefined: such calls are refused. */
+  /** The identity of callers without credentials; undefined if such calls are rejected. */
   readonly fallback: Identity | undefined;
 }
 
@@ -29,7 +29,7 @@ interface UnixListen extends Listen {
   readonly kind: "unix";
   readonly path: string;
   readonly mode: number;
-  /** A name or a number. */
+  /** A user name or id. */
   readonly owner: string | undefined;
   readonly group: string | undefined;
 }
@@ -76,16 +76,16 @@ const tcpSchema = z.strictObject({
     .optional(),
 });
 
-/** A listener as the file says it: an address alone, or with what belongs to it. */
+/** The schema of a listener in the file: an address alone, or an object with options. */
 export const listenSchema = z.union([
   z.string().transform((address) => ({ address })),
   z.looseObject({ address: z.string() }),
 ]);
 
 /**
- * A listener. TCP needs client certificates or tokens, and encryption beyond this host; `insecure`
- * lets in whoever reaches it all the same. Paths are relative to `directory`. Fails with a message
- * for people.
+ * Checks and returns a listener. TCP requires client certificates or tokens, and TLS unless it is bound to
+ * the loopback interface; `insecure` lifts these requirements. Paths are relative to `directory`. Throws
+ * an error with a message for operators.
  */
 export function listenAddress(
   listen: z.infer<typeof listenSchema>,
@@ -128,9 +128,9 @@ function tcpAddress(
   const asksForCredentials = tls?.client_ca !== undefined || access.credentials.tokens.size > 0;
   if (!insecure && (!asksForCredentials || fallback !== undefined)) {
     throw new Error(
-      `listen: ${address} would let in anybody who reaches it, and whoever reaches an engine is ` +
+      `listen: ${address} would accept callers without credentials, and access to an engine is ` +
         "root on its host; give it tls.client_ca or identities token_hashes and no identity of " +
-        "its own, listen on a unix socket, or say --insecure",
+        "its own, listen on a unix socket, or set --insecure",
     );
   }
   const isLoopback = ["localhost", "127.0.0.1", "::1"].includes(target.host);

@@ -1,4 +1,4 @@
-/** Rules of the contract on fields that have to agree with each other, the same for all engines. */
+/** Rules of the contract that involve several fields, the same for all engines. */
 import type { Message } from "@bufbuild/protobuf";
 import type {
   CreateContainerRequest,
@@ -19,14 +19,14 @@ const rules: Readonly<Record<string, Rule>> = {
   "nap.v1.UpdateContainerRequest": wrongClears,
 };
 
-/** The violations of one message, which stands at `path`. */
+/** Yields the violations of the message at `path`. */
 export function* disagreements(path: string, message: Message): Generator<FieldViolation> {
   for (const [field, description] of rules[message.$typeName]?.(message as never) ?? []) {
     yield { field: fieldPath(path, field), description, reason: "FIELD_INVALID" };
   }
 }
 
-/** A variable is set or unset. */
+/** A variable is either set or unset. */
 function* setsOrUnsets(spec: ContainerSpec): Generator<[field: string, description: string]> {
   for (const [index, name] of spec.unsetEnvironment.entries()) {
     if (!Object.hasOwn(spec.environment, name)) continue;
@@ -34,7 +34,7 @@ function* setsOrUnsets(spec: ContainerSpec): Generator<[field: string, descripti
   }
 }
 
-/** Only an image is pulled. */
+/** Only an image can be pulled. */
 function* pullsImage(
   request: CreateContainerRequest | RunContainerRequest,
 ): Generator<[field: string, description: string]> {

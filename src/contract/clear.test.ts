@@ -1,4 +1,4 @@
-/** What an update may clear. */
+/** The fields that an update may clear. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";

@@ -1,4 +1,4 @@
-/** Reads which parts of a container an update takes away. */
+/** Checks the paths that an update clears. */
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { reflect } from "@bufbuild/protobuf/reflect";
@@ -6,9 +6,9 @@ import type { UpdateContainerRequest } from "../../gen/nap/v1/container_service_
 import { UpdateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import { fieldPath } from "./walk.js";
 
-/** Fields of an update that say what to change, and not of which container. */
+/** The fields of an update that change the container. */
 const changing: ReadonlySet<string> = new Set(["resources", "restart_policy"]);
-/** Messages whose fields are taken away one by one. */
+/** Messages whose fields are cleared individually. */
 const divided: ReadonlySet<string> = new Set(["nap.v1.Resources", "nap.v1.BlockIo"]);
 
 /** The paths that `clear` may name; a oneof has its own name. */
@@ -33,10 +33,12 @@ function partsOf({ fieldKind, message }: DescField): DescMessage | undefined {
     : undefined;
 }
 
-/** No longer path is compared with the known ones: a comparison takes time by the square of it. */
+/**
+ * The maximum length of a path for which a similar one is suggested; a comparison takes quadratic time.
+ */
 const longestGuess = 64;
 
-/** The entries of `clear` that do not agree with the contract or with the rest of the request. */
+/** Yields the violations of `clear`: unknown paths, and paths that the request also sets. */
 export function* wrongClears(
   request: UpdateContainerRequest,
 ): Generator<[field: string, description: string]> {
@@ -60,7 +62,7 @@ function* setPaths(path: string, message: ReflectMessage): Generator<string> {
   }
 }
 
-/** The path that is most like another, where one is like it. */
+/** Returns the most similar clearable path, if one is similar. */
 function nearest(path: string): string | undefined {
   if (path.length > longestGuess) return undefined;
   const known = clearablePaths.map((other) => ({ other, distance: distance(path, other) }));
@@ -68,7 +70,7 @@ function nearest(path: string): string | undefined {
   return best !== undefined && best.distance <= path.length / 3 ? best.other : undefined;
 }
 
-/** How many characters have to be changed, added or left out (Levenshtein's distance). */
+/** Returns the Levenshtein distance. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (const [i, character] of Array.from(a).entries()) {

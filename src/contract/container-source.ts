@@ -1,7 +1,7 @@
-/** Reads what a container is made from. */
+/** Reads the source of a container. */
 import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
 
-/** The image of a container that is made from one; of another it is empty. */
+/** Returns the image of a container, or an empty string if its source is not an image. */
 export function imageOf(spec: Pick<ContainerSpec, "source"> | undefined): string {
   return spec?.source.case === "image" ? spec.source.value : "";
 }

@@ -1,4 +1,4 @@
-/** The rules of the contract that its descriptors can prove. */
+/** The rules of the contract that can be checked on its descriptors. */
 import type { DescField, DescFile, DescMessage } from "@bufbuild/protobuf";
 import { getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import { FieldDescriptorProto_Label } from "@bufbuild/protobuf/wkt";
@@ -34,7 +34,7 @@ const files: readonly DescFile[] = [
   file_nap_v1_rules,
 ];
 const methods = services.flatMap(({ desc }) => desc.methods);
-/** The message that names what a method is about: its request or, of a stream, the open of that. */
+/** The message that names the object of a method: its request or, for a stream, the request's `open`. */
 const targets = new Map(
   methods.map(({ name, input }) => [name, openField(input)?.message ?? input] as const),
 );
@@ -48,7 +48,7 @@ function* messagesIn(messages: readonly DescMessage[]): Generator<DescMessage> {
 const messages = files.flatMap((file) => [...messagesIn(file.messages)]);
 const fields = messages.flatMap((message) => message.fields);
 
-/** The words that Python, Go or Java keep for themselves. */
+/** Reserved words of Python, Go and Java. */
 const keywords = new Set(
   `False None True and as assert async await break class continue def del elif else except finally
    for from global if import in is lambda nonlocal not or pass raise return try while with yield
@@ -108,7 +108,7 @@ describe("contract", () => {
 
   it("requires what names an object, in every request or its open", () => {
     for (const input of targets.values()) {
-      // The network of a build may be left to the engine.
+      // The engine has a default network for builds.
       if (input.name === "BuildImageOpen") continue;
       for (const name of ["container", "volume", "network", "image"]) {
         const field = input.field[name];
@@ -184,7 +184,7 @@ describe("contract", () => {
     for (const [reason, { code, retry }] of rulesOf) {
       expect(code, reason).not.to.equal(StatusCode.UNSPECIFIED);
       expect(retry, reason).not.to.equal(RetryAdvice.UNSPECIFIED);
-      // gRPC's libraries try again by themselves what is UNAVAILABLE.
+      // gRPC libraries retry UNAVAILABLE automatically.
       if (code === StatusCode.UNAVAILABLE) expect(retry, reason).to.equal(RetryAdvice.LATER);
     }
   });

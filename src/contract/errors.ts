@@ -1,4 +1,4 @@
-/** The reasons for which a call can fail, as the contract lists them, and the error that carries one. */
+/** The error reasons of the contract, and the error class that has one. */
 import { getOption } from "@bufbuild/protobuf";
 import type { ErrorReason } from "../../gen/nap/v1/errors_pb.js";
 import { ErrorReasonSchema } from "../../gen/nap/v1/errors_pb.js";
@@ -6,8 +6,8 @@ import type { ReasonRules } from "../../gen/nap/v1/rules_pb.js";
 import { reason_rules } from "../../gen/nap/v1/rules_pb.js";
 
 /**
- * The name of an ErrorReason without its prefix. A reason is never decided by the text of an engine's
- * message where a status code decides it.
+ * The name of an ErrorReason without its prefix. The text of an engine's message determines a reason only
+ * if no status code does.
  */
 export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED">;
 
@@ -26,37 +26,37 @@ export interface FieldViolation {
   readonly reason: Extract<Reason, `FIELD_${string}`>;
 }
 
-/** What a {@link NapError} tells beside its reason and its message. */
+/** The details of a {@link NapError}. */
 export interface ErrorDetails {
-  /** The engine that failed. The router adds it. */
+  /** The engine that failed. `dispatch` adds it. */
   readonly engine?: string;
   /** The name or id of the object, as the client gave it. */
   readonly resource?: string;
-  /** Fields at fault. */
+  /** The invalid fields. */
   readonly violations?: readonly FieldViolation[];
-  /** The objects that stand in the way, for example the containers that use a volume. */
+  /** The objects that prevent the operation, for example the containers that use a volume. */
   readonly users?: readonly string[];
   /** The last cursor of a stream that ends with the error. */
   readonly cursor?: string;
-  /** The engine's own words. */
+  /** The engine's own message. */
   readonly engineMessage?: string;
 }
 
 /**
- * The most violations that a status and a line of the log tell. One more is looked for, since a client is
- * also told that there are more; what looks for them stops there.
+ * The maximum number of violations in a status and in a line of the log. Checks stop after one more, by
+ * which the message says that there are more.
  */
 export const maxReportedViolations = 16;
 
-/** The most characters of a path, a name or a reason that a status and a line of the log tell. */
+/** The maximum length of a path, a name or a description in a status and in a line of the log. */
 export const maxReportedCharacters = 160;
 
-/** The text, cut where it is longer than `length`. */
+/** Truncates a text to `length` characters. */
 export function clip(text: string, length = maxReportedCharacters): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }
 
-/** The first things found, as many as are looked for at most. The others are not looked for. */
+/** Returns the first items, at most one more than are reported, and stops the iteration there. */
 export function firstOf<T>(found: Iterable<T>): T[] {
   const first: T[] = [];
   for (const each of found) {
@@ -66,7 +66,7 @@ export function firstOf<T>(found: Iterable<T>): T[] {
   return first;
 }
 
-/** A failure of a known kind. The message is one sentence that names the object. */
+/** An error with a reason of the contract. The message is one sentence that names the object. */
 export class NapError extends Error {
   override readonly name: string = "NapError";
   readonly details: ErrorDetails;
@@ -84,7 +84,10 @@ export class NapError extends Error {
   }
 }
 
-/** An error may live as long as a stream, and violations quote the keys of a request. */
+/**
+ * Truncates violations. They contain keys of the request, and an error may be kept for the whole of a
+ * stream.
+ */
 function clipViolations(violations: Iterable<FieldViolation>): FieldViolation[] {
   return firstOf(violations).map(({ field, description, reason }) => ({
     field: clip(field),
@@ -93,7 +96,7 @@ function clipViolations(violations: Iterable<FieldViolation>): FieldViolation[] 
   }));
 }
 
-/** The error for requests whose fields are at fault; all violations that are told come together. */
+/** Returns the error for invalid fields, with all violations that are reported. */
 export function fieldError(found: Iterable<FieldViolation>, cause?: unknown): NapError {
   const violations = clipViolations(found);
   const [first] = violations;
@@ -101,7 +104,7 @@ export function fieldError(found: Iterable<FieldViolation>, cause?: unknown): Na
   return new NapError(first.reason, violationsText(violations), { violations }, cause);
 }
 
-/** Violations as the message of an error tells them. */
+/** Returns violations as the message of an error. */
 export function violationsText(violations: readonly FieldViolation[]): string {
   const text = violations
     .slice(0, maxReportedViolations)
@@ -110,7 +113,7 @@ export function violationsText(violations: readonly FieldViolation[]): string {
   return violations.length > maxReportedViolations ? `${text}; and more` : text;
 }
 
-/** What a call gives, or undefined where it fails with this reason: the object is not there. */
+/** Awaits a call, and returns undefined if it fails with this reason. */
 export async function undefinedIf<T>(reason: Reason, call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;

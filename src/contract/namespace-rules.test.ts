@@ -1,4 +1,4 @@
-/** What makes no sense in a namespace of its kind is refused with its path, on every engine. */
+/** Fields that do not apply to a kind of namespace are rejected with their path, on every engine. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
@@ -10,7 +10,7 @@ import { contractViolations } from "./validate.js";
 
 type Init = MessageInitShape<typeof NamespacesSchema>;
 
-/** The paths at fault below the namespaces of a spec. */
+/** Returns the paths of the violations below the namespaces of a spec. */
 function violations(namespaces: Init): string[] {
   const request = create(CreateContainerRequestSchema, {
     spec: { source: imageSource("i"), namespaces },

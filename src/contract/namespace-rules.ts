@@ -1,4 +1,4 @@
-/** What the contract says of namespaces and networks that no field option can say. */
+/** The rules of the contract on namespaces and networks that field options cannot express. */
 import type {
   ContainerSpec,
   IsolatedNamespace,
@@ -14,7 +14,7 @@ import type { FieldViolation } from "./errors.js";
 import type { Visit } from "./walk.js";
 import { fieldPath } from "./walk.js";
 
-/** The kind of namespace that alone has each field of an isolated one. */
+/** The only kind of namespace to which each of these fields applies. */
 const kindOf: Readonly<Record<string, keyof Namespaces>> = {
   shareable: "ipc",
   without_shm: "ipc",
@@ -22,7 +22,7 @@ const kindOf: Readonly<Record<string, keyof Namespaces>> = {
   gids: "user",
 };
 
-/** What does not make sense in the namespaces of the message visited, or in its networks. */
+/** Yields the violations in the namespaces and networks of a message. */
 export function* namespaceViolations({ path, message }: Visit): Generator<FieldViolation> {
   if (message.desc.typeName === ContainerSpecSchema.typeName) {
     yield* attachmentViolations(path, message.message as ContainerSpec);
@@ -36,7 +36,7 @@ export function* namespaceViolations({ path, message }: Visit): Generator<FieldV
   }
 }
 
-/** A pod may have networks, and engines that have pods say which. */
+/** A pod may have networks; engines that have pods check them. */
 function* attachmentViolations(
   path: string,
   { networks, namespaces }: ContainerSpec,

@@ -1,8 +1,7 @@
 /**
- * Compares what was asked for with what an engine reports of it, so that nothing is dropped unseen.
+ * Compares a requested message with the one that an engine reports, so that no field is dropped silently.
  *
- * What an engine added is no loss. Which differences are only another way of writing the same, the
- * engine knows.
+ * Fields that an engine added are not reported. Each engine defines which differing values are equivalent.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import { create, equals } from "@bufbuild/protobuf";
@@ -11,30 +10,33 @@ import { reflect } from "@bufbuild/protobuf/reflect";
 import { fieldName } from "./unsupported.js";
 import { fieldPath } from "./walk.js";
 
-/** A field that was asked for and came back otherwise. Undefined: it did not come back. */
+/** A field that was requested and is reported differently; `got` is undefined if it is not reported. */
 export interface Difference {
   /** The field's full name, for example `nap.v1.ContainerSpec.tty`. */
   readonly name: string;
-  /** The paths of types to the field, as in a `Visit`: `nap.v1.Namespaces.pid.isolated` is one. */
+  /** The keys of the field, as in a `Visit`, for example `nap.v1.Namespaces.pid.isolated`. */
   readonly keys: readonly string[];
-  /** The value of a scalar, or the message where it is compared as a whole or has no fields set. */
+  /** The value of a scalar, or the message if it is compared as a whole or has no fields set. */
   readonly wanted: unknown;
   readonly got: unknown;
-  /** It is the choice of a oneof or an entry of a collection: it says something whatever its value. */
+  /**
+   * True for a member of a oneof or an entry of a collection, whose presence has a meaning whatever its
+   * value.
+   */
   readonly chosen: boolean;
 }
 
-/** What an engine knows of the ways in which it writes the same thing. */
+/** An engine's definition of values that are equivalent. */
 export interface Equivalences {
-  /** Whether a difference is none. */
+  /** Returns whether the two values are equivalent. */
   isSame(difference: Difference): boolean;
   /** Full names of messages that are compared as a whole. Those of google.protobuf always are. */
   readonly whole: ReadonlySet<string>;
-  /** Full names of lists whose order counts. The entries of others only have to be there. */
+  /** Full names of lists whose order matters. Entries of other lists only have to be present. */
   readonly ordered: ReadonlySet<string>;
 }
 
-/** The paths of the fields that are set in `wanted`, and lost or changed in `got`. */
+/** Returns the paths of the fields that are set in `wanted` and missing or changed in `got`. */
 export function lostFields(
   desc: DescMessage,
   wanted: Message,
@@ -131,20 +133,20 @@ function isWhole(desc: DescMessage, equivalences: Equivalences): boolean {
   return desc.typeName.startsWith("google.protobuf.") || equivalences.whole.has(desc.typeName);
 }
 
-/** Whether a message that is compared as a whole came back, or one without fields. */
+/** Returns whether a message that is compared as a whole, or has no fields set, is reported. */
 function holds(wanted: ReflectMessage, got: ReflectMessage, equivalences: Equivalences): boolean {
-  // Of a message that may have fields and has none, an engine may have set some.
+  // An engine may have set fields of an empty message.
   if (!isWhole(wanted.desc, equivalences)) return !isEmptyList(wanted, got);
   return equals(wanted.desc, wanted.message, got.message);
 }
 
-/** A list that was asked to be empty, in a message of its own so that it can be, and is not. */
+/** Returns whether a list that was requested to be empty, in a wrapper message, is not empty. */
 function isEmptyList({ fields }: ReflectMessage, got: ReflectMessage): boolean {
   const [only, ...further] = fields;
   return only?.fieldKind === "list" && further.length === 0 && got.isSet(only);
 }
 
-/** Each message goes with one that holds all of it, where there is one, else with the most like it. */
+/** Matches each message with one that contains all of it, or else with the most similar one. */
 function* lostMessages(
   at: string,
   keys: readonly string[],

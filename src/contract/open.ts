@@ -1,4 +1,7 @@
-/** The message `open` of a stream of requests: the first one, which names the engine and the object. */
+/**
+ * The field `open` of a stream's requests. It is set in the first one, and names the engine and the
+ * object.
+ */
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 
 /** A request of a stream. */
@@ -8,7 +11,7 @@ interface StreamRequest {
 
 type OpenOf<R extends StreamRequest> = Extract<R["payload"], { case: "open" }>["value"];
 
-/** The field `open` of a request. Undefined: the request is no part of a stream. */
+/** Returns the field `open` of a request; undefined if the method takes one request. */
 export function openField(
   request: DescMessage,
 ): (DescField & { readonly fieldKind: "message" }) | undefined {
@@ -16,7 +19,7 @@ export function openField(
   return field?.fieldKind === "message" ? field : undefined;
 }
 
-/** Reads the first request of a stream. The dispatch has made sure that it is `open`, and no other is. */
+/** Reads the first request of a stream. `dispatch` has checked that only this request has `open`. */
 export async function readOpen<R extends StreamRequest>(
   incoming: AsyncIterator<R>,
 ): Promise<OpenOf<R>> {

@@ -1,4 +1,4 @@
-/** What splits and parses bytes, under any input. */
+/** The parsers of byte streams, under any input. */
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
@@ -12,7 +12,7 @@ import { eventOf } from "../engines/docker-http/convert/event.js";
 import { cpusetNumbers } from "../engines/docker-http/convert/resources/resources.js";
 import { all } from "../../test/support/client.js";
 
-/** The bytes cut at any places, as a socket may deliver them. */
+/** Yields the bytes cut at any positions, as a socket may deliver them. */
 async function* cut(bytes: Buffer, places: readonly number[]): AsyncGenerator<Buffer> {
   const at = [...new Set(places.map((place) => place % (bytes.length + 1)))].toSorted(
     (a, b) => a - b,

@@ -1,15 +1,15 @@
 /**
- * The labels that nap itself writes on the objects of an engine, so that it finds again what it made
- * also after a restart. Clients cannot set them and do not see them.
+ * The labels that nap itself sets on the objects of an engine, so that it recognizes them after a restart.
+ * Clients cannot set them and do not see them.
  */
 import { createHash } from "node:crypto";
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { toJson } from "@bufbuild/protobuf";
 import { NapError } from "./errors.js";
 
-/** What the names of nap's own labels begin with. */
+/** The prefix of the names of internal labels. */
 export const internalLabelPrefix = "nap.v1.";
-/** The label that holds the name of the identity that made the object. */
+/** The label with the name of the identity that created the object. */
 export const ownerLabel = `${internalLabelPrefix}owner`;
 const requestIdLabel = `${internalLabelPrefix}request-id`;
 const requestDigestLabel = `${internalLabelPrefix}request-digest`;
@@ -17,7 +17,7 @@ const requestDigestLabel = `${internalLabelPrefix}request-digest`;
 type Labels = Readonly<Record<string, string>>;
 type CreateRequest = Message & { readonly requestId: string };
 
-/** The labels without nap's own. */
+/** Returns the labels without internal ones. */
 export function stripInternalLabels(labels: Labels): Record<string, string> {
   return Object.fromEntries(
     Object.entries(labels).filter(([key]) => !key.startsWith(internalLabelPrefix)),
@@ -25,9 +25,9 @@ export function stripInternalLabels(labels: Labels): Record<string, string> {
 }
 
 /**
- * The labels that tell who made an object and by which request. All of them are written each time,
- * empty where there is nothing to tell: a container inherits the labels of its image, and anybody can
- * write those.
+ * Returns the labels that record which identity created an object, and by which request. All of them are
+ * always set, possibly to an empty value: a container inherits the labels of its image, which anyone can
+ * set.
  */
 export function provenanceLabels(
   desc: DescMessage,
@@ -41,7 +41,7 @@ export function provenanceLabels(
   };
 }
 
-/** What tells calls that repeat one another from all others. Undefined: without a request_id. */
+/** Returns the key that is equal for repetitions of the same request; undefined without a request_id. */
 export function requestKey(
   desc: DescMessage,
   request: CreateRequest,
@@ -52,8 +52,8 @@ export function requestKey(
 }
 
 function digestOf(desc: DescMessage, request: CreateRequest): string {
-  // As JSON with sorted keys: a client may write a map in another order each time.
-  // Which engine is meant may be said or left out, and credentials may have been renewed since.
+  // As JSON with sorted keys: a client may write a map in another order each time. The engine may be named
+  // or left to the default, and credentials may have been renewed since.
   const {
     engine: _engine,
     registryCredentials: _credentials,
@@ -67,24 +67,25 @@ function sortedKeys(_key: string, value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The filter, as `key=value`, that selects what a request_id made. */
+/** Returns the label filter, as `key=value`, for objects that were created with a request_id. */
 export function requestIdFilter(requestId: string): string {
   return `${requestIdLabel}=${requestId}`;
 }
 
-/** The request_id that made the object with these labels; empty where there was none. */
+/** Returns the request_id of the request that created the object; empty if there was none. */
 export function requestIdOf(labels: Labels | null | undefined): string {
   return labels?.[requestIdLabel] ?? "";
 }
 
-/** The name of the identity that made the object with these labels; empty where none is known. */
+/** Returns the name of the identity that created the object; empty if it is not known. */
 export function ownerOf(labels: Labels | null | undefined): string {
   return labels?.[ownerLabel] ?? "";
 }
 
 /**
- * Whether the object with these labels was made by this very request of this identity. Fails with
- * REQUEST_ID_REUSED where it was made by another request of its with the same request_id.
+ * Returns whether the object with these labels was created by the same request of this identity. Fails
+ * with REQUEST_ID_REUSED if it was created by a different request of this identity with the same
+ * request_id.
  */
 export function matchesRequest(
   desc: DescMessage,

@@ -1,31 +1,31 @@
-/** The rules that the contract declares on the fields of a message, worked out once for each message. */
+/** The rules that the contract declares on the fields of a message, computed once for each message. */
 import type { DescField, DescMessage, DescOneof } from "@bufbuild/protobuf";
 import { getOption, hasOption } from "@bufbuild/protobuf";
 import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
 import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
 
 /**
- * The most entries of a list or map whose rules have no max_items. Messages cost more to read and check
- * than other entries do.
+ * The maximum number of entries of a list or map without max_items. It is lower for messages, which cost
+ * more to decode and check.
  */
 export const defaultMaxItems = { messages: 1024, others: 4096 } as const;
 
 /** The bounds of a value. */
 export interface Bounds extends Pick<FieldRules, "required" | "minimum" | "maximum" | "maxLength"> {
-  /** The regular expression as the contract has it, and what the whole value is tested with. */
+  /** The regular expression of the contract, and its form that is anchored to the whole value. */
   readonly pattern: { readonly text: string; readonly whole: RegExp } | undefined;
 }
 
 /** A field and its rules. */
 export interface RuledField {
   readonly desc: DescField;
-  /** Undefined: the contract declares none. */
+  /** Undefined if the contract declares none. */
   readonly bounds: Bounds | undefined;
   readonly items: Bounds | undefined;
   readonly keys: Bounds | undefined;
-  /** The most entries that a list or map may have. */
+  /** The maximum number of entries of a list or map. */
   readonly maxItems: number;
-  /** The place of a list or map among those of its message; -1 for other fields. */
+  /** The index of a list or map among those of its message; -1 for other fields. */
   readonly collection: number;
 }
 
@@ -34,11 +34,11 @@ export interface RuledMessage {
   readonly fields: readonly RuledField[];
   readonly byNumber: ReadonlyMap<number, RuledField>;
   readonly requiredOneofs: readonly DescOneof[];
-  /** How many of the fields are lists or maps. */
+  /** The number of fields that are lists or maps. */
   readonly collections: number;
 }
 
-/** The rules of messages, each worked out when it is first asked for. */
+/** The rules of messages, computed on first use. */
 export class RuleTable {
   readonly #messages = new Map<DescMessage, RuledMessage>();
 
@@ -89,7 +89,7 @@ function boundsOf({ required, minimum, maximum, maxLength, pattern }: FieldRules
   };
 }
 
-/** What is said of a list or map with too many entries. */
+/** Returns the description of the violation for a list or map with too many entries. */
 export function tooManyItems({ maxItems }: RuledField): string {
   return `has more than ${maxItems} entries`;
 }

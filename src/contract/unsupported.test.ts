@@ -1,4 +1,4 @@
-/** A table of what an engine refuses speaks of a field everywhere, or in one place alone. */
+/** An entry of the unsupported features applies to a field everywhere, or at one path only. */
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import {
@@ -19,7 +19,7 @@ const changed = create(UpdateContainerRequestSchema, {
   resources: { cpuShares: 2n, blockIo: { weight: 10 } },
 });
 
-/** The paths that a table refuses in the creation, and in the update. */
+/** Returns the paths that a table rejects in the create and the update request. */
 function refused(...entries: UnsupportedEntry[]): [string[], string[]] {
   const support = supportOf(entries);
   const paths = (desc: Parameters<typeof unsupportedFields>[1], request: typeof made) =>

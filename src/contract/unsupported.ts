@@ -1,37 +1,37 @@
 /**
- * What an engine cannot do, as a table of fields and of single values of fields.
+ * The features that an engine does not support, as a table of fields and of single values of fields.
  *
- * The one table drives the check that every request passes, `GetEngineCapabilities`, and the support
- * matrix in the documentation.
+ * The table drives the check that every request passes, `GetEngineCapabilities`, and the support matrix in
+ * the documentation.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { FieldViolation } from "./errors.js";
 import { byKey, enumValues, walkFields } from "./walk.js";
 
-/** Why an engine refuses a field or a value, and what to do instead. */
+/** Why an engine rejects a field or a value, and what to do instead. */
 export interface Unsupported {
   readonly reason: string;
   readonly alternative?: string;
 }
 
 /**
- * One line of an engine's table. `field` is the path of a field from a message that holds it:
- * `nap.v1.Mount.image` is refused wherever a Mount stands, `nap.v1.Namespaces.user.isolated.uids` in
- * the user namespace alone. With `value`, the name of an enum value, the field is honoured but for it.
+ * One entry of an engine's table. `field` is the path of a field from a message that contains it:
+ * `nap.v1.Mount.image` is rejected in every Mount, `nap.v1.Namespaces.user.isolated.uids` only in the user
+ * namespace. With `value`, the name of an enum value, only that value of the field is rejected.
  */
 export interface UnsupportedEntry extends Unsupported {
   readonly field: string;
   readonly value?: string;
 }
 
-/** The fields and the values of fields that an engine refuses. What is not in it, the engine honours. */
+/** The fields and the values of fields that an engine rejects. It honours all others. */
 export interface UnsupportedFeatures {
   readonly fields: ReadonlyMap<string, Unsupported>;
-  /** By field, then by the value's name. */
+  /** The rejected values by field, then by name. */
   readonly values: ReadonlyMap<string, ReadonlyMap<string, Unsupported>>;
 }
 
-/** The table of these entries. Of several entries for one field or value the last one counts. */
+/** Returns the table of these entries. The last of several entries for one field or value applies. */
 export function supportOf(entries: Iterable<UnsupportedEntry>): UnsupportedFeatures {
   const fields = new Map<string, Unsupported>();
   const values = new Map<string, Map<string, Unsupported>>();
@@ -46,7 +46,7 @@ export function supportOf(entries: Iterable<UnsupportedEntry>): UnsupportedFeatu
   return { fields, values };
 }
 
-/** The entries of a table, sorted by field and value. */
+/** Returns the entries of a table, sorted by field and value. */
 export function supportEntries({ fields, values }: UnsupportedFeatures): UnsupportedEntry[] {
   const entries: UnsupportedEntry[] = [
     ...[...fields].map(([field, unsupported]) => ({ field, ...unsupported })),
@@ -58,14 +58,14 @@ export function supportEntries({ fields, values }: UnsupportedFeatures): Unsuppo
   return entries.toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
 }
 
-/** The full name of a field. */
+/** Returns the full name of a field. */
 export function fieldName(field: DescField): string {
   return `${field.parent.typeName}.${field.name}`;
 }
 
 /**
- * Everything in a request that the table refuses. What is below a refused field is not looked at. Each is
- * looked for when it is asked for.
+ * Yields a violation for everything in a request that the table rejects. Does not descend into a rejected
+ * field. The walk is lazy.
  */
 export function* unsupportedFields(
   support: UnsupportedFeatures,

@@ -18,7 +18,7 @@ type Request = MessageInitShape<typeof CreateContainerRequestSchema>;
 const host = { case: "hostPath" as const, value: "/x" };
 const tmpfs = { case: "tmpfs" as const, value: {} };
 
-/** Requests and the paths at fault. */
+/** Requests and the paths of their violations. */
 const requests: readonly [claim: string, request: Request, ...paths: string[]][] = [
   ["accepts the least", { spec: { source: imageSource("a") } }],
   ["wants a spec", {}, "spec"],

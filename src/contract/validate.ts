@@ -16,8 +16,8 @@ const maxDurationSeconds = 315_576_000_000n;
 const timestampSeconds = { first: -62_135_596_800n, last: 253_402_300_799n };
 
 /**
- * Every violation of the contract in `request`, in the order of its fields. Each is looked for when it is
- * asked for, so that a reader who has enough of them ends the check.
+ * Yields every violation of the contract in `request`, in the order of its fields. The check is lazy, so
+ * that a caller that has enough violations ends it.
  */
 export function* contractViolations(
   table: RuleTable,
@@ -170,7 +170,7 @@ function* scalarViolations(at: string, value: unknown, bounds: Bounds): Generato
 
 const none: readonly string[] = [];
 
-/** What is wrong with a value, in words; {@link none} where nothing is. */
+/** Returns descriptions of what is wrong with a value; {@link none} if nothing is. */
 function brokenBounds(value: unknown, bounds: Bounds): readonly string[] {
   const { minimum, maximum, maxLength, pattern } = bounds;
   if (typeof value === "number" || typeof value === "bigint") {
@@ -193,7 +193,7 @@ function brokenBounds(value: unknown, bounds: Bounds): readonly string[] {
 }
 
 function hasMoreCodePoints(value: string, most: number): boolean {
-  // A code point has one or two units.
+  // A code point has one or two UTF-16 code units.
   if (value.length <= most) return false;
   if (value.length > 2 * most) return true;
   let count = 0;

@@ -1,4 +1,4 @@
-/** Visits everything that is set in a message, with the path at which it stands and with its keys. */
+/** Visits everything that is set in a message, with its path and its keys. */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { reflect } from "@bufbuild/protobuf/reflect";
@@ -8,10 +8,10 @@ export interface Visit {
   /** The path from the root, empty for the root itself. */
   readonly path: string;
   /**
-   * The paths of types from each message that holds this one, from the root inwards. For the user
-   * namespace of a spec: `nap.v1.ContainerSpec.namespaces.user`, `nap.v1.Namespaces.user` and
-   * `nap.v1.Namespace`. A table that is keyed by them can speak of a field everywhere, and of the
-   * field in one place alone.
+   * The path to this message from each message that contains it, by type name, from the root inwards. For
+   * the user namespace of a spec: `nap.v1.ContainerSpec.namespaces.user`, `nap.v1.Namespaces.user` and
+   * `nap.v1.Namespace`. An entry of a table keyed by them can apply to a field everywhere, or at one path
+   * only.
    */
   readonly keys: readonly string[];
   readonly message: ReflectMessage;
@@ -22,7 +22,7 @@ export interface FieldVisit extends Visit {
   readonly field: DescField;
 }
 
-/** The path of a field of the message at `path`. */
+/** Returns the path of a field of the message at `path`. */
 export function fieldPath(path: string, field: string): string {
   return path === "" ? field : `${path}.${field}`;
 }
@@ -34,8 +34,8 @@ export function* walk(desc: DescMessage, message: Message): Generator<Visit> {
 
 /**
  * Yields every field that is set, in the order of the fields, each before those below it. `path` and
- * `keys` are the field's own. What `descend` says no to is not entered; it is asked after the field has
- * been yielded.
+ * `keys` are the field's own. Fields for which `descend` returns false are not entered; it is called after
+ * the field has been yielded.
  */
 export function* walkFields(
   desc: DescMessage,
@@ -45,7 +45,7 @@ export function* walkFields(
   yield* fieldsIn(rootVisit(desc, message), descend);
 }
 
-/** The entry of a table for a field: the one whose key begins at the outermost message. */
+/** Returns the entry of a table for a field: the one whose key begins at the outermost message. */
 export function byKey<T>(table: ReadonlyMap<string, T>, keys: readonly string[]): T | undefined {
   for (const key of keys) {
     const entry = table.get(key);
@@ -81,7 +81,7 @@ function* setFields({ path, keys, message }: Visit): Generator<FieldVisit> {
   }
 }
 
-/** The messages in a field: its own, those of its list, or those of its map. */
+/** Yields the messages in a field: a single one, those of a list, or those of a map. */
 function* messagesIn({ path, keys, message, field }: FieldVisit): Generator<Visit> {
   if (field.message === undefined) return;
   const below = (at: string, value: unknown): Visit => ({
@@ -101,7 +101,7 @@ function* messagesIn({ path, keys, message, field }: FieldVisit): Generator<Visi
   }
 }
 
-/** The enum values in a field, each with its path. */
+/** Yields the enum values in a field, each with its path. */
 export function* enumValues({
   path,
   message,

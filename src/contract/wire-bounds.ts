@@ -1,10 +1,10 @@
 /**
- * Judges the size of a request by its bytes, before it is decoded: decoding allocates an object for every
- * two bytes of a message made for it, and checking costs more still.
+ * Checks the size of a request on its encoded bytes, before it is decoded: a hostile message makes the
+ * decoder allocate an object for every two bytes, and validation costs even more.
  *
- * The scan walks the wire format without decoding values and ends where a bound on the whole request is
- * passed, so that no request costs more than a walk over its bytes. It takes a field with another wire
- * type than its own for malformed, where the decoder would misread it, so that both read the same fields.
+ * The scan walks the wire format without decoding values and ends when a bound on the whole request is
+ * exceeded, so no request costs more than a walk over its bytes. A field with a wrong wire type is
+ * malformed; the decoder would misread it, and both must read the same fields.
  */
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { ScalarType } from "@bufbuild/protobuf";
@@ -14,18 +14,18 @@ import { fieldPath } from "./walk.js";
 import type { RuledField, RuleTable } from "./rules.js";
 import { tooManyItems } from "./rules.js";
 
-/** The bounds of a whole request. Deeper messages the decoder refuses, too. */
+/** The bounds of a whole request. The decoder also rejects deeper nesting. */
 export const wireBounds = {
-  /** Messages and map entries, each time that they occur. */
+  /** The number of occurrences of messages and map entries. */
   messages: 8192,
-  /** Values of all other fields, each time that they occur, also in packed lists. */
+  /** The number of occurrences of other values, including those in packed lists. */
   values: 100_000,
-  /** Fields that the contract does not have. */
+  /** The number of fields that the contract does not have. */
   unknown: maxReportedViolations,
   depth: 100,
 } as const;
 
-/** The wire types of protobuf's binary format: how the end of a value is found. */
+/** The wire types of protobuf's binary format. */
 const wireTypes = {
   varint: 0,
   bit64: 1,
@@ -35,11 +35,11 @@ const wireTypes = {
   bit32: 5,
 } as const;
 
-/** What a scan found. */
+/** The result of a scan. */
 export interface Scan {
-  /** Empty: the request may be decoded. */
+  /** Empty if the request may be decoded. */
   readonly violations: readonly FieldViolation[];
-  /** What was walked until the end of the scan. */
+  /** The numbers of messages and values up to the end of the scan. */
   readonly messages: number;
   readonly values: number;
   readonly unknown: number;
@@ -57,10 +57,10 @@ export function scanWire(table: RuleTable, desc: DescMessage, bytes: Uint8Array)
   return { violations, messages, values, unknown };
 }
 
-/** Ends a scan: a bound of the whole request is passed, or enough violations are found. */
+/** Thrown to end a scan when a bound of the whole request is exceeded or enough violations are found. */
 class Full extends Error {}
 
-/** A field on the way to the position, and the index where it is an element of a list. */
+/** A field on the path to the current position, and the index for an element of a list. */
 interface Step {
   readonly field: DescField;
   readonly index: number;
@@ -86,7 +86,7 @@ class Scanner {
   message(desc: DescMessage, end: number, depth: number): void {
     if (depth > wireBounds.depth) throw malformed("messages are too deep");
     const { byNumber, collections } = this.#table.of(desc);
-    // An entry of the array is how many elements a list or map has so far.
+    // The number of elements of each list or map so far.
     const counts: number[] = [];
     for (let n = 0; n < collections; n++) counts.push(0);
     while (this.#at < end) {
@@ -119,7 +119,7 @@ class Scanner {
       } else {
         this.#skip(wire, end);
       }
-      // An empty packed list costs the decoder what a value does.
+      // An empty packed list costs the decoder as much as one value.
       this.#count(Math.max(1, added), desc.name);
     }
     if (collection < 0) return;
@@ -139,7 +139,7 @@ class Scanner {
     this.#steps.push({ field, index });
   }
 
-  /** Counts values of a field; of the innermost step where none is given. */
+  /** Counts values of a field, by default of the innermost step. */
   #count(values: number, field?: string): void {
     this.values += values;
     if (this.values <= wireBounds.values) return;
@@ -159,7 +159,7 @@ class Scanner {
         this.#skip(wire, end);
         this.#count(1);
       } else {
-        // The decoder does not skip it, and would read its value as fields.
+        // The decoder does not skip it, but would read its value as fields.
         this.#unknownField(`an entry of ${desc.name}`, tag, end, depth);
         this.violations.push(...this.#unknownFields.splice(0));
         throw new Full();
@@ -168,14 +168,14 @@ class Scanner {
     if (this.#at !== end) throw malformed("a field ends behind its message");
   }
 
-  /** The number of values in a packed list. */
+  /** Returns the number of values in a packed list. */
   #packed(own: number, end: number): number {
     const bytes = this.#bytes;
     let count = 0;
     if (own === wireTypes.varint) {
       if (end > this.#at && bytes[end - 1]! >= 0x80) throw malformed("a packed list is cut off");
       const most = wireBounds.values - this.values;
-      // Each varint ends with the one of its bytes that is below 128.
+      // The last byte of a varint is below 128.
       for (let at = this.#at; at < end && count <= most; at++) if (bytes[at]! < 0x80) count++;
     } else {
       count = (end - this.#at) / (own === wireTypes.bit64 ? 8 : 4);
@@ -236,7 +236,7 @@ class Scanner {
     if (this.#at > end) throw malformed("a field ends behind its message");
   }
 
-  /** Reads a length; where what it is the length of ends. */
+  /** Reads a length prefix and returns the end of its value. */
   #lengthDelimited(wire: number, end: number): number {
     if (wire !== wireTypes.delimited) throw malformed(`a field has the wire type ${wire}`);
     const length = this.#uint32();
@@ -269,7 +269,10 @@ class Scanner {
     return byte;
   }
 
-  /** The path to the position, and to a field of its message. Entries of maps stand there without their keys. */
+  /**
+   * Returns the path to the current position, or to a field of its message. Map entries appear without
+   * keys.
+   */
   #path(field?: string): string {
     let path = "";
     for (const step of this.#steps) {
@@ -290,12 +293,12 @@ class Scanner {
   }
 }
 
-/** What is said of a field that the contract does not have. */
+/** Returns the description of the violation for a field that the contract does not have. */
 export function unknownFieldText(number: number, parent: string): string {
   return `this server knows no field number ${number} in ${parent}`;
 }
 
-/** The wire type of a scalar; of an enum where there is none. */
+/** Returns the wire type of a scalar, by default that of an enum. */
 function ownWireType(scalar: ScalarType | undefined): number {
   switch (scalar) {
     case ScalarType.STRING:

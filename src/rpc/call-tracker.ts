@@ -30,7 +30,7 @@ export class CallTracker {
   acquireSlot(identity: Identity): void {
     const count = this.#counts.get(identity) ?? 0;
     if (count >= identity.maxCalls) {
-      const message = `the identity "${identity.name}" has ${count} calls under way, and may have no more`;
+      const message = `the identity "${identity.name}" has ${count} calls in progress, which is its limit`;
       throw new NapError("CONCURRENCY_LIMIT_EXCEEDED", message);
     }
     this.#counts.set(identity, count + 1);
@@ -58,5 +58,5 @@ export class CallTracker {
 }
 
 function stopping(): NapError {
-  return new NapError("SERVER_SHUTTING_DOWN", "the server stops");
+  return new NapError("SERVER_SHUTTING_DOWN", "the server is shutting down");
 }

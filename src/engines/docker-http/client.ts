@@ -225,7 +225,7 @@ function isRead({ method = "GET" }: DockerRequest): boolean {
 /** The failures of a connection that was never made: nothing has been sent. */
 const neverConnected: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "ENOENT", "EACCES"]);
 
-const maybeAppliedSuffix = "; what it was asked to do may have been done";
+const maybeAppliedSuffix = "; the change may or may not have been applied";
 
 /** Says of a change whose answer did not come that it may have been made. */
 function markMaybeApplied(request: DockerRequest, error: unknown): unknown {
