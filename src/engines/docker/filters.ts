@@ -21,7 +21,7 @@ export function labelWords(labels: readonly LabelFilter[]): string[] {
   return labels.map(({ key, value }) => (value === undefined ? key : `${key}=${value}`));
 }
 
-/** What a prune request selects by. */
+/** The filters of a prune request. */
 interface PruneRequest {
   readonly createdBefore?: Timestamp | undefined;
   readonly labels: readonly LabelFilter[];

@@ -1,4 +1,4 @@
-/** What Docker cannot do, for the API version and the host of one connection. */
+/** The features that Docker does not support, by the API version and the host of one connection. */
 import type {
   Unsupported,
   UnsupportedEntry,
@@ -11,7 +11,7 @@ import type { InfoJson } from "../docker-http/json.js";
 const ofHostAlone = { reason: "Docker shares this kind of namespace with the host alone" };
 const alwaysOwn = { reason: "Docker gives every container mounts of its own" };
 
-/** What Docker cannot do in any version. */
+/** The features that no version of Docker supports. */
 const never: readonly [field: string, reason: Unsupported][] = [
   [
     "nap.v1.ContainerSpec.lxc_config",
@@ -63,7 +63,9 @@ const never: readonly [field: string, reason: Unsupported][] = [
   ]),
 ];
 
-/** What nap does itself with the command's process, where it runs beside dockerd as root. */
+/**
+ * The features that nap implements itself on the command's process, if it runs as root on dockerd's host.
+ */
 const onOtherHosts: readonly [field: string, value?: string][] = [
   ["nap.v1.ExecContainerRequest.signal"],
   ["nap.v1.ExecContainerSyncRequest.disconnect_action", "DISCONNECT_ACTION_KILL"],
@@ -116,11 +118,11 @@ const blockIo: readonly [words: RegExp, field: string][] = [
   [/^WARNING: No (io\.max \(wiops\)|blkio throttle\.write_iops)/, "writes_per_second"],
 ];
 
-/** What of an engine's host nap sees itself. */
+/** The parts of an engine's host that nap can access itself. */
 export interface HostAccess {
   /** The engine's file system is nap's own: it is reached by a socket of this host. */
   readonly files: boolean;
-  /** The engine's processes are in nap's sight, and nap is root among them. */
+  /** nap can see the engine's processes, and is root. */
   readonly processes: boolean;
 }
 

@@ -81,7 +81,7 @@ async function* writeArchive(
   const incoming = requests[Symbol.asyncIterator]();
   const { container, path, allowTypeChange } = await readOpen(incoming);
   const { Id } = await reachable(docker, container, path, signal);
-  // Whoever names a wrong path is told before he sends everything.
+  // Check the path before receiving the upload.
   await statPath(docker, Id, path, signal, atOpenPath);
   const unpack = async (progress: UploadProgress, combined: AbortSignal): Promise<void> => {
     const file = await SpoolFile.open(spool);
@@ -153,7 +153,7 @@ function statOf({ headers }: IncomingMessage): PathStat {
   return pathStatFromHeader(String(headers["x-docker-container-path-stat"]));
 }
 
-/** What the kernel mounts into every container. */
+/** The file systems that the kernel mounts into every container. */
 const ofTheKernel = ["/proc", "/sys", "/dev"];
 
 /**

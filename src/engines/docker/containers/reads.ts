@@ -17,7 +17,7 @@ export async function inspectContainer(
   query: Readonly<Record<string, boolean>> = {},
 ): Promise<ContainerJson> {
   const path = `/containers/${pathPart(container)}/json`;
-  // To measure its files takes as long as there are many.
+  // Measuring the size takes long if the container has many files.
   const allowLongRunning = query["size"] === true;
   const call = docker.api.json<ContainerJson>({ path, query, allowLongRunning }, signal);
   return (await withDockerErrors(call, container, named)).body;

@@ -67,7 +67,7 @@ export async function armWait(
     signal,
   );
   const source = await withDockerErrors(call, id, { reasons: { 404: "CONTAINER_NOT_FOUND" } });
-  // It may fail before anybody reads it.
+  // The stream may fail before it is read.
   source.on("error", () => undefined);
   return {
     status: async () => {
@@ -120,7 +120,7 @@ function dockerSteps(
       const run = await armedRun(docker, json, attachOutput, signal);
       let recorded: Run | undefined;
       try {
-        // An attachment of its own: one that is read slowly does not hold up the other.
+        // The recording has a separate attachment, so that a slow reader of one does not delay the other.
         recorded = keep && (await armedRun(docker, json, attachOutput, keep));
         await startInspected(docker, json, json.Id, "spec");
         return { run, ...(recorded && { recorded }) };

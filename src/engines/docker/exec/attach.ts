@@ -59,7 +59,7 @@ async function* attachContainer(
     const { socket, output } = await attach(docker, json, open, combined);
     if (open.terminalSize) await firstSize(docker, json, open.terminalSize, combined);
     yield event({ case: "attached", value: { containerId: Id } } as Event);
-    // What attaches to a container that has just exited, dockerd holds until it is started again.
+    // dockerd holds an attachment to a container that has just exited until it is started again.
     const now = State.Running ? await inspectIfThere(docker, Id) : json;
     if (now?.State.Running === State.Running) {
       const process = interlocutor(docker, json, open, socket);
@@ -89,8 +89,8 @@ interface Attached {
 }
 
 /**
- * Attaches. What has been written so far comes from the log: of a container that runs together with
- * what it writes from now on, else before that.
+ * Attaches. Output so far comes from the log: for a running container in one stream with the new output,
+ * else before it.
  */
 async function attach(
   docker: DockerConnection,

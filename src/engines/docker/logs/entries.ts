@@ -10,9 +10,9 @@ import { frames } from "../../docker-http/frames.js";
 
 const newline = 0x0a;
 const space = 0x20;
-/** dockerd keeps at most as many bytes of a line together. */
+/** The maximum number of bytes of a line in one entry of dockerd's log. */
 const lineBytes = 16 * 1024;
-/** A time stamp has at most as many bytes: RFC 3339 with nanoseconds and an offset. */
+/** The maximum length of a timestamp: RFC 3339 with nanoseconds and an offset. */
 const stampBytes = 36;
 
 /**

@@ -18,7 +18,7 @@ import { NapError } from "../../../contract/errors.js";
 import { restoreBindRoots } from "../../../core/mounts/rooted-mounts.js";
 import { timestampOfNanos } from "../../../lib/time.js";
 
-/** As many removed containers are remembered. */
+/** The maximum number of removed containers kept in memory. */
 const rememberedEnds = 1000;
 
 /** A container as it was created, with nap's own labels and the digest of its image. */

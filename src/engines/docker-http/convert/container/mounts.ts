@@ -57,7 +57,7 @@ export function mountsToDocker(
   };
 }
 
-/** What dockerd would take and do otherwise. */
+/** Rejects options that dockerd would accept and not apply. */
 function rejectIgnoredOptions(at: string, { readOnly, source }: Mount): void {
   if (source.case === "image" && readOnly === false) {
     const description = "the file system of an image cannot be written";

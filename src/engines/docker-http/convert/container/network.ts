@@ -77,7 +77,7 @@ export function networkToDocker(spec: NetworkParts, apiVersion: string): DockerN
   };
 }
 
-/** Ports that dockerd would take and publish nowhere. */
+/** Rejects ports that dockerd would accept and not publish. */
 function rejectUnpublishedPorts({ networks, networkConfig, namespaces }: NetworkParts): void {
   if (networkConfig === undefined) return;
   const { portMappings, publishAllPorts } = networkConfig;

@@ -16,7 +16,10 @@ export function seccompToDocker(profile: SeccompProfile): string {
   return JSON.stringify(toJson(SeccompProfileSchema, profile)).replace(asString, '"$1":$2');
 }
 
-/** A profile as it was given, by whomever. Undefined: it cannot be read; dockerd looks only at a start. */
+/**
+ * Returns a profile as it was set by any client; undefined if it is invalid, which dockerd checks only at
+ * start.
+ */
 export function seccompFromDocker(text: string): SeccompProfile | undefined {
   const options = { ignoreUnknownFields: true };
   try {
