@@ -14,7 +14,7 @@ export interface DockerRequest {
   readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Below the API version, its parts already encoded. */
   readonly path: string;
-  /** What is undefined is left out; a list is repeated; an object is sent as JSON. */
+  /** Undefined values are left out, lists are repeated, and objects are sent as JSON. */
   readonly query?: Readonly<Record<string, QueryValue>>;
   /** Sent as JSON. */
   readonly body?: object;

@@ -26,7 +26,7 @@ export interface DockerTarget {
   readonly url: string;
   /** Certificates as PEM; with them the connection is TLS. */
   readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
-  /** How long dockerd may be silent before calls under way are given up. */
+  /** How long dockerd may be silent before calls in progress fail. */
   readonly timeoutMillis: number;
 }
 

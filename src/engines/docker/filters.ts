@@ -30,7 +30,7 @@ interface PruneRequest {
 
 const unixEpoch = create(TimestampSchema);
 
-/** The filter of a prune request as dockerd takes it. */
+/** Returns the filter of a prune request in dockerd's request format. */
 export function pruneFilters(request: PruneRequest): Filters {
   const { createdBefore } = request;
   // dockerd reads no time before 1970, when nothing was made.
@@ -44,7 +44,7 @@ export function pruneFilters(request: PruneRequest): Filters {
   });
 }
 
-/** A container filter as dockerd takes it. */
+/** Returns a container filter in dockerd's request format. */
 export function containerFilters(filter: ContainerFilter | undefined): Filters {
   if (filter === undefined) return {};
   return filters({

@@ -135,7 +135,7 @@ function isReset(list: unknown): boolean {
 /** Names that dockerd replaces by the id or the name of the same container. */
 const containers = new Set(["nap.v1.ContainerLink.container", "nap.v1.Namespace.container"]);
 
-/** How values are written that may be written in several ways. */
+/** The canonical forms of values that can be written in several ways. */
 const canonical: Readonly<Record<string, (value: string) => string>> = {
   "nap.v1.ContainerSpec.working_dir": path,
   "nap.v1.Mount.target": path,

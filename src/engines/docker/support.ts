@@ -89,7 +89,7 @@ const since: readonly [field: string, apiVersion: string, value?: string][] = [
   ["nap.v1.ConnectContainerRequest.endpoint.mac_address", "1.54"],
 ];
 
-/** What dockerd says of its host that decides what it can do. What is left out is taken for there. */
+/** The properties of dockerd's host on which its features depend. A missing one counts as true. */
 export type HostFacts = Pick<
   InfoJson,
   "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit" | "SecurityOptions"

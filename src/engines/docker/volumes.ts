@@ -89,7 +89,7 @@ export function volumeMethods(docker: DockerConnection) {
     listVolumes: async (request, { signal }) => {
       const { filter, view } = request;
       const wanted = filters({
-        // dockerd matches any part of a name; whole names are told below.
+        // dockerd matches any part of a name; whole names are compared below.
         name: filter?.names ?? [],
         driver: filter?.drivers ?? [],
         label: labelWords(filter?.labels ?? []),

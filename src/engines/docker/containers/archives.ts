@@ -120,7 +120,7 @@ async function* exportContainer(
   }
 }
 
-/** What the errors of a call on a path in a container that is there mean. */
+/** The reasons for errors of a call on a path in an existing container. */
 const atPath = {
   reasons: { 404: "PATH_NOT_FOUND", 403: "PATH_READ_ONLY" },
   field: "path",

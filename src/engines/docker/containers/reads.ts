@@ -6,7 +6,7 @@ import { withDockerErrors } from "../errors.js";
 import type { Filters } from "../filters.js";
 import type { ContainerJson, ContainerSummaryJson } from "../../docker-http/json.js";
 
-/** What the errors of a call that names a container mean. */
+/** The reasons for errors of a call that names a container. */
 export const named = { reasons: { 404: "CONTAINER_NOT_FOUND" } } as const;
 
 /** A container as dockerd has it. Fails with CONTAINER_NOT_FOUND and AMBIGUOUS_ID. */

@@ -51,7 +51,7 @@ interface InventoryLists {
 
 type EventInit = Omit<MessageInitShape<typeof EventSchema>, "$typeName">;
 
-/** What one dockerd has. */
+/** The containers, volumes and networks of one dockerd. */
 export class Inventory {
   readonly #docker: DockerConnection;
   readonly #containers = new Map<string, KnownContainer>();

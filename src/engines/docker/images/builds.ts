@@ -63,7 +63,7 @@ async function* buildImage(
   yield create(BuildImageResponseSchema, { event: { case: "result", value } });
 }
 
-/** What a batch says, in its order: neighbours of one sort in one message. */
+/** Yields the responses for a batch in its order; adjacent reports of the same kind are in one message. */
 function* responses(batch: readonly ReportJson[]): Generator<BuildImageResponse> {
   let at = 0;
   while (at < batch.length) {

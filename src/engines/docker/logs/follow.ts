@@ -84,7 +84,7 @@ export async function* logUntilStopped(
   }
 }
 
-/** Where a stream begins that has no cursor. */
+/** Returns the positions at which a stream without a cursor begins. */
 async function firstPositions(
   docker: DockerConnection,
   json: ContainerJson,
@@ -171,7 +171,7 @@ class LogStream {
     try {
       const reason = this.request.follow ? yield* this.#follow(deadline) : LogEndReason.COMPLETE;
       if (reason === LogEndReason.REMOVED) return reason;
-      // What was written before the end of the span, or of the container, is there by now.
+      // Everything written before the deadline, or before the container stopped, is in the log now.
       yield* this.#pass({});
       const isThere = await undefinedIf(
         "CONTAINER_NOT_FOUND",
@@ -202,7 +202,7 @@ class LogStream {
       if (deadline.aborted) return LogEndReason.COMPLETE;
       if (this.runs === undefined) return LogEndReason.STOPPED;
       yield* this.#pass({});
-      // What was read may have been of a run that is known by now.
+      // The entries may belong to a run that has been detected meanwhile.
       if (this.#newestRun !== before) continue;
       const waiting = AbortSignal.any([this.signal, deadline]);
       await this.runs.change(waiting).catch((error: unknown) => {

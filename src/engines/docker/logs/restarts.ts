@@ -104,7 +104,7 @@ export class ContainerRuns {
           const nanos = time === undefined ? 0n : timestampNanos(time);
           if (action === EXIT) boundary = nanos;
           else if (action === REMOVE) this.#isGone = true;
-          // What was there at the first look has an event that comes a little later than it says.
+          // The start event of the run found by the first inspection has a slightly later time.
           else if (boundary >= known) known = this.#note(nanos, boundary, known);
         }
         this.#wake();

@@ -8,7 +8,7 @@ import { withDockerErrors } from "../errors.js";
 import type { ContainerJson } from "../../docker-http/json.js";
 import { logEntries } from "./entries.js";
 
-/** What is read of a log. */
+/** The range of a log to read. */
 export interface LogRead {
   /** Only what is not older than this. Undefined or below 0: from the beginning. */
   readonly sinceNanos?: bigint;

@@ -4,7 +4,7 @@ import { buffer } from "node:stream/consumers";
 import { NapError } from "../../../contract/errors.js";
 import { programError } from "../errors.js";
 
-/** How a program ended. */
+/** The result of a program. */
 export interface ProgramResult {
   /** The exit code; -1 where a signal ended it. */
   readonly code: number;

@@ -1,5 +1,5 @@
 /**
- * What this engine keeps on disk, so that it finds its containers again after a restart.
+ * The files of this engine, by which it finds its containers after a restart.
  *
  * Below its root: `images` (an OCI layout), `unpacked/<digest>` (a root file system for each image,
  * shared by its containers), `containers/<id>` (one directory a container), `exits` (conmon writes
@@ -64,7 +64,7 @@ export class Store {
     return join(this.root, "exits");
   }
 
-  /** Where runc keeps what it knows of containers that run. */
+  /** The directory in which runc stores the state of running containers. */
   get runcRoot(): string {
     return join(this.root, "runc");
   }

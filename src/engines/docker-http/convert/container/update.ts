@@ -21,8 +21,8 @@ const cleared: Readonly<Record<string, HostConfigJson>> = {
 const swapPath = "resources.swap_limit";
 
 /**
- * An update as dockerd takes it. It counts memory and swap together, and nap apart: what the request
- * leaves unset of the two is taken from `before`, so that it stays as it is.
+ * Returns an update in dockerd's request format. dockerd counts memory and swap together, nap separately:
+ * whichever of the two the request does not set is taken from `before`, so that it is unchanged.
  */
 export function updateToDocker(request: UpdateContainerRequest, before: HostConfigJson): object {
   const { resources = create(ResourcesSchema), restartPolicy, clear } = request;

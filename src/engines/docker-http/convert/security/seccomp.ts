@@ -11,7 +11,7 @@ import { SeccompProfileSchema } from "../../../../../gen/nap/v1/container_spec_p
 const asString = /"(value|valueTwo)":"(\d+)"/g;
 const asNumber = /"(value|valueTwo)"\s*:\s*(\d+)/g;
 
-/** A profile as dockerd takes it. */
+/** Returns a profile in dockerd's request format. */
 export function seccompToDocker(profile: SeccompProfile): string {
   return JSON.stringify(toJson(SeccompProfileSchema, profile)).replace(asString, '"$1":$2');
 }
