@@ -40,7 +40,7 @@ Options:
 Without a configuration file Docker is found by DOCKER_HOST, the docker context, or its socket.
 `;
 
-/** Makes an engine from its configuration. */
+/** Creates an engine from its configuration. */
 function createEngine(config: EngineConfig, bindRoots: BindRoots, spool: SpoolConfig): Engine {
   return config.driver === "docker"
     ? createDockerEngine(config, bindRoots, spool)
@@ -63,7 +63,7 @@ async function main(): Promise<void> {
   const [command, ...rest] = positionals;
   if (rest.length === 0 && command === "serve") return serve(values);
   if (rest.length === 0 && command === "check") return check(values);
-  throw new ConfigError(`say "nap serve"; "nap --help" tells more`);
+  throw new ConfigError(`unknown command; run "nap --help"`);
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
@@ -90,7 +90,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   output.flushSync();
 }
 
-/** An observer that tells two. */
+/** Returns an observer that calls two observers. */
 function combineObservers(first: Observer, second: Observer): Observer {
   return {
     callStarted: (method) => {
@@ -150,7 +150,10 @@ function print(line: string): void {
   process.stdout.write(line.endsWith("\n") ? line : `${line}\n`);
 }
 
-/** What a person can act on says itself; anything else is a defect, and its stack helps. */
+/**
+ * Returns the message of an error that the operator can fix, and the stack of any other one, which is a
+ * defect.
+ */
 function explanation(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code = "" } = error as { code?: string };

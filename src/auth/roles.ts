@@ -96,7 +96,12 @@ export function roleFor({ name }: Pick<DescMethod, "name">): Role | undefined {
 export function authorizeMethod(identity: Identity, method: DescMethod): void {
   const role = roleFor(method);
   if (role === undefined || ranks.indexOf(identity.role) < ranks.indexOf(role)) {
-    throw denied(identity, `${method.name} takes the role ${role ?? "of nobody"}`);
+    throw denied(
+      identity,
+      role === undefined
+        ? `no role may call ${method.name}`
+        : `${method.name} requires the role ${role}`,
+    );
   }
   if (imageChanges.has(method.name) && !identity.imageChanges) {
     throw denied(identity, `${method.name} changes images, which it may not`);

@@ -128,9 +128,9 @@ function tcpAddress(
   const asksForCredentials = tls?.client_ca !== undefined || access.credentials.tokens.size > 0;
   if (!insecure && (!asksForCredentials || fallback !== undefined)) {
     throw new Error(
-      `listen: ${address} would let in anybody who reaches it, and whoever reaches an engine is ` +
+      `listen: ${address} would accept callers without credentials, and access to an engine is ` +
         "root on its host; give it tls.client_ca or identities token_hashes and no identity of " +
-        "its own, listen on a unix socket, or say --insecure",
+        "its own, listen on a unix socket, or set --insecure",
     );
   }
   const isLoopback = ["localhost", "127.0.0.1", "::1"].includes(target.host);

@@ -1,11 +1,11 @@
-/** Keeps the beginning of a stream of bytes. */
+/** Keeps the first bytes of a stream. */
 
-/** As much of each stream of a command is kept where its request says nothing of it. */
+/** The default of how many bytes of each output stream of a command are returned. */
 export const defaultOutputBytes = 524_288;
-/** As much is kept of why a command did not start, however little output is wanted. */
+/** The maximum size of the message why a command did not start, independent of the output limit. */
 export const reasonBytes = 4096;
 
-/** The first bytes of a stream, at most as many as a limit says. */
+/** The first bytes of a stream, up to a limit. */
 export class BoundedBuffer {
   readonly #chunks: Uint8Array[] = [];
   #room: number;

@@ -1,6 +1,9 @@
 /** Converts environment variables between a map, as the contract has them, and a list of NAME=VALUE. */
 
-/** A map from a list of NAME=VALUE. A name alone sets nothing, see {@link unsetVariables}. */
+/**
+ * Returns a map from a list of NAME=VALUE. Entries without a value are left out, see {@link
+ * unsetVariables}.
+ */
 export function environmentMap(list: readonly string[] | null | undefined): Record<string, string> {
   return Object.fromEntries(
     (list ?? []).flatMap((entry) => {
@@ -10,12 +13,15 @@ export function environmentMap(list: readonly string[] | null | undefined): Reco
   );
 }
 
-/** The names in a list of NAME=VALUE that stand alone: Docker removes these variables of the image. */
+/**
+ * Returns the entries without a value in a list of NAME=VALUE. Docker removes these variables of the
+ * image.
+ */
 export function unsetVariables(list: readonly string[] | null | undefined): string[] {
   return (list ?? []).filter((entry) => !entry.includes("="));
 }
 
-/** A list of NAME=VALUE from a map. */
+/** Returns a list of NAME=VALUE from a map. */
 export function environmentList(map: Readonly<Record<string, string>>): string[] {
   return Object.entries(map).map(([name, value]) => `${name}=${value}`);
 }

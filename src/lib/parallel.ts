@@ -1,9 +1,9 @@
-/** Runs a bounded number of calls at once. */
+/** Runs a bounded number of calls in parallel. */
 
-/** As many calls of an engine as one list may have under way. */
+/** The maximum number of parallel calls of an engine for one list. */
 const atOnce = 8;
 
-/** Maps the items in their order, a few at a time. The first failure is thrown. */
+/** Maps the items, a few at a time, and returns the results in order. Throws the first error. */
 export async function mapInParallel<T, R>(
   items: readonly T[],
   map: (item: T) => Promise<R>,

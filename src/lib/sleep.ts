@@ -1,9 +1,9 @@
-/** Waits that a signal ends. */
+/** Waits that take an AbortSignal. */
 
-/** The longest wait that a timer takes, in milliseconds; a longer one fires at once. */
+/** The longest delay of a timer, in milliseconds; one with a longer delay fires at once. */
 const longestTimerMillis = 2 ** 31 - 1;
 
-/** Resolves when the time has come, or rejects with the signal's reason. Leaves no timer behind. */
+/** Resolves at a time, or rejects with the signal's reason. Leaves no timer behind. */
 export async function waitUntil(epochMillis: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   for (let left = epochMillis - Date.now(); left > 0; left = epochMillis - Date.now()) {
@@ -28,8 +28,8 @@ export async function sleep(millis: number, signal: AbortSignal): Promise<void> 
 }
 
 /**
- * Destroys `source` when the signal aborts, with the signal's reason; the function returned takes
- * that back. For connections that know no signal of their own.
+ * Destroys `source` with the signal's reason when the signal aborts, and returns a function that undoes
+ * this. For connections that do not take a signal.
  */
 export function destroyOnAbort(
   source: { destroy(error?: Error): unknown },
@@ -41,7 +41,7 @@ export function destroyOnAbort(
   return () => signal.removeEventListener("abort", onAbort);
 }
 
-/** What a promise gives, or a rejection with the signal's reason where that aborts before. */
+/** Resolves as the promise does, or rejects with the signal's reason if that aborts before. */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   let onAbort = (): void => undefined;

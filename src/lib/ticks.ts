@@ -1,16 +1,16 @@
-/** Measures again and again, as fast as asked for and no faster than the reader reads. */
+/** Measures periodically, but no faster than the reader reads. */
 import { sleep } from "./sleep.js";
 
-/** One measurement, and how many were left out before it since the reader was slow. */
+/** One measurement, and the number of measurements skipped before it because the reader was slow. */
 export interface Tick<T> {
   readonly value: T;
   readonly skippedTicks: number;
 }
 
 /**
- * Measures once an interval, for ever. Nothing is measured ahead: a tick that comes while the reader
- * is still busy with the one before is left out, and the next one says so. Where the measuring itself
- * takes longer than the interval, ticks are put off, which is no fault of the reader's.
+ * Measures once per interval without end. Nothing is measured in advance: a tick during which the reader
+ * is still busy with the previous one is skipped and counted. If measuring itself takes longer than the
+ * interval, ticks are delayed and not counted as skipped.
  */
 export async function* ticks<T>(
   intervalMillis: number,
@@ -23,7 +23,7 @@ export async function* ticks<T>(
     const value = await measure();
     due = Math.max(due + intervalMillis, performance.now());
     yield { value, skippedTicks };
-    // The last tick that is due is measured now; the ones before it are lost.
+    // The last due tick is measured now; the ones before it are skipped.
     const late = performance.now() - due;
     skippedTicks = Math.max(0, Math.floor(late / intervalMillis));
     due += skippedTicks * intervalMillis;

@@ -1,11 +1,11 @@
-/** Converts times and spans as engines write them, without losing nanoseconds. */
+/** Converts timestamps and durations of engines without losing nanoseconds. */
 import { create } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 
 const nanosPerSecond = 1_000_000_000n;
 
-/** An RFC 3339 time with up to nine fraction digits. Go's zero time (year 1) means unset. */
+/** Parses an RFC 3339 time with up to nine fraction digits. Go's zero time (year 1) means unset. */
 export function timestampOf(text: string | undefined): Timestamp | undefined {
   const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(
     text ?? "",
@@ -17,18 +17,18 @@ export function timestampOf(text: string | undefined): Timestamp | undefined {
   return create(TimestampSchema, { seconds: BigInt(millis / 1000), nanos });
 }
 
-/** A time as nanoseconds since 1970. */
+/** Returns the timestamp for nanoseconds since 1970. */
 export function timestampOfNanos(nanos: bigint): Timestamp {
   const seconds = nanos / nanosPerSecond;
   return create(TimestampSchema, { seconds, nanos: Number(nanos % nanosPerSecond) });
 }
 
-/** Nanoseconds since 1970. */
+/** Returns a timestamp as nanoseconds since 1970. */
 export function timestampNanos({ seconds, nanos }: Timestamp): bigint {
   return seconds * nanosPerSecond + BigInt(nanos);
 }
 
-/** A span in nanoseconds. Whole intervals of health checks fit a JavaScript number. */
+/** Returns a duration in nanoseconds. The intervals of health checks fit in a JavaScript number. */
 export function durationNanos(span: Duration | undefined): number | undefined {
   if (span === undefined) return undefined;
   return Number(span.seconds * nanosPerSecond + BigInt(span.nanos));

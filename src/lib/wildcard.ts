@@ -1,14 +1,16 @@
-/** Patterns in which `*` stands for any text. */
+/** Patterns in which `*` matches any text. */
 
 /**
- * Whether the whole text fits the pattern; `*` stands for any text without one of the characters `barred`.
+ * Returns whether the whole text matches the pattern; `*` matches any text without the characters
+ * `barred`.
  *
- * Not a regular expression: patterns and texts come from clients, and the time that one with several
- * wildcards takes grows with a power of the text's length. This takes at most the product of both lengths.
+ * Regular expressions are not used: patterns and texts come from clients, and the time of a regular
+ * expression with several wildcards grows with a power of the text's length. This function takes at most
+ * the product of both lengths.
  */
 export function wildcardFits(pattern: string, text: string, barred = ""): boolean {
   let [inPattern, inText] = [0, 0];
-  // The last wildcard, and up to where it stands for the text.
+  // The position of the last wildcard in the pattern, and the end of the text that it matches.
   let [wildcard, reached] = [-1, 0];
   while (inText < text.length) {
     if (pattern[inPattern] === "*") {
@@ -18,7 +20,7 @@ export function wildcardFits(pattern: string, text: string, barred = ""): boolea
       inPattern++;
       inText++;
     } else if (wildcard >= 0 && !barred.includes(text[reached]!)) {
-      // Only the last wildcard can take more: where an earlier one did, that one would stand further on.
+      // Only the last wildcard is extended; extending an earlier one cannot help.
       inPattern = wildcard + 1;
       inText = ++reached;
     } else {

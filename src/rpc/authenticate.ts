@@ -1,4 +1,4 @@
-/** Finds out who calls: by bearer token, client certificate, or the listener reached. */
+/** Authenticates callers by bearer token, client certificate, or the listener's default identity. */
 import { createHash, X509Certificate } from "node:crypto";
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
 import { ServerInterceptingCall } from "@grpc/grpc-js";
@@ -7,8 +7,8 @@ import { NapError } from "../contract/errors.js";
 import { statusOf } from "./status.js";
 
 /**
- * The gate that every call of one listener passes, also those of health and reflection. A bearer
- * token that is sent decides, good or bad; else the client's certificate; else the listener.
+ * Authenticates every call of one listener, including those of health and reflection. A bearer token,
+ * valid or not, takes precedence over the client's certificate, and that over the listener's default.
  */
 export class Authenticator {
   readonly #credentials: Credentials;
@@ -17,8 +17,8 @@ export class Authenticator {
   readonly #admitted = new WeakMap<Metadata, Identity>();
 
   /**
-   * Without `fallback` a call without credentials is refused. `refused` is told of every call that
-   * is.
+   * Without `fallback` a call without credentials is rejected. `refused` is called for every rejected
+   * call.
    */
   constructor(
     credentials: Credentials,
@@ -30,7 +30,7 @@ export class Authenticator {
     this.#refused = refused;
   }
 
-  /** Refuses calls of nobody with UNAUTHENTICATED before anything reads them. */
+  /** Rejects calls without valid credentials with UNAUTHENTICATED before anything reads their messages. */
   readonly interceptor: ServerInterceptor = ({ path }, call) =>
     new ServerInterceptingCall(call, {
       start: (next) =>
@@ -49,7 +49,7 @@ export class Authenticator {
         }),
     });
 
-  /** The identity that sent this metadata, which the interceptor has admitted. */
+  /** Returns the identity that sent this metadata. The interceptor must have authenticated the call. */
   identityOf(metadata: Metadata): Identity {
     const identity = this.#admitted.get(metadata);
     if (identity === undefined) throw unauthenticated("the call has not been admitted");
@@ -83,25 +83,25 @@ function unauthenticated(message: string): NapError {
   return new NapError("UNAUTHENTICATED", message);
 }
 
-/** The names in a certificate: URIs, then host names, then the common name. */
+/** Returns the names in a certificate: URIs, then host names, then the common name. */
 export function certificateNames(
   certificate: Pick<X509Certificate, "subjectAltName" | "subject">,
 ): string[] {
   const alternatives = alternativeNames(certificate.subjectAltName ?? "");
   const ofKind = (kind: string): string[] =>
     alternatives.filter(([found]) => found === kind).map(([, name]) => name);
-  // Node writes one attribute to a line, and escapes line ends within one.
+  // Node writes one attribute per line, and escapes line ends within one.
   const commonNames = certificate.subject
     .split("\n")
     .filter((line) => line.startsWith("CN="))
     .map((line) => line.slice(3));
-  // Of several common names none can be said to be the name.
+  // A certificate with several common names is ambiguous, so none is used.
   return [...ofKind("URI"), ...ofKind("DNS"), ...(commonNames.length === 1 ? commonNames : [])];
 }
 
 /**
- * Takes apart a subject's alternative names as Node writes them: `DNS:a, URI:b`. A name with a comma
- * or a quote in it is written as a JSON string, so that none can pass for two.
+ * Parses a subject's alternative names in Node's format: `DNS:a, URI:b`. Node writes a name with a comma
+ * or a quote as a JSON string, so one name cannot be read as two.
  */
 function alternativeNames(text: string): [kind: string, name: string][] {
   return [...text.matchAll(/([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?:, |$)/g)].map(

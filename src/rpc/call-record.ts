@@ -1,4 +1,4 @@
-/** What is told of calls to whoever keeps count or a log of them. */
+/** The record of one call, as passed to the access log and the metrics. */
 import { randomBytes } from "node:crypto";
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Metadata } from "@grpc/grpc-js";
@@ -6,46 +6,46 @@ import { status as Code } from "@grpc/grpc-js";
 import type { FieldViolation } from "../contract/errors.js";
 import { clip, maxReportedViolations, NapError } from "../contract/errors.js";
 
-/** A call that has ended. It holds nothing that its client or the engine has said. */
+/** A call that has ended. It contains no text from the client or the engine except field paths. */
 export interface CallRecord {
   /** For example `nap.v1.ContainerService/GetContainer`. */
   readonly method: string;
   readonly streaming: boolean;
-  /** The name of the identity. Empty: nobody, and the call was refused. */
+  /** The name of the identity; empty if authentication failed. */
   readonly identity: string;
-  /** The engine's name. Empty: the call did not come so far, or needs none. */
+  /** The engine's name; empty if the call failed before or needs none. */
   readonly engine: string;
   /** The name of the gRPC code, for example `NOT_FOUND`. */
   readonly code: string;
-  /** The reason of the failure. Empty: there was none. */
+  /** The reason of the failure; empty if the call succeeded. */
   readonly reason: string;
-  /** The fields that were at fault, by their paths; of very many the first. */
+  /** The paths of the invalid fields, at most {@link maxReportedViolations}. */
   readonly fields: readonly FieldViolation["field"][];
   readonly traceId: string;
   readonly durationMillis: number;
   readonly receivedBytes: number;
   readonly sentBytes: number;
-  /** Where the server itself is at fault: where in its code, without the message. */
+  /** For an internal error, the kind of error and where in the code it arose, without the message. */
   readonly fault: string | undefined;
 }
 
-/** Is told of every call and of every change of an engine. None of these may fail. */
+/** Receives every call and the state of the engines. Its methods must not throw. */
 export interface Observer {
   callStarted(method: string): void;
-  /** Of a call that was refused at the door no start is told. */
+  /** For a call that failed authentication, `callStarted` is not called. */
   callEnded(record: CallRecord): void;
-  /** An engine answers, or does not, as it was found just now. */
+  /** Called with the result of each probe of an engine. */
   engineProbed(engine: string, up: boolean): void;
 }
 
-/** The trace id that the client sends in `traceparent`, as W3C Trace Context says, or a new one. */
+/** Returns the trace id of the client's `traceparent` (W3C Trace Context), or a new one. */
 export function traceIdOf(metadata: Metadata): string {
   const [sent] = metadata.get("traceparent");
   const id = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(String(sent ?? ""))?.[1];
   return id === undefined || /^0+$/.test(id) ? randomBytes(16).toString("hex") : id;
 }
 
-/** The record of a call that nobody made who is known here. */
+/** Returns the record of a call that failed authentication. */
 export function refusedCall(method: string, metadata: Metadata): CallRecord {
   return {
     method,
@@ -63,7 +63,7 @@ export function refusedCall(method: string, metadata: Metadata): CallRecord {
   };
 }
 
-/** What is known so far of a call under way. */
+/** Collects the record of a call in progress. */
 export class CallRecorder {
   identity = "";
   engine = "";
@@ -83,7 +83,7 @@ export class CallRecorder {
     observer.callStarted(this.#name);
   }
 
-  /** Tells the observer that the call has ended, and how. */
+  /** Passes the record of the ended call to the observer. */
   close(error?: unknown, code: Code = Code.OK): void {
     const failure = error instanceof NapError ? error : undefined;
     const isFault = error !== undefined && failure === undefined;
@@ -107,12 +107,15 @@ export class CallRecorder {
 }
 
 /**
- * The most characters of where an error arose: more than Node's ten frames have, and few enough for one
- * line of the log, which is dropped whole where it is too long.
+ * The maximum length of a stack: enough for Node's ten frames, and short enough for one line of the log,
+ * which is dropped if it is too long.
  */
 const placeCharacters = 4096;
 
-/** The kind of an error and where it arose. Its message may repeat what a client said. */
+/**
+ * Returns the kind of an error and its stack frames. The message is left out, since it may contain text
+ * from the client.
+ */
 function placeOf(error: unknown): string {
   if (!(error instanceof Error)) return typeof error;
   const frames = (error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line));

@@ -4,7 +4,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Identity } from "../auth/identity.js";
 import { NapError } from "../contract/errors.js";
 
-/** The calls that a server has under way. */
+/** The calls in progress of one server. */
 export class CallTracker {
   readonly #running = new Set<Promise<void>>();
   readonly #counts = new Map<Identity, number>();
@@ -12,11 +12,11 @@ export class CallTracker {
   readonly #others = new AbortController();
 
   constructor() {
-    // Every call under way listens to one of them.
+    // Every call in progress adds a listener to one of them.
     setMaxListeners(0, this.#streams.signal, this.#others.signal);
   }
 
-  /** Aborted when a call of this method must end since the server stops. */
+  /** Returns the signal that aborts calls of this method at shutdown. */
   endOf({ methodKind }: DescMethod): AbortSignal {
     return (methodKind === "unary" ? this.#others : this.#streams).signal;
   }
@@ -26,37 +26,39 @@ export class CallTracker {
     return call.finally(() => this.#running.delete(call));
   }
 
-  /** Counts a call of this identity. Fails with CONCURRENCY_LIMIT_EXCEEDED where it has as many as it may. */
+  /**
+   * Counts a call of this identity. Fails with CONCURRENCY_LIMIT_EXCEEDED if the identity is at its limit.
+   */
   acquireSlot(identity: Identity): void {
     const count = this.#counts.get(identity) ?? 0;
     if (count >= identity.maxCalls) {
-      const message = `the identity "${identity.name}" has ${count} calls under way, and may have no more`;
+      const message = `the identity "${identity.name}" has ${count} calls in progress, which is its limit`;
       throw new NapError("CONCURRENCY_LIMIT_EXCEEDED", message);
     }
     this.#counts.set(identity, count + 1);
   }
 
-  /** Takes back one {@link acquireSlot}. */
+  /** Releases the slot of one {@link acquireSlot}. */
   releaseSlot(identity: Identity): void {
     this.#counts.set(identity, (this.#counts.get(identity) ?? 1) - 1);
   }
 
-  /** Ends all streams; other calls may finish. */
+  /** Aborts all streams; other calls may finish. */
   endStreams(): void {
     this.#streams.abort(stopping());
   }
 
-  /** Ends all calls that know how to. */
+  /** Aborts all other calls. */
   endAll(): void {
     this.#others.abort(stopping());
   }
 
-  /** Resolves when no call is under way, its clean-up included. */
+  /** Resolves when no call is in progress, including its clean-up. */
   async settled(): Promise<void> {
     await Promise.all(this.#running);
   }
 }
 
 function stopping(): NapError {
-  return new NapError("SERVER_SHUTTING_DOWN", "the server stops");
+  return new NapError("SERVER_SHUTTING_DOWN", "the server is shutting down");
 }

@@ -1,8 +1,8 @@
 /**
- * The way of every call of the contract: validate, pick the engine, check what it supports, call its
- * method.
+ * Dispatches every call of the contract: validates the request, selects the engine, checks what it
+ * supports, and calls its method.
  *
- * This is the one generic path for all RPCs; a new one touches the contract and the engines alone.
+ * This path is the same for all RPCs; a new RPC needs changes only in the contract and the engines.
  */
 import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
@@ -23,29 +23,29 @@ import { contractViolations } from "../contract/validate.js";
 
 type EngineMember = (typeof services)[number]["member"];
 
-/** The message that names the engine: all requests but that of ListEngines have one. */
+/** The message that names the engine. All requests except that of ListEngines have one. */
 type Target = Message & { readonly engine?: string };
 
-/** A method, and the field of its requests that begins a stream of them. */
+/** A method, and the field `open` of its streamed requests. */
 interface Route {
   readonly rules: RuleTable;
   readonly member: EngineMember;
   readonly method: DescMethod;
-  /** Absent where the method takes one request. */
+  /** Undefined if the method takes one request. */
   readonly open: ReturnType<typeof openField>;
 }
 
-/** The methods of an engine without their types, which {@link Handler} has erased. */
+/** The methods of an engine without their types, which {@link Handler} erases. */
 type UntypedMethods = Readonly<Record<string, UntypedMethod | undefined>>;
 type UntypedMethod = (
   input: Message | AsyncIterable<Message>,
   call: Call,
 ) => Promise<Message> | AsyncGenerator<Message>;
 
-/** The first violations in a request. */
+/** Returns the first violations in a request. */
 type Check = (request: Message) => FieldViolation[];
 
-/** Binds the services of the contract to the engines of `engines`. */
+/** Binds the services of the contract to the engines. */
 export function routes(engines: Engines, binding: Binding): BoundService[] {
   return services.map(({ desc, member }) =>
     bind(
@@ -93,7 +93,7 @@ async function* dispatch(
   }
   const engine = engines.get(target.engine ?? "", call.identity);
   info.engine = engine.name;
-  // A stream that ends early tells from where it can go on.
+  // The error of a stream has the cursor from which it can continue.
   let cursor: string | undefined;
   authorizeRequest(call.identity, first, privilegedFields(method.input, first));
   try {
@@ -110,13 +110,13 @@ async function* dispatch(
   }
 }
 
-/** The meaning of a failure of an engine that writes to its disk itself, without a daemon. */
+/** Converts an ENOSPC error of an engine that has no daemon and writes to its disk itself. */
 function diskError(error: unknown): unknown {
   if ((error as NodeJS.ErrnoException | undefined)?.code !== "ENOSPC") return error;
   return new NapError("ENGINE_DISK_FULL", "the engine's disk is full", {}, error);
 }
 
-/** Connects the engine and checks the first request; what is returned is the method's input. */
+/** Connects to the engine, checks the first request, and returns the method's input. */
 async function admit(
   engine: Engine,
   broken: Check,
@@ -127,7 +127,7 @@ async function admit(
   call: Call,
 ): Promise<Message | AsyncIterable<Message>> {
   const { method } = way;
-  // What breaks the contract is reported also while the engine is away.
+  // Violations of the contract are reported even if the engine is unreachable.
   const connection = await engine.connect(call.signal).catch((error: unknown) => {
     refuse(violations);
     throw error;
@@ -144,7 +144,7 @@ async function admit(
   return checkedStream(way, first, incoming, (request) => [...broken(request), ...check(request)]);
 }
 
-/** The requests of a stream; the ones after the first are checked as they come. */
+/** Yields the requests of a stream, and checks those after the first as they arrive. */
 async function* checkedStream(
   way: Route,
   first: Message,
@@ -163,7 +163,7 @@ async function* checkedStream(
   }
 }
 
-/** The request itself or, of a stream, its open. Undefined: the request of a stream is another one. */
+/** Returns the request itself or, for a stream, its `open`; undefined for other requests of a stream. */
 function targetOf({ method, open }: Route, request: Message): Target | undefined {
   if (open === undefined) return request;
   const reflected = reflect(method.input, request);
@@ -201,7 +201,7 @@ function missingRequest(method: DescMethod): NapError {
   return new NapError("MALFORMED_MESSAGE", `${method.name} needs a request, and none was sent`);
 }
 
-/** Names the engine in the error, which an engine itself need not do, and the last cursor sent. */
+/** Adds the engine's name and the last cursor sent to an error, so that engines need not do so. */
 function withEngine(
   { reason, message, details, cause }: NapError,
   { name }: Engine,

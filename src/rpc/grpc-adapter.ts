@@ -1,10 +1,10 @@
 /**
  * Binds a generated service to grpc-js.
  *
- * On the wire the four kinds of RPC differ only in how many messages each side sends, so every
- * method is bound as a stream in both directions and there is one way for all: messages are decoded,
- * handed to the handler, and what it yields is encoded and written with backpressure. How many
- * messages there must be is the handler's to say.
+ * On the wire the four kinds of RPC differ only in the number of messages that each side sends, so every
+ * method is bound as a bidirectional stream: requests are decoded and passed to the handler, and the
+ * responses that it yields are encoded and written with backpressure. The handler checks the number of
+ * requests.
  */
 import { setMaxListeners } from "node:events";
 import type { DescMessage, DescMethod, DescService, Message } from "@bufbuild/protobuf";
@@ -26,20 +26,20 @@ import { checkLength, requestLimits } from "../contract/request-limits.js";
 import { statusOf } from "./status.js";
 import { scanWire } from "../contract/wire-bounds.js";
 
-/** Answers one call of a method. Its messages are of the method's types. */
+/** Handles one call of a method. Its messages are of the method's types. */
 export type Handler = (
   requests: AsyncIterable<Message>,
   call: Call,
   info: CallInfo,
 ) => AsyncIterable<Message>;
 
-/** What {@link Handler}s find out on the way of a call, for the observer. */
+/** Information about a call that a {@link Handler} sets for the observer. */
 export interface CallInfo {
   /** The engine's name, once it is known. */
   engine: string;
 }
 
-/** A service as `Server.addService` takes it. */
+/** The arguments of `Server.addService`. */
 export interface BoundService {
   readonly definition: ServiceDefinition;
   readonly implementation: UntypedServiceImplementation;
@@ -49,10 +49,10 @@ type GrpcCall = ServerDuplexStream<Buffer, Buffer>;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
-/** What all services of one listener are bound with. */
+/** The dependencies of all services of one listener. */
 export interface Binding {
   readonly calls: CallTracker;
-  /** Tells who calls. */
+  /** Returns the identity of callers. */
   readonly authenticator: Authenticator;
   readonly observer: Observer;
   /** The rules of the contract. */
@@ -95,7 +95,7 @@ async function serve(
 ): Promise<void> {
   const abort = new AbortController();
   const { signal } = abort;
-  // An engine may have several requests of its own under way for one call.
+  // An engine may make several requests at once for one call.
   setMaxListeners(0, signal);
   call.once("cancelled", () => {
     abort.abort(new NapError("CALL_CANCELLED", "the call was cancelled or its deadline passed"));
@@ -131,11 +131,11 @@ async function serve(
 }
 
 /**
- * The requests as the client sends them; the next one is read when it is asked for. When the call is
- * over, with whatever status, a reader that still waits for a request is told CALL_CANCELLED.
+ * Yields the requests as the client sends them; the next one is read on demand. When the call has ended,
+ * with any status, a reader that still waits for a request fails with CALL_CANCELLED.
  *
- * Not `call.iterator()`: where a status is given while that waits, it destroys the stream, and a
- * status that waits behind a message not yet written is never sent.
+ * This does not use `call.iterator()`, which destroys the stream if a status is set while it waits; a
+ * status queued after a message that is not yet written would then never be sent.
  */
 async function* requestsOf(
   rules: RuleTable,
@@ -172,8 +172,8 @@ async function* requestsOf(
 }
 
 /**
- * The message that the bytes are. Its bounds are judged first, since what breaks them costs a multiple of
- * its bytes to decode and to check.
+ * Decodes a message. Its bounds are checked first, since decoding and checking a message that exceeds them
+ * costs a multiple of its size.
  */
 export function decode(rules: RuleTable, desc: DescMessage, bytes: Uint8Array): Message {
   const { violations } = orMalformed(desc, () => scanWire(rules, desc, bytes));
@@ -192,7 +192,7 @@ function orMalformed<T>(desc: DescMessage, read: () => T): T {
 
 /**
  * Writes one message and waits until the transport has taken it, so that a client that stops reading
- * stops the handler, and no more than one message waits here.
+ * pauses the handler, and at most one message is buffered here.
  */
 async function write(call: GrpcCall, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();

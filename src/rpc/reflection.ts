@@ -1,8 +1,8 @@
 /**
  * Server reflection, v1 and v1alpha, over the descriptors that the generated code carries.
  *
- * The descriptors are served as they were compiled, with `optional` and the contract's own options,
- * which going through another representation would lose.
+ * The descriptors are served as they were compiled, including `optional` and custom options, which a
+ * conversion to another representation would lose.
  */
 import type { DescExtension, DescFile, DescService, Message, Registry } from "@bufbuild/protobuf";
 import { create, createRegistry, toBinary } from "@bufbuild/protobuf";
@@ -27,8 +27,8 @@ import { bind } from "./grpc-adapter.js";
 type Answer = Exclude<ServerReflectionResponse["messageResponse"], { case: undefined }>;
 
 /**
- * The two reflection services for `services`, which they list beside themselves. Symbols of the
- * `further` files are found too.
+ * Returns the two reflection services for `services`, which list themselves, too. Symbols of the `further`
+ * files are also found.
  */
 export function reflection(
   services: readonly DescService[],
@@ -39,7 +39,7 @@ export function reflection(
   const roots = [...listed.map(({ file }) => file), ...further];
   const files = [...new Set(roots.flatMap((file) => [...withImports(file)]))];
   const registry = createRegistry(...files);
-  // The two versions differ in nothing but their package.
+  // The two versions differ only in their package.
   const serve = (service: DescService, schema: GenMessage<Message>): BoundService =>
     bind(
       service,
@@ -96,7 +96,7 @@ function answer(
   }
 }
 
-/** The file that declares a symbol: a type, a service, or a member of one. */
+/** Returns the file that declares a symbol: a type, a service, or a member of one. */
 function fileOfSymbol(registry: Registry, symbol: string): DescFile | undefined {
   const found = registry.get(symbol);
   if (found !== undefined) return found.file;

@@ -1,4 +1,4 @@
-/** Statuses: each reason with its code and its details. */
+/** The status of each reason: its code and details. */
 import { fromBinary } from "@bufbuild/protobuf";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";

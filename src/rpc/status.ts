@@ -1,4 +1,4 @@
-/** The one place where failures become gRPC statuses. */
+/** Converts errors to gRPC statuses. No other module does. */
 import type { Message } from "@bufbuild/protobuf";
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
@@ -22,23 +22,23 @@ export const errorDomain = "nap.v1";
 
 const rules = reasonRules();
 
-/** The time after which a call that can succeed by itself is tried again at the soonest. */
+/** The minimum delay before a client retries a call. */
 const retryMillis = 1000;
 
 /**
- * A status travels in headers, which clients bound to as little as 8 KiB for all of them: what is
- * longer is cut, and says so.
+ * The maximum length of a message. A status is sent in headers, for which some clients allow only 8 KiB in
+ * total; longer messages are truncated visibly.
  */
 const messageCharacters = 1024;
 
-/** A gRPC status as grpc-js takes it from an error. */
+/** A gRPC status as grpc-js reads it from an error. */
 export interface GrpcStatus {
   readonly code: Code;
   readonly details: string;
   readonly metadata: Metadata;
 }
 
-/** The status for anything that a call can throw. */
+/** Returns the status for any error that a call can throw. */
 export function statusOf(error: unknown): GrpcStatus {
   const failure = error instanceof NapError ? error : serverError(error);
   const code = Code[StatusCode[rules[failure.reason].code] as keyof typeof Code];

@@ -1,22 +1,24 @@
-/** Writes one line of JSON for each call, and one when an engine goes or comes back. */
+/** Writes one line of JSON for each call, and one when an engine becomes unreachable or reachable. */
 import type { DestinationStream, Level, Logger } from "pino";
 import { pino } from "pino";
 import type { Observer } from "../rpc/call-record.js";
 
-/** What waits to be written is bounded: beyond it lines are dropped rather than calls held up. */
+/** The maximum size of buffered lines. Beyond it lines are dropped so that calls are not delayed. */
 const waitingBytes = 1024 * 1024;
 
-/** Where lines go: the standard output, without holding anybody up. */
+/** Returns a non-blocking stream to standard output. */
 export function standardOutput(): DestinationStream & { flushSync(): void } {
   return pino.destination({ dest: 1, sync: false, maxLength: waitingBytes });
 }
 
-/** The logger for lines of this level or a graver one. */
+/** Returns a logger for lines of this level or a more severe one. */
 export function newLogger(level: Level | "silent", destination: DestinationStream): Logger {
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
 }
 
-/** Faults of the server are errors, calls of nobody are warnings, and all others information. */
+/**
+ * Internal errors are logged as errors, unauthenticated calls as warnings, and all others as information.
+ */
 export function callLog(log: Logger): Observer {
   const up = new Map<string, boolean>();
   return {

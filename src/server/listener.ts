@@ -1,9 +1,9 @@
 /**
- * One place where clients connect: a unix socket with its owner and mode, or a TCP port with TLS.
+ * A listener: a unix socket with its owner and mode, or a TCP port with TLS.
  *
- * nap accepts connections itself and hands them to grpc-js: so it bounds their number, sets a
- * socket's owner before anybody can reach it, and takes certificates that have been renewed for new
- * connections while the ones that stand go on.
+ * nap accepts connections itself and passes them to grpc-js. This way it limits their number, sets a
+ * socket's owner before any client can connect, and uses renewed certificates for new connections without
+ * closing existing ones.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, unwatchFile, watchFile } from "node:fs";
@@ -14,9 +14,9 @@ import type { SecureContextOptions } from "node:tls";
 import { createServer as createTlsServer } from "node:tls";
 import type { ListenAddress, TlsFiles } from "../config/listeners.js";
 
-/** A client that has not finished its TLS handshake after this time is let go. */
+/** The timeout of a TLS handshake. */
 const handshakeMillis = 10_000;
-/** How often certificate files are looked at. */
+/** How often certificate files are checked for changes. */
 const certificatePollMillis = 1000;
 
 /** An address that cannot be listened on. The message says why. */
@@ -26,15 +26,15 @@ export class ListenError extends Error {
 
 /** A listener that accepts connections. */
 export interface Listener {
-  /** As gRPC clients name it. A TCP port 0 has become the one that was chosen. */
+  /** The address in gRPC's notation. A TCP port 0 is replaced by the one that was assigned. */
   readonly address: string;
-  /** Accepts no more. Connections that stand are left alone. */
+  /** Stops accepting connections. Existing ones stay open. */
   close(): Promise<void>;
 }
 
 /**
- * Listens and gives every connection, once it is encrypted where it must be, to `accept`. Trouble
- * with renewed certificates is told to `warn`; the ones before stay in use.
+ * Listens and passes every connection, after its TLS handshake if there is one, to `accept`. Errors of
+ * renewed certificates are passed to `warn`; the previous ones stay in use.
  */
 export async function openListener(
   listen: ListenAddress,
@@ -76,7 +76,7 @@ async function bound(server: Server, options: object): Promise<void> {
 }
 
 async function closed(server: Server): Promise<void> {
-  // It waits for no connection: those end with their calls.
+  // This does not wait for connections, which end with their calls.
   if (server.listening) server.close();
   server.emit("close");
 }
@@ -86,7 +86,7 @@ async function openSocket(
   { path, mode, owner, group }: ListenAddress & { kind: "unix" },
 ): Promise<void> {
   await removeDeadSocket(path);
-  // Until its owner and mode are set, nobody but this process reaches it.
+  // Until its owner and mode are set, no other user can connect.
   const umask = process.umask(0o177);
   try {
     await bound(server, { path });
@@ -99,7 +99,7 @@ async function openSocket(
   await chmod(path, mode);
 }
 
-/** The number of a user or group; -1, which changes nothing, where none is named. */
+/** Returns the id of a user or group; -1, which changes nothing, if none is named. */
 function idOf(database: "passwd" | "group", name: string | undefined): number {
   if (name === undefined) return -1;
   if (/^\d+$/.test(name)) return Number(name);
@@ -112,7 +112,7 @@ function idOf(database: "passwd" | "group", name: string | undefined): number {
   }
 }
 
-/** A socket that nobody listens on is left over from a server that was killed. */
+/** Removes a socket on which no process listens; a server that was killed leaves one. */
 async function removeDeadSocket(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined) return;
@@ -141,14 +141,14 @@ function tlsServer(
     },
     take,
   );
-  // A client that cannot be spoken with has been let go.
+  // The connection of a client whose handshake failed is already closed.
   server.on("tlsClientError", () => undefined);
   const files = [tls.cert, tls.key, tls.clientCa].filter((file) => file !== undefined);
   const renew = (): void => {
     try {
       server.setSecureContext(certificates(tls));
     } catch (error) {
-      // Files are renewed one after the other; the last change makes them fit again.
+      // Files are renewed one after the other; they match again after the last change.
       warn(`the certificates of ${tls.cert} stay as they were: ${(error as Error).message}`);
     }
   };

@@ -1,4 +1,4 @@
-/** Counts calls and engines, and shows the counts to Prometheus on a listener of its own. */
+/** Counts calls and engines, and serves the counts to Prometheus on a separate listener. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
@@ -6,18 +6,18 @@ import type { Engine } from "../core/engine.js";
 import { ListenError } from "./listener.js";
 import type { Observer } from "../rpc/call-record.js";
 
-/** Where metrics are shown. */
+/** The address of the metrics listener. */
 export interface MetricsListen {
   readonly host: string;
   readonly port: number;
 }
 
-/** Counts, and the text in which Prometheus reads them. */
+/** The metrics, and their text in Prometheus' format. */
 export interface Metrics extends Observer {
   text(): Promise<string>;
 }
 
-/** New counts, all zero. The state of journals is asked of the engines. */
+/** Returns new metrics, all zero. The sizes of journals are read from the engines. */
 export function newMetrics(engines: Iterable<Engine>): Metrics {
   const registry = new Registry();
   const registers = [registry];
@@ -78,7 +78,7 @@ export function newMetrics(engines: Iterable<Engine>): Metrics {
       open.inc({ method });
     },
     callEnded: (record) => {
-      // What a stranger calls may have any name.
+      // An unauthenticated client can call any name, which must not become a label.
       const method = record.identity === "" ? "" : record.method;
       const { engine, code, reason } = record;
       ended.inc({ method, engine, code, reason });
@@ -93,7 +93,9 @@ export function newMetrics(engines: Iterable<Engine>): Metrics {
   };
 }
 
-/** Shows `metrics` at `/metrics` over HTTP; what is returned is its address and its end. */
+/**
+ * Serves `metrics` at `/metrics` over HTTP; returns the address and a function that closes the listener.
+ */
 export async function serveMetrics(
   metrics: Metrics,
   { host, port }: MetricsListen,

@@ -1,4 +1,4 @@
-/** The gRPC server: its services, its health, its listeners and its end. */
+/** The gRPC server: its services, health, listeners and shutdown. */
 import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
@@ -23,40 +23,40 @@ import { routes } from "../rpc/dispatch.js";
 import { maxMessageBytes } from "../contract/request-limits.js";
 import { RuleTable } from "../contract/rules.js";
 
-/** What one client may take of the server. */
+/** The limits of one client. */
 const limits = {
   "grpc.max_receive_message_length": maxMessageBytes,
   // Streams of one connection; gRPC clients wait for a free one.
   "grpc.max_concurrent_streams": 1000,
-  // A connection whose other side is gone, or never spoke, is found and closed.
+  // Dead and idle connections are detected and closed.
   "grpc.keepalive_time_ms": 60_000,
   "grpc.keepalive_timeout_ms": 20_000,
 };
 
-/** The time between two looks at whether the engines answer. */
+/** The time between two probes of the engines. */
 const healthMillis = 5000;
-/** How long the answers of calls that have ended may take to reach their clients. */
+/** How long the last bytes of ended calls may take to reach their clients. */
 const lastBytesMillis = 500;
-/** How long the clean-up of calls that were ended may take. */
+/** How long the clean-up of aborted calls may take. */
 const cleanUpMillis = 5000;
 
 /** A server that listens. */
 export interface RunningServer {
-  /** Where it listens, as gRPC clients name it. A TCP port 0 has become the one that was chosen. */
+  /** The addresses in gRPC's notation. A TCP port 0 is replaced by the one that was assigned. */
   readonly addresses: readonly string[];
-  /** Stops listening, ends streams, lets other calls finish for a while, then closes everything. */
+  /** Stops listening, ends streams, lets other calls finish for the drain time, then closes everything. */
   stop(): Promise<void>;
 }
 
-/** What is served, where, and to whom. */
+/** The listeners, credentials and timeouts of the server. */
 export interface ServerConfig {
   readonly listen: readonly ListenAddress[];
   readonly credentials: Credentials;
-  /** How long calls under way may go on once the server has been told to stop. */
+  /** How long calls in progress may continue at shutdown. */
   readonly drainMillis: number;
 }
 
-/** Serves the engines of `engines` at every address, or fails and listens nowhere. */
+/** Serves the engines at every address, or fails and listens nowhere. */
 export async function startServer(
   engines: Engines,
   { listen, credentials, drainMillis }: ServerConfig,
@@ -102,13 +102,13 @@ export async function startServer(
   };
 }
 
-/** A server for the connections of one listener. */
+/** Returns a server for the connections of one listener. */
 function newServer(engines: Engines, health: HealthImplementation, binding: Binding): Server {
   const server = new Server({ ...limits, interceptors: [binding.authenticator.interceptor] });
   const contract = services.map(({ desc }) => desc);
   for (const { definition, implementation } of [
     ...routes(engines, binding),
-    // Clients decode the details of errors by reflection, too.
+    // Clients also decode error details by reflection.
     ...reflection(
       [...contract, Health],
       [file_google_rpc_error_details, file_nap_v1_errors],
@@ -128,7 +128,7 @@ async function closeAll(open: readonly { server: Server; listener: Listener }[])
   }
 }
 
-/** Keeps each engine's health entry, `engines/<name>`, true until the signal. */
+/** Updates each engine's health entry, `engines/<name>`, until the signal aborts. */
 async function watchEngines(
   engines: Engines,
   health: HealthImplementation,
@@ -137,7 +137,7 @@ async function watchEngines(
 ): Promise<void> {
   while (!signal.aborted) {
     const probes = [...engines.all].map((engine) => engines.probe(engine, signal));
-    // A probe fails only where the signal ends the watch.
+    // A probe fails only if the signal has aborted.
     for (const { name, state } of await Promise.all(probes).catch(() => [])) {
       const up = state === EngineState.HEALTHY;
       health.setStatus(`engines/${name}`, up ? "SERVING" : "NOT_SERVING");
@@ -147,7 +147,7 @@ async function watchEngines(
   }
 }
 
-/** Streams end at once, other calls have a while, and then their clean-up has one. */
+/** Ends streams at once and other calls after the drain time, then waits for their clean-up. */
 async function drain(
   servers: readonly Server[],
   calls: CallTracker,
@@ -162,10 +162,10 @@ async function drain(
   const shut = Promise.all(servers.map(shutDown));
   await Promise.race([calls.settled(), wait(drainMillis)]);
   calls.endAll();
-  // What is left are the last bytes of calls that have ended, and clients that watch the health.
+  // The remaining streams are the last bytes of ended calls, and clients that watch the health.
   await Promise.race([shut, wait(lastBytesMillis)]);
   for (const server of servers) server.forceShutdown();
-  // What an engine cannot cut short, such as a stop with a long grace, is not waited for for ever.
+  // The wait is bounded, since some operations cannot be interrupted, such as a stop with a long timeout.
   await Promise.race([calls.settled(), wait(cleanUpMillis)]);
   finished.abort();
 }

@@ -1,4 +1,4 @@
-/** The adapter over dockerode: one way to send a request, to read a stream, to hijack a connection. */
+/** The adapter over dockerode: sends requests, reads streams, and hijacks connections. */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
@@ -14,7 +14,7 @@ export interface DockerRequest {
   readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Below the API version, its parts already encoded. */
   readonly path: string;
-  /** What is undefined is left out; a list is repeated; an object is sent as JSON. */
+  /** Undefined values are left out, lists are repeated, and objects are sent as JSON. */
   readonly query?: Readonly<Record<string, QueryValue>>;
   /** Sent as JSON. */
   readonly body?: object;
@@ -24,11 +24,11 @@ export interface DockerRequest {
   readonly registryAuth?: object | undefined;
   /** Sent as X-Registry-Config. */
   readonly registryConfig?: object;
-  /** It changes nothing in dockerd, whatever its method. Default: for GET and HEAD. */
+  /** The request changes nothing in dockerd. Default: true for GET and HEAD. */
   readonly readOnly?: boolean;
   /**
-   * dockerd may take any time for it, as long as it answers others. Default: for all that is streamed,
-   * and for what is neither GET nor HEAD: to look at something takes little time, to change it may not.
+   * The response has no timeout while dockerd answers other requests. Default: true for streams and for
+   * all methods but GET and HEAD, since changes can take long.
    */
   readonly allowLongRunning?: boolean;
 }
@@ -41,21 +41,21 @@ export interface DockerResponse<T> {
   readonly body: T;
 }
 
-/** An error status of dockerd. Where nobody tells what it means, it is an ENGINE_ERROR. */
+/** An error status of dockerd. Unless it is mapped to another reason, it is an ENGINE_ERROR. */
 export class DockerStatusError extends NapError {
   constructor(
     readonly status: number,
-    /** The daemon's own words. */
+    /** The daemon's own message. */
     message: string,
   ) {
     super("ENGINE_ERROR", message, { engineMessage: message });
   }
 }
 
-/** docker-modem takes any other value for an error with a reason. */
+/** docker-modem treats any other value as an error with a reason. */
 const successes = { 101: true, 200: true, 201: true, 204: true, 304: true };
 
-/** Whether every part of a path, as the daemon decodes it, is a name and not a step. */
+/** Returns whether no component of a path, as the daemon decodes it, is empty, "." or "..". */
 function isPlain(path: string): boolean {
   const parts = path
     .slice(1)
@@ -110,14 +110,14 @@ export class DockerApi {
     }
   }
 
-  /** Sends a request and gives the response once its headers are there. The reader destroys it. */
+  /** Sends a request and returns the response once its headers have arrived. The reader destroys it. */
   async stream(request: DockerRequest, signal?: AbortSignal): Promise<IncomingMessage> {
     const response = (await this.#dial(request, { isStream: true }, signal)) as IncomingMessage;
     this.#hold(response);
     return response;
   }
 
-  /** Reads a response to its end as text. Without a signal nothing cuts it short. */
+  /** Reads a response to its end as text. */
   async text(source: Readable, signal = new AbortController().signal): Promise<string> {
     const chunks: Buffer[] = [];
     for await (const chunk of this.read(source, signal)) chunks.push(chunk);
@@ -152,7 +152,7 @@ export class DockerApi {
     signal?.throwIfAborted();
     // dockerd would redirect such a path to another one, and docker-modem would follow.
     if (!isPlain(request.path)) throw new DockerStatusError(404, "no such object");
-    // What ends the call before its answer has begun: the signal, or dockerd's silence.
+    // Ends the call before its response has begun: by the signal, or if dockerd is silent.
     const cancel = new AbortController();
     const onAbort = (): void => cancel.abort(signal?.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -173,8 +173,7 @@ export class DockerApi {
     };
     try {
       const answer = await new Promise((resolve, reject) => {
-        // docker-modem does not call back for every request that is ended, such as one whose error
-        // has been announced and not told.
+        // docker-modem does not call back for every aborted request.
         cancel.signal.addEventListener("abort", () => reject(cancel.signal.reason as Error));
         this.docker.modem.dial(dial, (error: unknown, result: unknown) => {
           if (error) reject(error);
@@ -191,9 +190,9 @@ export class DockerApi {
     }
   }
 
-  /** Ends an answer that has begun once dockerd is silent. */
+  /** Destroys a response that has begun once dockerd is silent. */
   #hold(answer: IncomingMessage | Socket): void {
-    // It may fail before anybody reads it; the reader is told then.
+    // The response may fail before it is read; the reader gets the error then.
     answer.on("error", () => undefined);
     answer.once(
       "close",
@@ -205,7 +204,7 @@ export class DockerApi {
     return unreachable(this.target, new Error(`nothing came from it for ${millis / 1000} s`));
   }
 
-  /** Tells the daemon's answer from a connection that does not work. */
+  /** Distinguishes an error status of the daemon from a failed connection. */
   #lost(error: unknown, signal?: AbortSignal): Error {
     if (signal?.aborted) return signal.reason as Error;
     if (error instanceof NapError) return error;
@@ -225,9 +224,9 @@ function isRead({ method = "GET" }: DockerRequest): boolean {
 /** The failures of a connection that was never made: nothing has been sent. */
 const neverConnected: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "ENOENT", "EACCES"]);
 
-const maybeAppliedSuffix = "; what it was asked to do may have been done";
+const maybeAppliedSuffix = "; the change may or may not have been applied";
 
-/** Says of a change whose answer did not come that it may have been made. */
+/** Adds to the error of a change without a response that it may have been applied. */
 function markMaybeApplied(request: DockerRequest, error: unknown): unknown {
   if (!(error instanceof NapError) || error.reason !== "ENGINE_UNREACHABLE") return error;
   if (request.readOnly ?? isRead(request)) return error;
@@ -237,7 +236,7 @@ function markMaybeApplied(request: DockerRequest, error: unknown): unknown {
   return new NapError(error.reason, message, error.details, error.cause);
 }
 
-/** The error for a daemon that does not answer. */
+/** Returns the error for a daemon that does not respond. */
 export function unreachable(target: string, cause: unknown): NapError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   const message = `Docker at ${target} does not answer: ${reason}`;
@@ -245,15 +244,15 @@ export function unreachable(target: string, cause: unknown): NapError {
 }
 
 /**
- * docker-modem 5.0 encodes this header with the other alphabet of base64, and dockerd, which cannot
- * read that, takes it for no credentials.
+ * docker-modem 5.0 encodes this header as standard base64; dockerd expects URL-safe base64 and ignores the
+ * credentials otherwise.
  */
 function urlBase64(value: object): { base64: string } {
   const text = Buffer.from(JSON.stringify(value)).toString("base64");
   return { base64: text.replaceAll("+", "-").replaceAll("/", "_") };
 }
 
-/** docker-modem wraps the daemon's words as "(HTTP code 404) unexpected - … ". */
+/** Removes docker-modem's prefix of the daemon's message, "(HTTP code 404) unexpected - … ". */
 function stripModemPrefix(message: string): string {
   return message.replace(/^\(HTTP code \d+\) \S+ - /, "").trim();
 }

@@ -1,5 +1,5 @@
 /**
- * Takes apart the stream in which dockerd sends stdout and stderr together.
+ * Demultiplexes the stream in which dockerd sends stdout and stderr.
  *
  * Each frame is a byte for the stream, three zero bytes, the length as 32 bits big-endian, then as
  * many bytes. docker-modem's own demultiplexer ignores backpressure and stops at frames of type 3.

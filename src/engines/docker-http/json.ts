@@ -204,7 +204,7 @@ export interface HealthResultJson {
   Output: string;
 }
 
-/** What is mounted, as inspect and list report it. */
+/** A mount as inspect and list report it. */
 export interface MountPointJson {
   Type: string;
   Name?: string;
@@ -247,7 +247,7 @@ export interface ContainerSummaryJson {
   NetworkSettings: { Networks: Record<string, EndpointJson> } | null;
 }
 
-/** What a volume is created with. */
+/** The request to create a volume. */
 export interface VolumeSpecJson {
   Driver: string;
   DriverOpts: StringMap;
@@ -265,7 +265,7 @@ export interface VolumeJson {
   Status?: Record<string, unknown>;
 }
 
-/** What a network is created with. */
+/** The request to create a network. */
 export interface NetworkSpecJson {
   Driver: string;
   Scope?: string;

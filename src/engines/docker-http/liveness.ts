@@ -1,16 +1,15 @@
 /**
- * Whether dockerd is alive while something waits for it.
+ * Detects a dockerd that stops responding while calls wait for it.
  *
- * A dockerd that is frozen accepts connections and answers nothing, and many calls may rightly take
- * any time until they are answered. So while any is under way dockerd is asked for a sign of life
- * where it has given none by itself, and all are ended once it has given none for the whole timeout.
- * While none is under way nothing is asked.
+ * A frozen dockerd accepts connections and does not respond, and many calls may legitimately take any
+ * time. So while a call is in progress dockerd is pinged if it has sent nothing, and all calls are aborted
+ * once it has sent nothing for the whole timeout. No pings are sent while no call is in progress.
  */
 
-/** How often dockerd is asked within the timeout. */
+/** The number of pings within the timeout. */
 const asksPerTimeout = 4;
 
-/** One dockerd's signs of life, for everything that waits for it. */
+/** Watches the responses of one dockerd for all calls that wait for it. */
 export class Liveness {
   readonly #waiting = new Set<(silentMillis: number) => void>();
   #seenMillis = 0;
@@ -20,11 +19,13 @@ export class Liveness {
   constructor(
     /** How long dockerd may be silent. */
     readonly timeoutMillis: number,
-    /** Asks dockerd for any answer at all. Resolves once one has come. */
+    /** Sends a request to dockerd. Resolves once any response has come. */
     private readonly ask: (signal: AbortSignal) => Promise<void>,
   ) {}
 
-  /** Has `onSilence` called once dockerd has been silent for too long, unless what is returned is called. */
+  /**
+   * Calls `onSilence` once dockerd has been silent for too long. Returns a function that ends the watch.
+   */
   watch(onSilence: (silentMillis: number) => void): () => void {
     if (this.#waiting.size === 0) this.#begin();
     // Each is an entry of its own, should a function be given twice.
@@ -35,7 +36,7 @@ export class Liveness {
     };
   }
 
-  /** Notes a sign of life. */
+  /** Records a response. */
   seen(): void {
     this.#seenMillis = performance.now();
   }
@@ -63,7 +64,7 @@ export class Liveness {
     }
   }
 
-  /** Asks on a connection of its own. One that is refused is no sign of life, and tried again. */
+  /** Pings on a new connection. A refused connection is not a response, and is retried. */
   async #askOnce(): Promise<void> {
     const asking = (this.#asking = new AbortController());
     try {

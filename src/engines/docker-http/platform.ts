@@ -1,4 +1,4 @@
-/** Platforms as dockerd takes them. */
+/** Platforms in dockerd's request format. */
 import type { Platform } from "../../../gen/nap/v1/types_pb.js";
 import { fieldError } from "../../contract/errors.js";
 

@@ -1,4 +1,4 @@
-/** What of dockerd's answers can be told before anybody knows what they are about. */
+/** Handling common to all responses of dockerd. */
 import { NapError } from "../../contract/errors.js";
 
 /** Reads a document of JSON. Fails with ENGINE_UNREACHABLE where it is not whole. */

@@ -1,4 +1,4 @@
-/** The connection to one dockerd: reached, its API version negotiated, its abilities known. */
+/** The connection to one dockerd, with its negotiated API version and its unsupported features. */
 import { hostname } from "node:os";
 import type { IncomingMessage } from "node:http";
 import { Agent as HttpAgent } from "node:http";
@@ -26,11 +26,11 @@ export interface DockerTarget {
   readonly url: string;
   /** Certificates as PEM; with them the connection is TLS. */
   readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
-  /** How long dockerd may be silent before calls under way are given up. */
+  /** How long dockerd may be silent before calls in progress fail. */
   readonly timeoutMillis: number;
 }
 
-/** The connection of one engine. It is made at its first use, and anew after it was lost. */
+/** The connection of one engine. It is opened on first use, and again after it was lost. */
 export class DockerConnection {
   readonly name: string;
   /** The exits that dockerd may not list yet. */
@@ -50,7 +50,7 @@ export class DockerConnection {
     this.name = config.name;
     this.#config = config;
     const probe = this.#newDocker();
-    // A connection of its own each time: a kept one may be what is broken.
+    // Each probe opens a new connection, since a kept one may be broken.
     const Agent = config.tls === undefined ? HttpAgent : HttpsAgent;
     (probe.modem as { agent?: HttpAgent }).agent = new Agent({ keepAlive: false });
     this.#liveness = new Liveness(config.timeoutMillis, (signal) => ping(probe, signal));
@@ -62,12 +62,12 @@ export class DockerConnection {
     return this.#api;
   }
 
-  /** Whether dockerd sees the file system that nap sees: it is reached by a socket of this host. */
+  /** Whether dockerd and nap share a file system: it is reached by a socket of this host. */
   get sameHost(): boolean {
     return this.#config.url.startsWith("unix:");
   }
 
-  /** The version of the API that is spoken. */
+  /** The API version in use. */
   get apiVersion(): string {
     return this.#connected?.apiVersion ?? oldestApi;
   }
@@ -80,12 +80,12 @@ export class DockerConnection {
     return this.#ownHost;
   }
 
-  /** Whether the version of the API that is spoken is not newer than this one. */
+  /** Returns whether the API version in use is this one or older. */
   apiVersionAtMost(version: string): boolean {
     return minVersion(this.apiVersion, version) === this.apiVersion;
   }
 
-  /** Connects where that has not been done, or where `fresh` says to look anew. */
+  /** Connects if there is no connection or `fresh` is true. */
   async connect(signal: AbortSignal, fresh = false): Promise<Connection> {
     if (this.#connected !== undefined && !fresh) return this.#connected;
     try {
@@ -103,12 +103,12 @@ export class DockerConnection {
     return this.#config.timeoutMillis;
   }
 
-  /** The error for a dockerd that cannot be used, and why. */
+  /** Returns the error for a dockerd that cannot be used for this reason. */
   unreachableError(reason: string): NapError {
     return unreachable(this.#config.url, new Error(reason));
   }
 
-  /** Runs `work`, or where one under this key is under way, waits for it first. */
+  /** Runs `work` while no other work runs under this key. */
   async withLock<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#inFlight.get(key);
     const mine = (before ?? Promise.resolve()).catch(() => undefined).then(work);
@@ -150,7 +150,7 @@ export class DockerConnection {
   #newDocker(version?: string): Docker {
     const { url, tls } = this.#config;
     const [, scheme, rest = ""] = /^(unix|tcp):\/\/(.+)$/.exec(url) ?? [];
-    // What is left out here, docker-modem would take from the environment.
+    // docker-modem reads options that are left out here from the environment.
     const target =
       scheme === "unix"
         ? { socketPath: rest, host: undefined, port: undefined }
@@ -161,7 +161,7 @@ export class DockerConnection {
   }
 }
 
-/** Resolves once dockerd has begun to answer, whatever it says. */
+/** Resolves once dockerd responds, with any status. */
 async function ping(docker: Docker, abortSignal: AbortSignal): Promise<void> {
   const statusCodes = { 200: true };
   const dial = { method: "GET", path: "/_ping?", isStream: true, options: {}, abortSignal };

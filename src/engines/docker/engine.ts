@@ -66,7 +66,7 @@ export function createDockerEngine(
     system: systemMethods(docker, feed),
     connect: async (signal, fresh) => {
       const connection = await docker.connect(signal, fresh);
-      // From now on, so that exits are remembered whoever asks for them later.
+      // The feed starts now, so that exits are recorded for later calls.
       feed.start();
       return connection;
     },

@@ -1,27 +1,29 @@
 /**
- * What dockerd's errors mean.
+ * Maps dockerd's errors to reasons of the contract.
  *
- * The operation and the status code decide, then a look at the object; the daemon's words decide
- * only where it gives nothing else. All such words stand in the tables here, as dockerd 20.10.24
- * and, where it says otherwise, 26.1.5 says them.
+ * The operation and the status code determine the reason, then an inspection of the object; the daemon's
+ * message does so only if there is nothing else. The tables here have all such messages, as dockerd
+ * 20.10.24 and, where it differs, 26.1.5 writes them.
  */
 import type { Reason } from "../../contract/errors.js";
 import { fieldError, NapError } from "../../contract/errors.js";
 import { DockerStatusError } from "../docker-http/client.js";
 
-/** What the errors of one operation mean, beside what means the same everywhere. */
+/** The reasons for the errors of one operation, in addition to those common to all operations. */
 export interface Operation {
-  /** The reason for a status. A status that has none, and 400, is told by {@link Operation.field}. */
+  /**
+   * The reason by status. For status 400 without a reason, {@link Operation.field} is reported as invalid.
+   */
   readonly reasons?: Readonly<Record<number, Reason>>;
-  /** The daemon speaks with a registry for it. */
+  /** True if the daemon connects to a registry for it. */
   readonly registry?: boolean;
-  /** The object at fault by reason, where it is not the one that the call is about. */
+  /** The resource to report by reason, if it is not the one that the call names. */
   readonly resources?: Partial<Record<Reason, string>>;
-  /** The request's field that the daemon checks: what it calls a bad parameter is said of it. */
+  /** The request's field to which the daemon's "bad parameter" errors apply. */
   readonly field?: string;
 }
 
-/** Words that mean the same whatever the operation. */
+/** Messages that have the same reason in every operation. */
 const anywhere: readonly [words: RegExp, reason: Reason][] = [
   [/^[mM]ultiple IDs found with provided prefix|is ambiguous/, "AMBIGUOUS_ID"],
   [/port is already allocated|address already in use/, "HOST_PORT_IN_USE"],
@@ -51,14 +53,14 @@ const anywhere: readonly [words: RegExp, reason: Reason][] = [
   [/docker-import-\d+\/\S+: no such file/, "ARCHIVE_INVALID"],
 ];
 
-/** Words that a registry's answer, or its silence, brings. */
+/** Messages that result from a registry's response or from its absence. */
 const fromRegistry: readonly [words: RegExp, reason: Reason][] = [
   [/no basic auth credentials|unauthorized|authentication required/, "REGISTRY_AUTH_REQUIRED"],
   [/(^|: )denied(:|$)|HTTP 403|403 Forbidden/, "REGISTRY_AUTH_REQUIRED"],
   [/dial (tcp|udp|unix)|i\/o timeout|TLS handshake|x509: /, "REGISTRY_UNREACHABLE"],
 ];
 
-/** Words that name the field at fault in a request with a container's or network's spec. */
+/** Messages that identify the invalid field in a request with a container's or network's spec. */
 const fields: readonly [words: RegExp, field: string][] = [
   [/(^M|m)inimum memory limit/, "spec.resources.memory_limit_bytes"],
   [/memoryswap limit/, "spec.resources.swap_limit_bytes"],
@@ -91,7 +93,7 @@ const fields: readonly [words: RegExp, field: string][] = [
   [/user specified IP address|does not belong to any/, "spec.networks"],
 ];
 
-/** What an error of dockerd means. What is no answer of dockerd is returned as it is. */
+/** Returns the NapError for an error status of dockerd. Other errors are returned unchanged. */
 export function mapDockerError(error: unknown, resource: string, operation: Operation): unknown {
   if (!(error instanceof DockerStatusError)) return error;
   const { status, message } = error;
@@ -107,14 +109,14 @@ export function mapDockerError(error: unknown, resource: string, operation: Oper
   return new NapError(known, `${at}: ${message}`, { resource: at, engineMessage: message }, error);
 }
 
-/** What the failure of a build means. `exitCode` is the one of the step that failed, if one did. */
+/** Returns the error of a failed build. `exitCode` is that of the failed step, if there is one. */
 export function buildError(
   error: DockerStatusError,
   exitCode: number | undefined,
   lastOutput: string,
 ): unknown {
   const operation = { reasons: { 500: "BUILD_FAILED" }, registry: true } as const;
-  // The words repeat the step, which may hold any.
+  // The message contains the text of the step, which may match any pattern.
   const known = exitCode ? undefined : mapDockerError(error, "the build", operation);
   if (known instanceof NapError && known.reason !== "BUILD_FAILED") return known;
   const output = lastOutput.trim();
@@ -129,7 +131,7 @@ function fieldAtFault({ status, message }: DockerStatusError, field?: string): s
   return named ?? (status === 400 ? field : undefined);
 }
 
-/** Awaits a call of dockerd, and throws what its failure means. */
+/** Awaits a call of dockerd, and throws its error mapped by {@link mapDockerError}. */
 export async function withDockerErrors<T>(
   call: Promise<T>,
   resource: string,

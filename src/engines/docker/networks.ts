@@ -175,7 +175,7 @@ async function getNetwork(
   return (await withDockerErrors(call, network, named)).body;
 }
 
-/** The network that the same request made before, where it has a request_id. */
+/** Returns the network that the same request created before, if it has a request_id. */
 async function findByRequestId(
   docker: DockerConnection,
   request: CreateNetworkRequest,

@@ -1,11 +1,11 @@
-/** Has dockerd remove what nobody uses. */
+/** Prunes unused resources. */
 import type { DockerConnection } from "./connection.js";
 import { withDockerErrors } from "./errors.js";
 import type { Filters } from "./filters.js";
 
 /**
- * Removes the resources of one kind that are not in use and that the filters select. dockerd does this
- * for one client at a time and turns others away, so the calls of nap's own clients wait for each other.
+ * Removes the resources of one kind that are not in use and that the filters select. dockerd runs one
+ * prune at a time and rejects others, so the calls of nap's clients are serialized.
  */
 export async function prune<T>(
   docker: DockerConnection,

@@ -1,4 +1,4 @@
-/** What dockerd dropped of what it was asked for: told by its warnings, and by what it reports. */
+/** Detects fields that dockerd did not apply, by its warnings and by reading the object back. */
 import { posix } from "node:path";
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
@@ -13,8 +13,8 @@ import type { Difference, Equivalences } from "../../contract/not-applied.js";
 import { lostFields } from "../../contract/not-applied.js";
 
 /**
- * dockerd's words for what it goes on without, and the fields below a spec that it then dropped. As
- * dockerd 20.10.24 and 28.0 say them.
+ * Warnings of dockerd about options that it did not apply, and the fields of a spec that they concern, as
+ * dockerd 20.10.24 and 28.0 write them.
  */
 const discarded: readonly [words: RegExp, ...fields: string[]][] = [
   [/memory limit capabilities/, "resources.memory_limit_bytes"],
@@ -47,7 +47,7 @@ function warnedOf(warnings: readonly string[], root: string): [field: string, wo
   });
 }
 
-/** A spec and what dockerd made of it. */
+/** A requested spec and the one that dockerd reports. */
 interface AppliedSpec {
   /** The object, as an error names it. */
   readonly resource: string;
@@ -62,13 +62,13 @@ interface AppliedSpec {
   }[];
 }
 
-/** Fails with FIELD_NOT_APPLIED where dockerd went on without a part of what it was asked for. */
+/** Fails with FIELD_NOT_APPLIED if dockerd did not apply a part of the request. */
 export function assertNoneDropped({ resource, warnings, root, parts }: AppliedSpec): void {
   const found = new Map<string, string>(warnedOf(warnings, root));
   for (const { path, desc, wanted, got } of parts) {
     if (wanted === undefined) continue;
     for (const field of lostFields(desc, wanted, got, equivalences, path)) {
-      // A warning says why, and may name the field as a whole.
+      // A warning has the reason, and may concern the field as a whole.
       const isCovered = [...found.keys()].some((other) => field.startsWith(other));
       if (!isCovered) found.set(field, "Docker took it and does not report it back");
       if (found.size > maxReportedViolations) break;
@@ -135,7 +135,7 @@ function isReset(list: unknown): boolean {
 /** Names that dockerd replaces by the id or the name of the same container. */
 const containers = new Set(["nap.v1.ContainerLink.container", "nap.v1.Namespace.container"]);
 
-/** How values are written that may be written in several ways. */
+/** The canonical forms of values that can be written in several ways. */
 const canonical: Readonly<Record<string, (value: string) => string>> = {
   "nap.v1.ContainerSpec.working_dir": path,
   "nap.v1.Mount.target": path,

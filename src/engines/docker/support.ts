@@ -1,4 +1,4 @@
-/** What Docker cannot do, for the API version and the host of one connection. */
+/** The features that Docker does not support, by the API version and the host of one connection. */
 import type { DescMessage } from "@bufbuild/protobuf";
 import { PruneContainersRequestSchema } from "../../../gen/nap/v1/container_service_pb.js";
 import { PruneImagesRequestSchema } from "../../../gen/nap/v1/image_service_pb.js";
@@ -16,7 +16,7 @@ import type { InfoJson } from "../docker-http/json.js";
 const ofHostAlone = { reason: "Docker shares this kind of namespace with the host alone" };
 const alwaysOwn = { reason: "Docker gives every container mounts of its own" };
 
-/** What Docker cannot do in any version. */
+/** The features that no version of Docker supports. */
 const never: readonly [field: string, reason: Unsupported][] = [
   ["nap.v1.ContainerSpec.lxc_config", { reason: "Docker does not run on LXC" }],
   ...["root_filesystem", "template", "copy"].map((source): [field: string, reason: Unsupported] => [
@@ -65,7 +65,9 @@ const never: readonly [field: string, reason: Unsupported][] = [
   ]),
 ];
 
-/** What nap does itself with the command's process, where it runs beside dockerd as root. */
+/**
+ * The features that nap implements itself on the command's process, if it runs as root on dockerd's host.
+ */
 const onOtherHosts: readonly [field: string, value?: string][] = [
   ["nap.v1.ExecContainerRequest.signal"],
   ["nap.v1.ExecContainerSyncRequest.disconnect_action", "DISCONNECT_ACTION_KILL"],
@@ -99,7 +101,7 @@ const prunes: readonly [request: DescMessage, fields: string][] = [
   [PruneVolumesRequestSchema, "labels excluded_labels"],
 ];
 
-/** What dockerd says of its host that decides what it can do. What is left out is taken for there. */
+/** The properties of dockerd's host on which its features depend. A missing one counts as true. */
 export type HostFacts = Pick<
   InfoJson,
   "CgroupVersion" | "MemoryLimit" | "SwapLimit" | "PidsLimit" | "SecurityOptions"
@@ -128,11 +130,11 @@ const blockIo: readonly [words: RegExp, field: string][] = [
   [/^WARNING: No (io\.max \(wiops\)|blkio throttle\.write_iops)/, "writes_per_second"],
 ];
 
-/** What of an engine's host nap sees itself. */
+/** The parts of an engine's host that nap can access itself. */
 export interface HostAccess {
   /** The engine's file system is nap's own: it is reached by a socket of this host. */
   readonly files: boolean;
-  /** The engine's processes are in nap's sight, and nap is root among them. */
+  /** nap can see the engine's processes, and is root. */
   readonly processes: boolean;
 }
 

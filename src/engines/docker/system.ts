@@ -27,7 +27,7 @@ export function systemMethods(docker: DockerConnection, feed: EventFeed) {
     },
 
     getDiskUsage: async (_request, { signal }) => {
-      // dockerd measures for one client at a time and turns others away.
+      // dockerd runs one measurement at a time and rejects others.
       const { body } = await docker.withLock("disk usage", () => {
         const call = docker.api.json<DiskUsageJson>(
           { path: "/system/df", allowLongRunning: true },

@@ -66,10 +66,10 @@ export function volumeMethods(docker: DockerConnection) {
         const made = (await withDockerErrors(call, name || "a volume", { reasons, field: "spec" }))
           .body;
         const volume = volumeFromDocker(docker.name, made);
-        // Somebody else may have made it since it was looked for; dockerd then gives theirs.
+        // Another client may have created it since the lookup; dockerd then returns that volume.
         if (name !== "" && !sameSpec(made, spec)) throw otherSpec(name);
         try {
-          // What has no name of its own is new, and nobody else's.
+          // A volume without a requested name is always new.
           const part = { path: "spec", desc: VolumeSpecSchema, wanted: spec, got: volume.spec };
           if (name === "")
             assertNoneDropped({ resource: made.Name, warnings: [], root: "spec", parts: [part] });

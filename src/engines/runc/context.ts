@@ -1,4 +1,4 @@
-/** What every call of this engine works with. */
+/** The context of every call of this engine. */
 import { createHash } from "node:crypto";
 import { watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
@@ -17,7 +17,7 @@ import { Journal } from "../../core/events/journal.js";
 import { sleep } from "../../lib/sleep.js";
 import { Store } from "./runtime/store.js";
 
-/** Where this engine keeps its things. */
+/** The directories of this engine. */
 export interface RuncTarget {
   /** The engine's name. */
   readonly name: string;
@@ -27,7 +27,7 @@ export interface RuncTarget {
   readonly cgroupParent: string;
 }
 
-/** A file watch may miss a change under load; this bounds what that costs. */
+/** The polling intervals, since a file watch may miss a change under load. */
 const pollMillis = 500;
 const lookMillis = 2000;
 
@@ -38,7 +38,7 @@ export class RuncContext implements EventSource {
   readonly store: Store;
   readonly journal = new Journal();
   readonly exits = new ExitCache();
-  /** What happens is reported by this process itself. */
+  /** This process reports the events itself, by its own clock. */
   readonly clockOffsetMillis = 0;
   /** The ends of runs that have been reported, by container. */
   readonly #reported = new Map<string, string>();
@@ -64,12 +64,12 @@ export class RuncContext implements EventSource {
   }
 
   async flushed(): Promise<void> {
-    // What this process does, it has reported when it is done.
+    // This process appends its events before a call returns.
   }
 
   /**
-   * Makes this process the owner of the root, as long as it lives. Fails with ENGINE_UNREACHABLE where
-   * another one is. An abstract socket stands for it, which the kernel gives back.
+   * Locks the root for this process until it exits. Fails with ENGINE_UNREACHABLE if another process holds
+   * the lock. The lock is an abstract socket, which the kernel releases.
    */
   async acquireRootLock(): Promise<void> {
     if (this.#owner !== undefined) return;
@@ -85,15 +85,15 @@ export class RuncContext implements EventSource {
     this.#owner = owner;
   }
 
-  /** Watches for exits: at each, and now and then, `onChange` is called and who waits is woken. */
+  /** Watches for exits: at each exit, and periodically, calls `onChange` and wakes all waiting calls. */
   watchExits(onChange: () => void): void {
     this.#onChange = onChange;
-    // A watch that fails leaves the timer.
+    // If the watch fails, the timer remains.
     this.#watcher ??= watch(this.store.exits, () => this.checkExits()).on("error", () => undefined);
     this.#timer ??= setInterval(() => this.checkExits(), lookMillis).unref();
   }
 
-  /** Has exits looked after now. */
+  /** Checks for exits now. */
   checkExits(): void {
     this.#onChange();
     for (const wake of this.#waiting) wake();
@@ -114,7 +114,7 @@ export class RuncContext implements EventSource {
     signal.throwIfAborted();
   }
 
-  /** Runs `work` when nothing else runs under this key. */
+  /** Runs `work` while no other work runs under this key. */
   async withLock<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#locks.get(key) ?? Promise.resolve();
     const mine = before.catch(() => undefined).then(work);

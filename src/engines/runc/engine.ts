@@ -46,7 +46,7 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
       }
     },
     journalEvents: () => host.journal.end - host.journal.first,
-    // Containers go on without nap; their shims keep what they say.
+    // Containers keep running without nap; their shims store the output.
     close: async () => {
       runs.close();
       host.close();
@@ -54,7 +54,7 @@ export function createRuncEngine(target: RuncTarget, bindRoots: BindRoots): Engi
   };
 }
 
-/** Makes sure that everything is there, and looks after what happened while nap was away. */
+/** Checks that all programs exist, and handles exits that happened while nap was not running. */
 async function open(host: RuncContext): Promise<Connection> {
   if (process.getuid?.() !== 0) {
     throw new NapError("ENGINE_UNREACHABLE", "runC needs root here");
@@ -67,7 +67,7 @@ async function open(host: RuncContext): Promise<Connection> {
   const ends = new Map<string, string>();
   let settling = Promise.resolve();
   const look = (): void => {
-    // One look at a time.
+    // Checks are serialized.
     settling = settling.then(() => reapExited(host, ends));
   };
   host.watchExits(look);

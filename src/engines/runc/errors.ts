@@ -1,4 +1,4 @@
-/** What runc's words mean; it has no other way to say what failed (runc 1.1.5). */
+/** Maps runc's messages to reasons of the contract; runc has no error codes (runc 1.1.5). */
 import type { Reason } from "../../contract/errors.js";
 import { NapError } from "../../contract/errors.js";
 

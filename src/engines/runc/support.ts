@@ -1,6 +1,6 @@
 /**
- * What this engine cannot do. It honours few of a container's options yet, so the table is made the
- * other way round: every field of a spec that is not named here is refused.
+ * The features that this engine does not support. It honours few options of containers yet, so the table
+ * lists those: every other field of a spec is rejected.
  */
 import type { DescMessage } from "@bufbuild/protobuf";
 import {

@@ -22,7 +22,7 @@ const resources: readonly [EventResource, string][] = [
   [EventResource.ENGINE, "daemon"],
 ];
 
-/** Actions and dockerd's words for them: the same thing has several for different resources. */
+/** Actions and dockerd's names for them: the same thing has several for different resources. */
 const actions: readonly [EventAction, ...string[]][] = [
   [EventAction.CREATE, "create"],
   [EventAction.START, "start"],
@@ -86,7 +86,7 @@ export function eventOf(engine: string, line: string): Event {
   });
 }
 
-/** What dockerd says of an action beyond its name. */
+/** Returns the details of an action. */
 function detailsOf(
   action: EventAction | undefined,
   { Action, Actor: { Attributes } }: EventJson,

@@ -12,7 +12,7 @@ import { timestampOf } from "../../../lib/time.js";
 import type { IpamJson, NetworkJson, NetworkSpecJson, StringMap } from "../json.js";
 import { scopes } from "./scopes.js";
 
-/** A network's spec as dockerd takes it. `ownLabels` are nap's. */
+/** Returns a network's spec in dockerd's request format. `ownLabels` are internal labels. */
 export function networkSpecToDocker(
   spec: NetworkSpec | undefined,
   ownLabels: StringMap,
@@ -45,7 +45,7 @@ function ipamToDocker({ driver, driverOptions, pools }: AddressManagement): Ipam
   };
 }
 
-/** What a network was created with as dockerd reports it, with what dockerd chose. */
+/** Returns the spec of a network as dockerd reports it, including defaults that dockerd chose. */
 export function networkSpecFromDocker(json: NetworkSpecJson): NetworkSpec {
   return create(NetworkSpecSchema, {
     driver: json.Driver,

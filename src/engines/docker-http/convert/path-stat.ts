@@ -1,4 +1,4 @@
-/** Converts what dockerd tells of a file in a container. */
+/** Converts dockerd's description of a file in a container. */
 import { create } from "@bufbuild/protobuf";
 import type { PathStat } from "../../../../gen/nap/v1/types_pb.js";
 import { FileKind, PathStatSchema } from "../../../../gen/nap/v1/types_pb.js";
@@ -32,7 +32,7 @@ const special: readonly [bit: number, permission: number][] = [
   [2 ** 20, 0o1000],
 ];
 
-/** What the header X-Docker-Container-Path-Stat says: JSON in base64. */
+/** Parses the header X-Docker-Container-Path-Stat: JSON in base64. */
 export function pathStatFromHeader(header: string): PathStat {
   return pathStat(JSON.parse(Buffer.from(header, "base64").toString()) as PathStatJson);
 }

@@ -1,4 +1,4 @@
-/** What Docker is told of a spec it tells again: nothing is lost on the way there and back. */
+/** A spec that is converted for Docker and back is unchanged. */
 import { create, toJson } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { expect } from "chai";

@@ -1,5 +1,5 @@
 /**
- * Converts what dockerd measures of a container, with control groups of version 1 and 2.
+ * Converts dockerd's stats of a container, for cgroup v1 and v2.
  *
  * dockerd leaves out, or writes as null or an empty object, what it has not measured; so does nap.
  */
@@ -180,8 +180,8 @@ type BlockFields = Readonly<
 >;
 
 /**
- * Says how many processors a container has used since the measurement before: usage by time. Left
- * unset where there is none, or where the container's usage has begun anew.
+ * Sets the number of CPU cores used since the previous measurement: CPU time divided by elapsed time. It
+ * remains unset without a previous measurement and after a restart of the container.
  */
 export function setCpuUsageCores(now: ContainerStats, before: ContainerStats | undefined): void {
   const used = nanos(now.cpu?.usage) - nanos(before?.cpu?.usage);

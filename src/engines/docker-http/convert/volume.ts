@@ -15,7 +15,7 @@ const defaultDriver = "local";
 /** The label that dockerd, from 23.0 on, gives to volumes that it makes up a name for. */
 const anonymousLabel = "com.docker.volume.anonymous";
 
-/** A volume's spec as dockerd takes it. `ownLabels` are nap's. */
+/** Returns a volume's spec in dockerd's request format. `ownLabels` are internal labels. */
 export function volumeSpecToDocker(
   spec: VolumeSpec | undefined,
   ownLabels: StringMap,
@@ -27,7 +27,7 @@ export function volumeSpecToDocker(
   };
 }
 
-/** What a volume was created with as dockerd reports it, nap's own labels left out. */
+/** Returns the spec of a volume as dockerd reports it, without internal labels. */
 export function volumeSpecFromDocker(
   json: Pick<VolumeJson, "Driver" | "Options" | "Labels">,
 ): VolumeSpec {

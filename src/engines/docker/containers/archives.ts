@@ -81,7 +81,7 @@ async function* writeArchive(
   const incoming = requests[Symbol.asyncIterator]();
   const { container, path, allowTypeChange } = await readOpen(incoming);
   const { Id } = await reachable(docker, container, path, signal);
-  // Whoever names a wrong path is told before he sends everything.
+  // Check the path before receiving the upload.
   await statPath(docker, Id, path, signal, atOpenPath);
   const unpack = async (progress: UploadProgress, combined: AbortSignal): Promise<void> => {
     const file = await SpoolFile.open(spool);
@@ -120,7 +120,7 @@ async function* exportContainer(
   }
 }
 
-/** What the errors of a call on a path in a container that is there mean. */
+/** The reasons for errors of a call on a path in an existing container. */
 const atPath = {
   reasons: { 404: "PATH_NOT_FOUND", 403: "PATH_READ_ONLY" },
   field: "path",
@@ -153,7 +153,7 @@ function statOf({ headers }: IncomingMessage): PathStat {
   return pathStatFromHeader(String(headers["x-docker-container-path-stat"]));
 }
 
-/** What the kernel mounts into every container. */
+/** The file systems that the kernel mounts into every container. */
 const ofTheKernel = ["/proc", "/sys", "/dev"];
 
 /**

@@ -136,7 +136,7 @@ export async function createContainer(
   });
 }
 
-/** The container that the same request made before. */
+/** Returns the container that the same request created before. */
 async function findByRequestId(
   docker: DockerConnection,
   request: CreateContainerRequest | RunContainerRequest,
@@ -149,8 +149,8 @@ async function findByRequestId(
 }
 
 /**
- * Pulls the image of a container that is to be created, as the request's policy says. A request that is
- * repeated needs its image no more.
+ * Pulls the image of a container that is to be created, as the request's policy says. A repeated request
+ * no longer needs the image.
  */
 export async function* pullFirst(
   docker: DockerConnection,
@@ -208,7 +208,8 @@ async function createNew(
       await connectNetwork(docker, network, id, endpointToDocker(endpoint));
     }
     const json = await inspectContainer(docker, id);
-    // dockerd goes on without what it cannot do, and what its API does not know it drops unseen.
+    // dockerd continues without options that it cannot apply, and silently drops fields that its API
+    // version lacks.
     assertNoneDropped({
       resource: json.Name.replace(/^\//, ""),
       warnings,
@@ -224,7 +225,7 @@ async function createNew(
   }
 }
 
-/** Removes a container that was just made, with its anonymous volumes. */
+/** Removes a container that was just created, with its anonymous volumes. */
 async function rollbackCreate(docker: DockerConnection, id: string): Promise<void> {
   await docker.api.json({ method: "DELETE", path: `/containers/${id}`, query: { v: true } });
 }

@@ -142,7 +142,7 @@ function stopQuery(timeout: Parameters<typeof wholeSeconds>[1], stopSignal: stri
   };
 }
 
-/** What the errors of a start mean where its request has no spec to find fault with. */
+/** The reasons for errors of a start whose request has no spec. */
 const cannotStart = {
   ...named.reasons,
   400: "CONTAINER_START_FAILED",
@@ -167,8 +167,8 @@ async function startContainer(docker: DockerConnection, container: string): Prom
 }
 
 /**
- * Starts a container that was just looked at; false where it ran already. Fails as StartContainer does;
- * with `field` what is wrong with the container is said of that field of the request.
+ * Starts a container that was just inspected; returns false if it was running. Fails as StartContainer
+ * does; with `field` errors in the container's spec are reported for that field of the request.
  */
 export async function startInspected(
   docker: DockerConnection,

@@ -11,7 +11,7 @@ import { containerFilters, withoutLater } from "../filters.js";
 import { containerFromSummary } from "../../docker-http/convert/container/container.js";
 import type { ContainerJson, ContainerSummaryJson } from "../../docker-http/json.js";
 
-/** What the errors of a call that names a container mean. */
+/** The reasons for errors of a call that names a container. */
 export const named = { reasons: { 404: "CONTAINER_NOT_FOUND" } } as const;
 
 /** A container as dockerd has it. Fails with CONTAINER_NOT_FOUND and AMBIGUOUS_ID. */
@@ -22,7 +22,7 @@ export async function inspectContainer(
   query: Readonly<Record<string, boolean>> = {},
 ): Promise<ContainerJson> {
   const path = `/containers/${pathPart(container)}/json`;
-  // To measure its files takes as long as there are many.
+  // Measuring the size takes long if the container has many files.
   const allowLongRunning = query["size"] === true;
   const call = docker.api.json<ContainerJson>({ path, query, allowLongRunning }, signal);
   return (await withDockerErrors(call, container, named)).body;

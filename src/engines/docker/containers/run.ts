@@ -36,7 +36,7 @@ export function containerStreams(docker: DockerConnection, runs: SharedRuns) {
   } satisfies Methods<typeof ContainerService>;
 }
 
-/** A container, or undefined where it is gone. */
+/** Returns a container, or undefined if it has been removed. */
 export async function inspectIfThere(
   docker: DockerConnection,
   id: string,
@@ -46,7 +46,7 @@ export async function inspectIfThere(
 
 /** An exit that is being waited for. */
 export interface ArmedWait {
-  /** How the container exited, once it has. */
+  /** Resolves with the exit status once the container has exited. */
   status(): Promise<ExitStatus>;
   cancel(): void;
 }
@@ -67,7 +67,7 @@ export async function armWait(
     signal,
   );
   const source = await withDockerErrors(call, id, { reasons: { 404: "CONTAINER_NOT_FOUND" } });
-  // It may fail before anybody reads it.
+  // The stream may fail before it is read.
   source.on("error", () => undefined);
   return {
     status: async () => {
@@ -120,7 +120,7 @@ function dockerSteps(
       const run = await armedRun(docker, json, attachOutput, signal);
       let recorded: Run | undefined;
       try {
-        // An attachment of its own: one that is read slowly does not hold up the other.
+        // The recording has a separate attachment, so that a slow reader of one does not delay the other.
         recorded = keep && (await armedRun(docker, json, attachOutput, keep));
         await startInspected(docker, json, json.Id, "spec");
         return { run, ...(recorded && { recorded }) };
@@ -169,7 +169,7 @@ async function armedRun(
   }
 }
 
-/** All that a container has written and writes until it does not run. */
+/** Yields the output of a container from its log until it stops. */
 async function* loggedBatches(
   docker: DockerConnection,
   json: ContainerJson,
@@ -193,7 +193,7 @@ async function attachOutput(
   );
 }
 
-/** Ends a container, if it has not ended by itself. */
+/** Kills a container, unless it has exited by itself. */
 export async function kill(docker: DockerConnection, id: string): Promise<void> {
   try {
     await docker.api.json({ method: "POST", path: `/containers/${id}/kill` });

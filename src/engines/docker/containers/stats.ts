@@ -30,7 +30,7 @@ import type { ContainerSummaryJson, InfoJson } from "../../docker-http/json.js";
  */
 const minIntervalMillis = 1000;
 
-/** As many requests as wait for one round of the collector together. */
+/** The maximum number of requests that wait for one round of the collector together. */
 const measuredAtOnce = 64;
 
 /** The call that measures containers. */

@@ -2,11 +2,11 @@
  * The one subscription to a dockerd's events, however many clients there are.
  *
  * It begins at the engine's first use and is kept until the engine is closed, so that cursors and past
- * exits hold. When dockerd goes away, it connects again, takes what dockerd still remembers, and where
- * that does not reach back to what was seen last, finds out by lists what must have happened.
+ * exits hold. When dockerd goes away, it connects again, reads the events that dockerd still stores, and
+ * if those do not reach back to the last event received, derives the changes from lists.
  *
- * `await feed.subscribe(filter, signal)` gives the selected events from that moment on, batch by batch,
- * across restarts of dockerd: whatever happens after it has resolved is seen.
+ * `await feed.subscribe(filter, signal)` yields the selected events in batches, across restarts of
+ * dockerd. No event after it has resolved is missed.
  */
 import { setMaxListeners } from "node:events";
 import type { IncomingMessage } from "node:http";
@@ -31,19 +31,19 @@ import { Inventory } from "./inventory.js";
 import type { InfoJson } from "../../docker-http/json.js";
 import { lineBatches } from "../../docker-http/lines.js";
 
-/** dockerd keeps as many events (20.10 to 28). */
+/** The number of events that dockerd stores (20.10 to 28). */
 const dockerRemembers = 256;
 /** dockerd's live order differs from the order that it stores by milliseconds. */
 const overlapNanos = 1_000_000_000n;
 /** The waits between attempts to connect again, in milliseconds. */
 const firstPauseMillis = 50;
 const longestPauseMillis = 2000;
-/** As long as a look into dockerd's memory may take; its clock may have been set back meanwhile. */
+/** The timeout of reading dockerd's stored events, which does not end if its clock has been set back. */
 const lookMillis = 2000;
 /** A connection over TCP whose other end has vanished is given up in about a minute. */
 const keepAliveMillis = 30_000;
 
-/** As many events may come while lists are read; beyond that it is begun again. */
+/** The maximum number of events buffered while lists are read; beyond it the subscription is restarted. */
 const mostEarly = 16_384;
 
 /** The events of one dockerd. */
@@ -63,7 +63,7 @@ export class EventFeed implements EventSource {
 
   constructor(docker: DockerConnection) {
     this.#docker = docker;
-    // Every request on behalf of all clients waits for it.
+    // Every waiting request adds a listener to it.
     setMaxListeners(0, this.#closed.signal);
     this.#inventory = new Inventory(docker);
   }
@@ -82,8 +82,8 @@ export class EventFeed implements EventSource {
   }
 
   /**
-   * Resolves once whatever happens comes into the journal. Rejects on abort, and with
-   * ENGINE_UNREACHABLE where dockerd cannot be followed within its timeout.
+   * Resolves once new events are appended to the journal. Rejects on abort, and with ENGINE_UNREACHABLE if
+   * the subscription fails within dockerd's timeout.
    */
   async subscribed(signal: AbortSignal): Promise<this> {
     this.start();
@@ -125,7 +125,7 @@ export class EventFeed implements EventSource {
     const stored = await this.#remembered(until, signal).catch(unlessAborted(signal));
     const missing = (event: Event): boolean => !this.journal.holds(identityOf(event));
     for (let left = stored?.filter(missing) ?? []; left.length > 0; left = left.filter(missing)) {
-      // Behind a lost connection everything was looked at anew.
+      // After a lost connection the lists have been read again.
       if (this.#session !== session) return;
       await this.#change(signal);
     }
@@ -142,7 +142,7 @@ export class EventFeed implements EventSource {
     const { signal } = this.#closed;
     for (let pause = firstPauseMillis; !signal.aborted; pause *= 2) {
       const session = this.#session;
-      // Whatever fails here is tried again; calls find out by themselves that the engine is away.
+      // Failures are retried; calls detect by themselves that the engine is unreachable.
       await this.#follow(signal).catch(() => undefined);
       if (this.#session !== session) pause = firstPauseMillis;
       this.#subscribed = false;
@@ -150,7 +150,7 @@ export class EventFeed implements EventSource {
     }
   }
 
-  /** Connects, makes up for what was missed, and takes events until the connection ends. */
+  /** Connects, repairs the gap since the last connection, and reads events until the connection ends. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { api } = this.#docker;
     await this.#docker.connect(signal, true);
@@ -208,7 +208,7 @@ export class EventFeed implements EventSource {
     }
   }
 
-  /** What dockerd remembers up to a time, in the order in which it stored it. */
+  /** Returns the events that dockerd stores up to a time, in stored order. */
   async #remembered(untilNanos: bigint, signal: AbortSignal): Promise<Event[]> {
     const { api } = this.#docker;
     const query = { until: queryTime(timestampOfNanos(untilNanos)) };
@@ -221,17 +221,17 @@ export class EventFeed implements EventSource {
     return events;
   }
 
-  /** Whether what dockerd remembers reaches back to what was seen last, with nothing in between. */
+  /** Returns whether dockerd's stored events reach back to the last event received. */
   #covers(remembered: readonly Event[]): boolean {
     const seen = (event: Event): boolean => this.journal.holds(identityOf(event));
     const [oldest] = remembered;
     if (oldest === undefined || !remembered.some(seen)) return false;
-    // One that has just been started, or has little to tell, has forgotten nothing.
+    // A dockerd with fewer events than it can store has discarded none.
     if (remembered.length < dockerRemembers) return true;
     return seen(oldest) && timeOf(oldest) <= this.#lastNanos - overlapNanos;
   }
 
-  /** The event that says that there may be others before `next` that nobody saw. */
+  /** Returns the event which says that events before `next` may have been lost. */
   #lost(next: Event | undefined, nowNanos: bigint): Event {
     const end = next === undefined ? nowNanos : timeOf(next);
     const endTime = timestampOfNanos(end > this.#lastNanos ? end : nowNanos);

@@ -1,9 +1,8 @@
 /**
- * Knows which containers, volumes and networks a dockerd has, from its lists and its events; finds by
- * comparing what must have happened while its events could not be seen.
+ * The containers, volumes and networks of a dockerd, from its lists and its events. After a gap in the
+ * events, comparing the lists yields synthetic events for what changed.
  *
- * Of what happened in between, the last state counts: a container that was started and stopped twice
- * is told to have been started and stopped once.
+ * Several changes during the gap are reported as one.
  */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
@@ -28,10 +27,10 @@ import type {
   VolumeJson,
 } from "../../docker-http/json.js";
 
-/** What is known of a container. */
+/** The last known state of a container. */
 interface KnownContainer {
   name: string;
-  /** What its events say of it: its labels, image and name. */
+  /** The attributes of its events: its labels, image and name. */
   attributes: StringMap;
   owner: string;
   /** Its process runs, or is paused. */
@@ -52,7 +51,7 @@ interface InventoryLists {
 
 type EventInit = Omit<MessageInitShape<typeof EventSchema>, "$typeName">;
 
-/** What one dockerd has. */
+/** The containers, volumes and networks of one dockerd. */
 export class Inventory {
   readonly #docker: DockerConnection;
   readonly #containers = new Map<string, KnownContainer>();
@@ -65,8 +64,8 @@ export class Inventory {
   }
 
   /**
-   * Records an event. Returns the synthetic event of the container's creation where that was never
-   * seen: dockerd had forgotten it when its events could be followed again.
+   * Records an event. Returns a synthetic event for the container's creation if that was never received,
+   * because dockerd no longer stored it after a gap.
    */
   record(event: Event): Event | undefined {
     const { resource, action, resourceId: id } = event;
@@ -114,9 +113,8 @@ export class Inventory {
   }
 
   /**
-   * Looks at the lists where it has not yet, and, with `missed`, gives what must have happened since
-   * the last event, as synthetic events. `now` is the engine's time before it is asked, in nanoseconds
-   * since 1970.
+   * Reads the lists on the first call, and with `missed` returns synthetic events for what changed since
+   * the last event. `now` is the engine's time before it is asked, in nanoseconds since 1970.
    */
   async reconcile(missed: boolean, now: bigint, signal: AbortSignal): Promise<Event[]> {
     if (this.#filled && !missed) return [];
@@ -173,7 +171,7 @@ export class Inventory {
     for (const [id, known] of this.#containers) {
       if (listed.has(id)) continue;
       const about = { resource: EventResource.CONTAINER, resourceId: id, ...subject(known) };
-      // Nobody knows any more how it exited.
+      // The exit status was lost.
       if (known.live) found.push({ ...about, action: EventAction.EXIT, engineAction: "die" });
       found.push({ ...about, action: EventAction.REMOVE, engineAction: "destroy" });
     }
@@ -224,7 +222,7 @@ function replaceAll(all: Map<string, StringMap>, by: ReadonlyMap<string, StringM
   for (const [id, attributes] of by) all.set(id, attributes);
 }
 
-/** What came and went. */
+/** Yields the creations and removals. */
 function* existence(
   resource: EventResource,
   known: ReadonlyMap<string, StringMap>,
@@ -246,7 +244,7 @@ function named(resource: EventResource, resourceId: string, attributes: StringMa
   return { resource, resourceId, resourceName: attributes["name"] ?? "", attributes };
 }
 
-/** What must have happened to a container that is there now. */
+/** Yields the changes of a container that exists now. */
 function* containerDifferences(
   json: ContainerJson,
   before: KnownContainer | undefined,
@@ -291,7 +289,7 @@ function* containerDifferences(
   };
   const restarted = live && known.live && since(State.StartedAt);
   const ran = !live && !known.live && since(State.FinishedAt);
-  // How the run before this one exited is not kept.
+  // dockerd does not keep the exit status of the previous run.
   if (restarted) yield { ...about(EventAction.EXIT, "die"), ...at(State.FinishedAt) };
   const started = restarted || ran || (live && !known.live);
   if (started) yield { ...about(EventAction.START, "start"), ...at(State.StartedAt) };

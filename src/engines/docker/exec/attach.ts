@@ -59,7 +59,7 @@ async function* attachContainer(
     const { socket, output } = await attach(docker, json, open, combined);
     if (open.terminalSize) await firstSize(docker, json, open.terminalSize, combined);
     yield event({ case: "attached", value: { containerId: Id } } as Event);
-    // What attaches to a container that has just exited, dockerd holds until it is started again.
+    // dockerd holds an attachment to a container that has just exited until it is started again.
     const now = State.Running ? await inspectIfThere(docker, Id) : json;
     if (now?.State.Running === State.Running) {
       const process = interlocutor(docker, json, open, socket);
@@ -89,8 +89,8 @@ interface Attached {
 }
 
 /**
- * Attaches. What has been written so far comes from the log: of a container that runs together with
- * what it writes from now on, else before that.
+ * Attaches. Output so far comes from the log: for a running container in one stream with the new output,
+ * else before it.
  */
 async function attach(
   docker: DockerConnection,
@@ -130,7 +130,8 @@ async function attach(
   const live = docker.api.read(socket, signal);
   if (!open.replay) return { socket, output: live };
   const log = await readLog(false);
-  // Once dockerd sends of it, the end of the log is fixed, and what is written later comes live.
+  // Once dockerd sends the first entry, the end of the log is fixed, and later output comes through the
+  // attachment.
   const first = await log.next();
   return { socket, output: joined(first, log, live) };
 }
@@ -192,14 +193,14 @@ function query({ rows, columns }: TerminalSize): { h: number; w: number } {
   return { h: rows, w: columns };
 }
 
-/** Whether a container has run since it was attached to, and does no more: so that a call came too late. */
+/** Returns whether a container has run and stopped since it was attached to, so the call came too late. */
 async function hasRun(docker: DockerConnection, { Id, State }: ContainerJson): Promise<boolean> {
   const now = await inspectIfThere(docker, Id);
   if (now?.State.Running === true) return false;
   return State.Running || now?.State.StartedAt !== State.StartedAt;
 }
 
-/** Gives the terminal its first size: now, or when the container is started. */
+/** Sets the terminal's initial size now, or when the container is started. */
 async function firstSize(
   docker: DockerConnection,
   { Id, State }: ContainerJson,
@@ -220,7 +221,7 @@ async function firstSize(
       return;
     }
   })();
-  // Where it ends at once, or is never started, there is no terminal that lacks its size.
+  // If the container ends at once or is never started, there is no terminal to resize.
   started.catch(() => undefined);
 }
 

@@ -18,9 +18,9 @@ import { hostProcess, killTree, signalProcess } from "./host-processes.js";
 import type { ExecJson } from "../../docker-http/json.js";
 import { unusedDetachKeys } from "./stdin.js";
 
-/** How often a command that starts, or has closed its output, is looked at. */
+/** How often a command that is starting, or has closed its output, is inspected. */
 const pollMillis = 20;
-/** As long a command may take to start once nobody waits for it. */
+/** How long a command may take to start after its caller has gone. */
 const startMillis = 10_000;
 
 /** A command to run, as dockerd needs it. */
@@ -34,7 +34,7 @@ export interface CommandRequest {
   readonly disconnectAction: DisconnectAction;
 }
 
-/** A command in a container. Whoever starts it calls {@link RunningCommand.leave} in the end. */
+/** A command in a container. The caller that starts it must call {@link RunningCommand.leave}. */
 export class RunningCommand {
   #socket: Socket | undefined;
   #process: HostProcess | undefined;
@@ -99,7 +99,7 @@ export class RunningCommand {
     }
   }
 
-  /** Lets go of it; where it has not ended, with what its request says for that. */
+  /** Releases it; if it has not ended, applies the request's disconnect action. */
   async leave(): Promise<void> {
     this.#socket?.destroy();
     if (this.#ended || this.request.disconnectAction !== DisconnectAction.KILL) return;
@@ -112,7 +112,7 @@ export class RunningCommand {
     if (this.#process !== undefined) await killTree(this.#process);
   }
 
-  /** What dockerd says of it once it has begun, or has failed to; dockerd answers before that. */
+  /** Returns its inspection once it has started or failed to start; dockerd answers before that. */
   async #begun(signal: AbortSignal): Promise<ExecJson> {
     for (;;) {
       const json = await withDockerErrors(this.#inspect(signal), this.id, {});
@@ -121,7 +121,10 @@ export class RunningCommand {
     }
   }
 
-  /** Learns which process it is, where nap can see it: it is that one if it still runs after a look. */
+  /**
+   * Determines its process if nap can access it; the process is the right one if the command still runs
+   * afterwards.
+   */
   async #identify(begun: ExecJson | undefined): Promise<void> {
     if (!this.docker.ownHost || !begun?.Running) return;
     const found = await hostProcess(begun.Pid, begun.ContainerID);
@@ -142,7 +145,7 @@ export class RunningCommand {
     return (await this.docker.api.json<ExecJson>({ path: `/exec/${this.id}/json` }, signal)).body;
   }
 
-  /** The output of a command that never ran, which is why. */
+  /** Returns the output of a command that never ran, which is the error message. */
   async #reason(socket: Socket, signal: AbortSignal): Promise<Uint8Array> {
     const output = new BoundedBuffer(reasonBytes);
     const source = this.docker.api.read(socket, signal);
@@ -182,7 +185,7 @@ async function createExec(
   }
 }
 
-/** What the output of a command that never ran says of why; dockerd's status for it is 200. */
+/** Returns the error for a command that never ran, from its output; dockerd's status for it is 200. */
 function startFailure({ container, field }: CommandRequest, output: Uint8Array): NapError {
   const words = Buffer.from(output).toString().trim();
   const error = mapDockerError(new DockerStatusError(400, words), container, { field });

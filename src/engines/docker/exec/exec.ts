@@ -27,7 +27,7 @@ export function execMethods(docker: DockerConnection) {
       const command = await RunningCommand.create(docker, asked);
       try {
         const { socket } = await command.start(signal);
-        // Where there is a terminal, dockerd would end the output with the input.
+        // With a terminal, dockerd would end the output with the input.
         if (stdin && tty) socket.write(request.stdin);
         else if (stdin) socket.end(request.stdin);
         const limit = request.maxOutputBytes ?? defaultOutputBytes;

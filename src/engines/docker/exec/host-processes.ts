@@ -8,7 +8,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { constants } from "node:os";
 import { fieldError, NapError } from "../../../contract/errors.js";
 
-/** A process that cannot be taken for another one. */
+/** A process, identified so that a reused process id is detected. */
 export interface HostProcess {
   readonly pid: number;
   /** In clock ticks after the host's start. */
@@ -17,7 +17,7 @@ export interface HostProcess {
   readonly container: string;
 }
 
-/** What /proc/PID/stat tells. */
+/** The fields of /proc/PID/stat. */
 interface Stat {
   readonly pid: number;
   readonly state: string;
@@ -89,7 +89,7 @@ async function treeOf(
   return processes;
 }
 
-/** Whether it is there, and still the same. */
+/** Returns whether the process still exists and is the same one. */
 async function isAlive({ pid, startTime, container }: HostProcess): Promise<boolean> {
   const stat = await statOf(pid);
   return stat?.startTime === startTime && stat.state !== "Z" && (await isIn(pid, container));
@@ -109,7 +109,7 @@ async function statOf(pid: number): Promise<Stat | undefined> {
   return { pid, state, parent: Number(parent), session: Number(session), startTime };
 }
 
-/** What the kernel says of a process, or undefined where it is gone. */
+/** Returns the text of a file in /proc, or undefined if the process has ended. */
 async function textOf(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");

@@ -2,8 +2,8 @@
 import type { Socket } from "node:net";
 
 /**
- * Writes to a connection; resolves when it takes more. Bytes for a process that no longer reads them,
- * since it has ended, are of no use to anybody: what became of the connection, its reader tells.
+ * Writes to a connection; resolves when it takes more. Bytes for a process that has ended are discarded;
+ * the reader of the connection reports its errors.
  */
 export async function writeStdin(socket: Socket, data: Uint8Array): Promise<void> {
   if (!socket.writable || socket.write(data)) return;
@@ -17,7 +17,7 @@ export async function writeStdin(socket: Socket, data: Uint8Array): Promise<void
 }
 
 /**
- * Keys that end a terminal's attachment cannot be turned off, and dockerd takes them out of the input:
- * by default Ctrl-P, held back until the next key, and Ctrl-Q. These nobody types.
+ * Keys that end a terminal's attachment cannot be turned off, and dockerd takes them out of the input: by
+ * default Ctrl-P, held back until the next key, and Ctrl-Q. This is a key sequence that no user types.
  */
 export const unusedDetachKeys = Array.from({ length: 16 }, () => "ctrl-^").join(",");

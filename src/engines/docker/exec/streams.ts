@@ -47,7 +47,7 @@ async function* execContainer(
     yield event({ case: "started", value: { execId: command.id, pid: BigInt(pid) } } as Event);
     const process = {
       ...(stdin && { write: (data: Uint8Array) => writeStdin(socket, data) }),
-      // Where there is a terminal, dockerd would end the output with the input.
+      // With a terminal, dockerd would end the output with the input.
       closeStdin: () => void (stdin && !tty && socket.end()),
       ...(tty && { resize: (to: Parameters<typeof command.resize>[0]) => command.resize(to) }),
       signal: (name: string) => command.signal(name),

@@ -21,7 +21,7 @@ import { platformText } from "../../docker-http/platform.js";
 import type { ReportJson } from "./reports.js";
 import { progress, reports } from "./reports.js";
 
-/** As much of a build's output is told where it fails. */
+/** The maximum length of a build's last output in its error. */
 const lastOutputChars = 1024;
 
 /** The calls that build. */
@@ -57,13 +57,13 @@ async function* buildImage(
     }
     yield* responses(batch);
   }
-  // Somebody may have removed it at once.
+  // Another client may have removed it already.
   const built = await undefinedIf("IMAGE_NOT_FOUND", inspectImage(docker, imageId, signal));
   const value = { imageId, tags: built?.RepoTags ?? [] };
   yield create(BuildImageResponseSchema, { event: { case: "result", value } });
 }
 
-/** What a batch says, in its order: neighbours of one sort in one message. */
+/** Yields the responses for a batch in its order; adjacent reports of the same kind are in one message. */
 function* responses(batch: readonly ReportJson[]): Generator<BuildImageResponse> {
   let at = 0;
   while (at < batch.length) {

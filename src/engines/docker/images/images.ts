@@ -165,7 +165,8 @@ function historyFromDocker(json: HistoryJson): ImageHistoryEntry {
 async function inUse(docker: DockerConnection, image: string, error: unknown): Promise<NapError> {
   const users = await usersOf(docker, "ancestor", image);
   const { RepoTags } = await inspectImage(docker, image);
-  // What is neither used nor named twice has images built on it, which dockerd does not name.
+  // An image that is neither in use nor has several references has child images, which dockerd does not
+  // name.
   const by = users.length > 0 ? users : (RepoTags ?? []).length > 1 ? (RepoTags ?? []) : [];
   const words = error instanceof Error ? error.message : "";
   const message = `image ${image} is used${by.length > 0 ? ` by ${by.join(", ")}` : `: ${words}`}`;

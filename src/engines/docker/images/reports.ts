@@ -13,27 +13,27 @@ import { lineBatches } from "../../docker-http/lines.js";
 
 /** One line. */
 export interface ReportJson {
-  /** What is being done. */
+  /** The current operation. */
   readonly status?: string;
   readonly id?: string;
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
-  /** What a builder wrote, or what a load has brought. */
+  /** Output of a build, or the result of a load. */
   readonly stream?: string;
-  /** What came of it. */
+  /** The result. */
   readonly aux?: { readonly ID?: string; readonly Tag?: string; readonly Digest?: string };
   /** Once the first line is out, dockerd has no status left to say that it failed. */
   readonly error?: string;
   readonly errorDetail?: { readonly code?: number };
 }
 
-/** What a work of dockerd is, beside its request. */
+/** An operation of dockerd that reports progress, in addition to its request. */
 export interface ReportedRequest {
-  /** What its errors are about. */
+  /** The resource of its errors. */
   readonly resource: string;
   readonly operation: Operation;
   /** Sent as the body. */
   readonly bytes?: AsyncIterable<Uint8Array>;
-  /** What a failure means that dockerd reports in a line. Default: what its words mean. */
+  /** Maps a failure that dockerd reports in a line. Default: by its message. */
   readonly failed?: (failure: ReportJson, error: DockerStatusError) => unknown;
 }
 
@@ -62,14 +62,14 @@ export async function* reports(
       throw failed?.(failure, error) ?? mapDockerError(error, resource, operation);
     }
   } catch (error) {
-    // What the client sent wrong comes back through the connection that it broke.
+    // An error of the client's upload breaks the connection, and is reported instead of that.
     throw upload?.errored ?? error;
   } finally {
     upload?.destroy();
   }
 }
 
-/** How far a transfer is. */
+/** Returns the progress of a transfer. */
 export function progress({
   status = "",
   id = "",

@@ -110,7 +110,7 @@ export function requireOwnRegistry(image: string, credentials?: RegistryCredenti
   throw fieldError([{ field, description, reason: "FIELD_INVALID" }]);
 }
 
-/** Credentials for one registry, as dockerd takes them. */
+/** Returns credentials for one registry, in dockerd's request format. */
 export function registryAuth({ kind, serverAddress }: RegistryCredentials): object {
   const address = serverAddress === undefined ? {} : { serveraddress: serverAddress };
   switch (kind.case) {

@@ -1,4 +1,4 @@
-/** Takes apart dockerd's log stream into entries with their times. */
+/** Splits dockerd's log stream into entries with their times. */
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { LogEntry } from "../../../../gen/nap/v1/container_service_pb.js";
@@ -10,15 +10,15 @@ import { frames } from "../../docker-http/frames.js";
 
 const newline = 0x0a;
 const space = 0x20;
-/** dockerd keeps at most as many bytes of a line together. */
+/** The maximum number of bytes of a line in one entry of dockerd's log. */
 const lineBytes = 16 * 1024;
-/** A time stamp has at most as many bytes: RFC 3339 with nanoseconds and an offset. */
+/** The maximum length of a timestamp: RFC 3339 with nanoseconds and an offset. */
 const stampBytes = 36;
 
 /**
- * The entries that each read of a log stream with time stamps completes. With `joinsParts` the newline of a
- * line in several parts is put back, which the log driver `local` loses before API 1.42. It cannot be told
- * from such a line that a container left without one when it ended.
+ * The entries that each read of a log stream with time stamps completes. With `joinsParts` the newline of
+ * a line in several parts is put back, which the log driver `local` loses before API 1.42. Such a line
+ * cannot be distinguished from one that a container left without a newline when it ended.
  */
 export async function* logEntries(
   source: AsyncIterable<Buffer>,
@@ -86,7 +86,7 @@ async function* terminalEntries(source: AsyncIterable<Buffer>): AsyncGenerator<L
   if (rest.length > 0) yield [entry(OutputStream.STDOUT, rest)];
 }
 
-/** Where the first entry ends. Undefined: not in these bytes. */
+/** Returns the end of the first entry; undefined if it is not in these bytes. */
 function lineEnd(bytes: Buffer): number | undefined {
   const blank = bytes.indexOf(space);
   if (blank < 0) return undefined;

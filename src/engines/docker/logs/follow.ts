@@ -33,9 +33,9 @@ import { LogSource } from "./source.js";
 
 /** A log that rotates is read again at most this often, in milliseconds. */
 const shortestPauseMillis = 100;
-/** It is read again after this time, whether something was heard or not. */
+/** It is read again after this time even if no growth was signalled. */
 const longestPauseMillis = 2000;
-/** Reading a log again takes at most one part in so many of dockerd's time. */
+/** Rereading may use at most 1/(1+idleShare) of the time. */
 const idleShare = 4;
 
 /** The calls on containers' logs. */
@@ -84,7 +84,7 @@ export async function* logUntilStopped(
   }
 }
 
-/** Where a stream begins that has no cursor. */
+/** Returns the positions at which a stream without a cursor begins. */
 async function firstPositions(
   docker: DockerConnection,
   json: ContainerJson,
@@ -171,7 +171,7 @@ class LogStream {
     try {
       const reason = this.request.follow ? yield* this.#follow(deadline) : LogEndReason.COMPLETE;
       if (reason === LogEndReason.REMOVED) return reason;
-      // What was written before the end of the span, or of the container, is there by now.
+      // Everything written before the deadline, or before the container stopped, is in the log now.
       yield* this.#pass({});
       const isThere = await undefinedIf(
         "CONTAINER_NOT_FOUND",
@@ -191,7 +191,7 @@ class LogStream {
     deadline: AbortSignal,
   ): AsyncGenerator<StreamContainerLogsResponse, LogEndReason, undefined> {
     for (;;) {
-      // A run that begins while what came before is read is told in its place.
+      // A run that begins while earlier entries are read is reported before its own entries.
       this.#coming.push(...(this.runs?.take() ?? []));
       if (this.#coming.length > 0) {
         yield* this.#pass({});
@@ -202,7 +202,7 @@ class LogStream {
       if (deadline.aborted) return LogEndReason.COMPLETE;
       if (this.runs === undefined) return LogEndReason.STOPPED;
       yield* this.#pass({});
-      // What was read may have been of a run that is known by now.
+      // The entries may belong to a run that has been detected meanwhile.
       if (this.#newestRun !== before) continue;
       const waiting = AbortSignal.any([this.signal, deadline]);
       await this.runs.change(waiting).catch((error: unknown) => {
@@ -223,7 +223,7 @@ class LogStream {
     }
   }
 
-  /** Reads a log that rotates again and again, as long as dockerd's own following goes on. */
+  /** Rereads a log that rotates until dockerd's own follow stream ends. */
   async *#again(deadline: AbortSignal): AsyncGenerator<StreamContainerLogsResponse> {
     const stop = new AbortController();
     const combined = AbortSignal.any([this.signal, deadline, stop.signal]);
@@ -262,8 +262,8 @@ class LogStream {
   }
 
   /**
-   * Makes sure that a run is known before its entries are delivered. dockerd tells of a start after the
-   * container has begun to write, but says of the run before at once when it ended.
+   * Detects a run before its entries are delivered. dockerd reports a start after the container has begun
+   * to write, but the end of the previous run at once.
    */
   async #learnRuns(entries: readonly LogEntry[]): Promise<void> {
     const { runs } = this;
@@ -313,7 +313,10 @@ class LogStream {
     yield* flush();
   }
 
-  /** Entries that were delivered are gone, and nothing has come since: more may be gone with them. */
+  /**
+   * Yields a gap if delivered entries are no longer in the log and no new ones have come: others may be
+   * lost, too.
+   */
   *#missing(): Generator<StreamContainerLogsResponse> {
     const from = this.#reader.anchorNanos;
     if (!this.#reader.positionLost || from === undefined) return;

@@ -1,4 +1,4 @@
-/** Tells when one container is started again, and when it is gone. */
+/** Follows the restarts and the removal of one container. */
 import { EventAction, EventResource } from "../../../../gen/nap/v1/engine_service_pb.js";
 import { undefinedIf } from "../../../contract/errors.js";
 import { timestampNanos, timestampOf } from "../../../lib/time.js";
@@ -11,7 +11,7 @@ import type { ContainerJson } from "../../docker-http/json.js";
 export interface ContainerRun {
   /** When it was started, in nanoseconds since 1970. */
   readonly startNanos: bigint;
-  /** What is written later than this is of this run: when the run before had ended. */
+  /** The end of the previous run; entries after this time belong to this run. */
   readonly boundaryNanos: bigint;
 }
 
@@ -31,7 +31,7 @@ export class ContainerRuns {
     this.#id = id;
   }
 
-  /** Begins to follow. Runs that began later than `knownNanos` are told; whoever asks closes it. */
+  /** Begins to follow. Runs that began after `knownNanos` are reported. The caller must close it. */
   static async follow(
     docker: DockerConnection,
     feed: EventFeed,
@@ -104,7 +104,7 @@ export class ContainerRuns {
           const nanos = time === undefined ? 0n : timestampNanos(time);
           if (action === EXIT) boundary = nanos;
           else if (action === REMOVE) this.#isGone = true;
-          // What was there at the first look has an event that comes a little later than it says.
+          // The start event of the run found by the first inspection has a slightly later time.
           else if (boundary >= known) known = this.#note(nanos, boundary, known);
         }
         this.#wake();

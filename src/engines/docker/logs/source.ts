@@ -1,4 +1,4 @@
-/** Reads a container's log from dockerd, and notices when it grows. */
+/** Reads a container's log from dockerd, and signals its growth. */
 import type { LogEntry } from "../../../../gen/nap/v1/container_service_pb.js";
 import { OutputStream } from "../../../../gen/nap/v1/types_pb.js";
 import { queryTime } from "../../docker-http/time.js";
@@ -8,7 +8,7 @@ import { withDockerErrors } from "../errors.js";
 import type { ContainerJson } from "../../docker-http/json.js";
 import { logEntries } from "./entries.js";
 
-/** What is read of a log. */
+/** The range of a log to read. */
 export interface LogRead {
   /** Only what is not older than this. Undefined or below 0: from the beginning. */
   readonly sinceNanos?: bigint;
@@ -24,14 +24,14 @@ export class LogSource {
   readonly #tty: boolean;
   readonly #joinsParts: boolean;
   /**
-   * Whether dockerd may begin a new file while it is read. What follows such a log loses entries and tells
-   * others twice (20.10: after a rotation only the newest file is opened, and it is read again from its
+   * Whether dockerd may begin a new file while it is read. A follow stream of such a log loses entries and
+   * repeats others (20.10: after a rotation only the newest file is opened, and it is read again from its
    * beginning where it is smaller than the one before), while a read that does not follow is exact.
    */
   readonly rotates: boolean;
   /**
-   * Whether older files are compressed. dockerd 20.10 then skips more than it should of what is asked for by
-   * time: at the first file that is too old it leaves out the newer ones, too.
+   * Whether older files are compressed. dockerd 20.10 then skips too much in a read by time: at the first
+   * file that is too old it also skips the newer ones.
    */
   readonly #compresses: boolean;
 

@@ -99,7 +99,7 @@ function basicView(container: Container): Container {
   return { ...rest, spec: create(ContainerSpecSchema, { ...(source && { source }), labels }) };
 }
 
-/** The container as it is now. One whose shim was killed has exited with a code that nobody knows. */
+/** Returns the container as it is now. If its shim was killed, its exit code is unknown. */
 export async function currentContainer(host: RuncContext, stored: Stored): Promise<Container> {
   const now = await host.store.current(stored);
   if (now.state !== ContainerState.RUNNING || (await shimLives(host.store, now.id))) return now;

@@ -20,7 +20,7 @@ import type { RuncContext } from "../context.js";
 import { awaitsStart, startAwaiting, startShim } from "../runtime/shim.js";
 import type { Stored } from "../runtime/store.js";
 
-/** As long as Docker waits for a container that says nothing of it. */
+/** Docker's default stop timeout. */
 const defaultStopMillis = 10_000;
 
 /** The calls that change a container's state. */
@@ -94,7 +94,7 @@ export async function startContainer(
     }
     // The runtime resolves the sources of binds anew at each start.
     await verifyBindRoots(host.bindRoots, name, spec?.mounts ?? [], stored.ownLabels);
-    // The look at exits may come only when this run has begun.
+    // The next check for exits may come only after this run has begun.
     if (before.exit !== undefined) host.reportExit(before);
     await mountRootfs(host, stored);
     try {
@@ -107,7 +107,7 @@ export async function startContainer(
     await onStart();
     return true;
   });
-  // An exit that came before the run was noted has woken nobody.
+  // An exit before the run was recorded has not woken any waiting call.
   host.checkExits();
   return started;
 }
@@ -171,19 +171,19 @@ async function exitBefore(
   }
 }
 
-/** The ends of runs that have been looked after, by container. */
+/** The ends of the runs that have been handled, by container. */
 export type SettledEnds = Map<string, string>;
 
 /**
- * Looks after containers that have exited since the last look: reports it, takes their mounts off, and
- * removes those that are to be removed. What fails for one is tried again at the next look.
+ * Handles containers that have exited since the last check: reports the exit, unmounts the root file
+ * system, and removes containers with auto_remove. A failure for one is retried at the next check.
  */
 export async function reapExited(host: RuncContext, ends: SettledEnds): Promise<void> {
   for (const stored of host.store.all) {
     try {
       await settleExit(host, stored, ends);
     } catch {
-      // Another container's turn; the next look comes within seconds.
+      // Continue with the next container; the next check comes within seconds.
     }
   }
 }

@@ -41,7 +41,9 @@ export function containerStreams(host: RuncContext, shared: SharedRuns) {
   } satisfies Methods<typeof ContainerService>;
 }
 
-/** How a container's last run ended; one that never ran has, as on Docker, the code 0. */
+/**
+ * Returns the exit status of a container's last run. As on Docker it is 0 for a container that never ran.
+ */
 function exitOf({ exit }: Container): ExitStatus {
   return exit ?? create(ExitStatusSchema, { code: 0 });
 }

@@ -16,7 +16,7 @@ export interface Identity {
   readonly additionalGids: readonly number[];
 }
 
-/** What a bundle is made of. */
+/** The inputs of a bundle. */
 export interface BundleSource {
   readonly id: string;
   readonly spec: ContainerSpec;
@@ -249,7 +249,7 @@ function resourcesOf(resources: Resources | undefined): object {
 
 /** The kernel counts memory and swap together. */
 function both(memory: bigint | undefined, swap: bigint | undefined): bigint | undefined {
-  // Where nothing is said of swap, as much as there is memory, as on Docker.
+  // The default, as on Docker, is as much swap as memory.
   return memory === undefined ? undefined : memory + (swap ?? memory);
 }
 

@@ -27,7 +27,7 @@ export interface OciConfig {
   readonly history?: { readonly comment?: string }[];
 }
 
-/** What containers of the image have by default. */
+/** Returns the defaults for containers of the image. */
 export function imageConfigOf(config: NonNullable<OciConfig["config"]>): ImageConfig {
   const init: MessageInitShape<typeof ImageConfigSchema> = {
     environment: environmentMap(config.Env),

@@ -73,7 +73,7 @@ async function* importImage(
   yield respond({ case: "result", value: create(ImportImageResultSchema, { imageId }) });
 }
 
-/** umoci takes whatever it is given for a tar archive, and fails only when it unpacks it. */
+/** umoci accepts any file as a tar archive, and fails only when it unpacks it. */
 async function requireTar(tar: string): Promise<void> {
   // From standard input tar unpacks no compression of its own accord.
   const { code, stderr } = await run("sh", ["-c", 'exec tar -t <"$0" >/dev/null', tar]);
@@ -122,7 +122,7 @@ async function addImage(
   }
 }
 
-/** What the first bytes of a compressed archive are, and what unpacks it. */
+/** The magic numbers of compression formats, and the programs that decompress them. */
 const compressions: readonly [magic: string, program: string][] = [
   ["1f8b", "gzip"],
   ["425a68", "bzip2"],

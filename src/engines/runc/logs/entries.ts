@@ -11,7 +11,7 @@ import { sleep } from "../../../lib/sleep.js";
 
 const newline = 0x0a;
 const chunkBytes = 64 * 1024;
-/** How often a file that is followed is looked at. */
+/** The polling interval of a followed file. */
 const pollMillis = 50;
 
 /** Opens a log file. Undefined: the container was never started, since conmon makes it then. */

@@ -1,10 +1,10 @@
-/** Runs the programs that this engine is made of: runc, conmon, umoci, mount. */
+/** Runs the programs that this engine uses: runc, conmon, umoci, mount. */
 import { spawn } from "node:child_process";
 import { buffer } from "node:stream/consumers";
 import { NapError } from "../../../contract/errors.js";
 import { programError } from "../errors.js";
 
-/** How a program ended. */
+/** The result of a program. */
 export interface ProgramResult {
   /** The exit code; -1 where a signal ended it. */
   readonly code: number;
@@ -29,7 +29,9 @@ export async function run(program: string, args: readonly string[]): Promise<Pro
   return { code, stdout, stderr: stderr.toString() };
 }
 
-/** Runs a program that must succeed, and gives what it wrote. Fails with ENGINE_ERROR and ENGINE_DISK_FULL. */
+/**
+ * Runs a program that must succeed, and returns its output. Fails with ENGINE_ERROR and ENGINE_DISK_FULL.
+ */
 export async function runChecked(program: string, args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await run(program, args);
   if (code === 0) return stdout.toString();

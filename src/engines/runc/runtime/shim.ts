@@ -14,7 +14,7 @@ import { runtimeError } from "../errors.js";
 import type { Store } from "./store.js";
 import { readIfThere } from "./store.js";
 
-/** How often it is looked whether a shim has ended, and the time between two looks. */
+/** The number of checks whether a shim has ended, and the time between two checks. */
 const shimEndTries = 200;
 const shimEndMillis = 10;
 

@@ -1,5 +1,5 @@
 /**
- * What this engine keeps on disk, so that it finds its containers again after a restart.
+ * The files of this engine, by which it finds its containers after a restart.
  *
  * Below its root: `images` (an OCI layout), `unpacked/<digest>` (a root file system for each image,
  * shared by its containers), `containers/<id>` (one directory a container), `exits` (conmon writes
@@ -18,7 +18,7 @@ import { NapError } from "../../../contract/errors.js";
 import { restoreBindRoots } from "../../../core/mounts/rooted-mounts.js";
 import { timestampOfNanos } from "../../../lib/time.js";
 
-/** As many removed containers are remembered. */
+/** The maximum number of removed containers kept in memory. */
 const rememberedEnds = 1000;
 
 /** A container as it was created, with nap's own labels and the digest of its image. */
@@ -64,7 +64,7 @@ export class Store {
     return join(this.root, "exits");
   }
 
-  /** Where runc keeps what it knows of containers that run. */
+  /** The directory in which runc stores the state of running containers. */
   get runcRoot(): string {
     return join(this.root, "runc");
   }

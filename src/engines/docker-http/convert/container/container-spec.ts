@@ -62,7 +62,7 @@ export interface DockerCreate {
   readonly further: DockerNetwork["further"];
 }
 
-/** A spec as dockerd takes it in this version of its API. `ownLabels` are nap's. */
+/** Returns a spec in dockerd's request format for this API version. `ownLabels` are internal labels. */
 export function specToDocker(
   spec: ContainerSpec,
   ownLabels: StringMap,
@@ -132,7 +132,7 @@ function hostConfigToDocker(spec: ContainerSpec, apiVersion: string): HostConfig
   };
 }
 
-/** A restart policy as dockerd takes it. */
+/** Returns a restart policy in dockerd's request format. */
 export function restartToDocker({ mode, maximumRetryCount }: RestartPolicy): {
   Name: string;
   MaximumRetryCount: number;
@@ -141,7 +141,7 @@ export function restartToDocker({ mode, maximumRetryCount }: RestartPolicy): {
   return { Name, MaximumRetryCount: maximumRetryCount ?? 0 };
 }
 
-/** What a container was created with, as dockerd reports it, nap's own labels left out. */
+/** Returns the spec of a container as dockerd reports it, without internal labels. */
 export function specFromDocker(json: ContainerJson): ContainerSpec {
   const { Config: config, HostConfig: host } = json;
   return create(ContainerSpecSchema, {

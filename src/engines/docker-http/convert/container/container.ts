@@ -18,7 +18,7 @@ import { mountPoints } from "./mounts-read.js";
 import { endpoints } from "./endpoints.js";
 import { publishedPorts, publishedPortsOfSummary } from "./ports.js";
 
-/** Container states and dockerd's words for them. */
+/** Container states and dockerd's names for them. */
 export const stateWords: readonly [ContainerState, string][] = [
   [ContainerState.CREATED, "created"],
   [ContainerState.RUNNING, "running"],
@@ -29,7 +29,7 @@ export const stateWords: readonly [ContainerState, string][] = [
   [ContainerState.DEAD, "dead"],
 ];
 
-/** Health states and dockerd's words for them. */
+/** Health states and dockerd's names for them. */
 export const healthWords: readonly [HealthStatus, string][] = [
   [HealthStatus.STARTING, "starting"],
   [HealthStatus.HEALTHY, "healthy"],
@@ -106,7 +106,7 @@ export function healthOf(word: string | undefined): HealthStatus | undefined {
   return healthWords.find(([, name]) => name === word)?.[0];
 }
 
-/** How the last run ended. Undefined: there was none. */
+/** Returns the exit status of the last run; undefined if there was none. */
 export function exitOf(state: StateJson): ExitStatus | undefined {
   const finishTime = timestampOf(state.FinishedAt);
   if (finishTime === undefined) return undefined;

@@ -18,7 +18,7 @@ import {
 import { fieldError } from "../../../../contract/errors.js";
 import type { DeviceJson, DeviceRequestJson, HostConfigJson } from "../../json.js";
 
-/** Devices as dockerd takes them. */
+/** Returns devices in dockerd's request format. */
 export function devicesToDocker(spec: ContainerSpec): HostConfigJson {
   const { devices, deviceCgroupRules, deviceRequests } = spec;
   return {

@@ -9,7 +9,7 @@ import type {
 } from "../../../../../gen/nap/v1/types_pb.js";
 import type { EndpointJson } from "../../json.js";
 
-/** A container's place on a network as dockerd takes it. */
+/** Returns a container's place on a network in dockerd's request format. */
 export function endpointToDocker(endpoint: EndpointSettings | undefined): EndpointJson {
   if (endpoint === undefined) return {};
   const { ipv4Address, ipv6Address, linkLocalAddresses, macAddress } = endpoint;
@@ -27,7 +27,7 @@ export function endpointToDocker(endpoint: EndpointSettings | undefined): Endpoi
   };
 }
 
-/** Links as dockerd takes them. */
+/** Returns links in dockerd's request format. */
 export function linksToDocker(endpoint: EndpointSettings | undefined): string[] {
   return (endpoint?.links ?? []).map(({ container, alias }) =>
     alias === undefined ? container : `${container}:${alias}`,

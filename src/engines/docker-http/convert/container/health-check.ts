@@ -6,7 +6,7 @@ import type { HealthJson, HealthResultJson } from "../../json.js";
 import { durationOfNanos } from "../../time.js";
 import { durationNanos, timestampOf } from "../../../../lib/time.js";
 
-/** A health check as dockerd takes it. */
+/** Returns a health check in dockerd's request format. */
 export function healthCheckToDocker(check: HealthCheck): HealthJson {
   const spans = {
     Interval: durationNanos(check.interval),

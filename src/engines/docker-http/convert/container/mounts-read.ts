@@ -167,7 +167,7 @@ const kinds: Readonly<Record<string, ContainerMountKind>> = {
   image: ContainerMountKind.IMAGE,
 };
 
-/** What is mounted now, as dockerd reports it. */
+/** Returns the current mounts as dockerd reports them. */
 export function mountPoints(
   points: readonly MountPointJson[] | null | undefined,
 ): ContainerMount[] {

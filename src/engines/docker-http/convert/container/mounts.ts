@@ -14,7 +14,7 @@ import { rejectDuplicateTargets } from "../../../../core/mounts/targets.js";
 import { isAtLeast } from "../../api-version.js";
 import type { HostConfigJson, MountJson } from "../../json.js";
 
-/** How mounts spread, and dockerd's words for it. */
+/** How mounts spread, and dockerd's names for it. */
 export const propagations: readonly [MountPropagation, string][] = [
   [MountPropagation.PRIVATE, "private"],
   [MountPropagation.RPRIVATE, "rprivate"],
@@ -24,7 +24,7 @@ export const propagations: readonly [MountPropagation, string][] = [
   [MountPropagation.RSLAVE, "rslave"],
 ];
 
-/** How sources are labelled, and dockerd's words for it. */
+/** How sources are labelled, and dockerd's names for it. */
 export const relabels: readonly [SelinuxRelabel, string][] = [
   [SelinuxRelabel.SHARED, "z"],
   [SelinuxRelabel.EXCLUSIVE, "Z"],
@@ -32,7 +32,10 @@ export const relabels: readonly [SelinuxRelabel, string][] = [
 
 type MountHostConfig = Pick<HostConfigJson, "Binds" | "Mounts" | "Tmpfs" | "VolumesFrom">;
 
-/** Mounts as dockerd takes them. Fails where two have one target: dockerd does not see all such. */
+/**
+ * Returns mounts in dockerd's request format. Fails if two mounts have the same target, which dockerd does
+ * not always detect.
+ */
 export function mountsToDocker(
   mounts: readonly Mount[],
   volumesFrom: readonly VolumesFrom[],
@@ -57,7 +60,7 @@ export function mountsToDocker(
   };
 }
 
-/** What dockerd would take and do otherwise. */
+/** Rejects options that dockerd would accept and not apply. */
 function rejectIgnoredOptions(at: string, { readOnly, source }: Mount): void {
   if (source.case === "image" && readOnly === false) {
     const description = "the file system of an image cannot be written";

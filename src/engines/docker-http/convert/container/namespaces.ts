@@ -10,7 +10,10 @@ import type {
 import { NamespacesSchema } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import type { HostConfigJson } from "../../json.js";
 
-/** Namespaces as dockerd takes them. What it has no word for is in the support table. */
+/**
+ * Returns namespaces in dockerd's request format. Modes that it does not have are in the table of
+ * unsupported features.
+ */
 export function namespacesToDocker(namespaces: Namespaces | undefined): HostConfigJson {
   const { pid, ipc, uts, user, cgroup } = namespaces ?? {};
   return {

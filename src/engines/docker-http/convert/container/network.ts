@@ -21,7 +21,7 @@ import { endpointFromDocker, endpointToDocker, linksToDocker } from "./endpoints
 import { namespaceFromMode, namespaceMode } from "./namespaces.js";
 import { mappingFromDocker, mappingsToDocker, portFromKey, portKey } from "./ports.js";
 
-/** A container's networks as dockerd takes them. */
+/** Returns a container's networks in dockerd's request format. */
 export interface DockerNetwork {
   readonly config: Pick<ConfigJson, "ExposedPorts" | "MacAddress">;
   readonly host: HostConfigJson;
@@ -31,10 +31,10 @@ export interface DockerNetwork {
   readonly further: readonly NetworkAttachment[];
 }
 
-/** What a spec says of networks. */
+/** The parts of a spec that concern networks. */
 type NetworkParts = Pick<ContainerSpec, "networks" | "networkConfig" | "namespaces">;
 
-/** Networks, ports and name resolution as dockerd takes them. */
+/** Returns networks, ports and name resolution in dockerd's request format. */
 export function networkToDocker(spec: NetworkParts, apiVersion: string): DockerNetwork {
   const { networks, networkConfig: config } = spec;
   const { portMappings = [], exposedPorts = [], publishAllPorts } = config ?? {};
@@ -77,7 +77,7 @@ export function networkToDocker(spec: NetworkParts, apiVersion: string): DockerN
   };
 }
 
-/** Ports that dockerd would take and publish nowhere. */
+/** Rejects ports that dockerd would accept and not publish. */
 function rejectUnpublishedPorts({ networks, networkConfig, namespaces }: NetworkParts): void {
   if (networkConfig === undefined) return;
   const { portMappings, publishAllPorts } = networkConfig;

@@ -12,7 +12,7 @@ const protocols: readonly [PortProtocol, string][] = [
   [PortProtocol.SCTP, "sctp"],
 ];
 
-/** The host's ports that lead into a container as dockerd takes them. */
+/** Returns the host's ports that lead into a container in dockerd's request format. */
 export function mappingsToDocker(
   portMappings: readonly PortMapping[],
 ): Record<string, PortBindingJson[]> {

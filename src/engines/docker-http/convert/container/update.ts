@@ -8,7 +8,7 @@ import type { HostConfigJson } from "../../json.js";
 import { restartToDocker } from "./container-spec.js";
 import { resourcesToDocker } from "../resources/resources.js";
 
-/** What takes a part of an update away: by dockerd's own word for none, or by its default. */
+/** The values that clear a field: dockerd's value for none, or its default. */
 const cleared: Readonly<Record<string, HostConfigJson>> = {
   restart_policy: { RestartPolicy: { Name: "no", MaximumRetryCount: 0 } },
   "resources.cpu_quota_micros": { CpuQuota: -1 },
@@ -21,8 +21,8 @@ const cleared: Readonly<Record<string, HostConfigJson>> = {
 const swapPath = "resources.swap_limit";
 
 /**
- * An update as dockerd takes it. It counts memory and swap together, and nap apart: what the request
- * leaves unset of the two is taken from `before`, so that it stays as it is.
+ * Returns an update in dockerd's request format. dockerd counts memory and swap together, nap separately:
+ * whichever of the two the request does not set is taken from `before`, so that it is unchanged.
  */
 export function updateToDocker(request: UpdateContainerRequest, before: HostConfigJson): object {
   const { resources = create(ResourcesSchema), restartPolicy, clear } = request;
@@ -51,7 +51,7 @@ function resourcesUpdate(
     const description = "Docker limits swap only together with memory";
     refuse("resources.swap_limit_bytes", description, "FIELD_INVALID");
   }
-  // As much swap as memory is dockerd's default.
+  // dockerd's default is as much swap as memory.
   if (clearsSwap) return { ...update, ...(memory > 0 && { MemorySwap: 2 * memory }) };
   return { ...update, ...bothAfter(swapLimit, memory, memoryBefore, bothBefore) };
 }

@@ -8,7 +8,7 @@ import type {
 } from "../../../../../gen/nap/v1/container_spec_pb.js";
 import type { BlkioRateJson, HostConfigJson } from "../../json.js";
 
-/** Limits of block devices as dockerd takes them. */
+/** Returns limits of block devices in dockerd's request format. */
 export function blockIoToDocker(blockIo: BlockIo | undefined): HostConfigJson {
   if (blockIo === undefined) return {};
   return {

@@ -15,7 +15,7 @@ import { blockIoFromDocker, blockIoToDocker } from "./block-io.js";
 /** dockerd turns `--cpus` into a quota over this period. */
 const defaultPeriodMicros = 100_000;
 
-/** Limits as dockerd takes them. Docker counts memory and swap together, nap counts them apart. */
+/** Returns limits in dockerd's request format. Docker counts memory and swap together, nap counts them apart. */
 export function resourcesToDocker(resources: Resources | undefined): HostConfigJson {
   if (resources === undefined) return {};
   const { pidsLimit } = resources;
@@ -106,7 +106,7 @@ export function cpusetNumbers(list: string): number[] {
   });
 }
 
-/** Process limits as dockerd takes them; -1 is unlimited. */
+/** Returns process limits in dockerd's request format; -1 is unlimited. */
 export function ulimitsToDocker(ulimits: readonly Ulimit[]): UlimitJson[] {
   return ulimits.map(({ name, soft, hard }) => ({
     Name: name,

@@ -11,12 +11,15 @@ import { SeccompProfileSchema } from "../../../../../gen/nap/v1/container_spec_p
 const asString = /"(value|valueTwo)":"(\d+)"/g;
 const asNumber = /"(value|valueTwo)"\s*:\s*(\d+)/g;
 
-/** A profile as dockerd takes it. */
+/** Returns a profile in dockerd's request format. */
 export function seccompToDocker(profile: SeccompProfile): string {
   return JSON.stringify(toJson(SeccompProfileSchema, profile)).replace(asString, '"$1":$2');
 }
 
-/** A profile as it was given, by whomever. Undefined: it cannot be read; dockerd looks only at a start. */
+/**
+ * Returns a profile as it was set by any client; undefined if it is invalid, which dockerd checks only at
+ * start.
+ */
 export function seccompFromDocker(text: string): SeccompProfile | undefined {
   const options = { ignoreUnknownFields: true };
   try {

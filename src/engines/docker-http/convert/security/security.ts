@@ -6,7 +6,7 @@ import { SecuritySchema, SelinuxLabelSchema } from "../../../../../gen/nap/v1/co
 import type { HostConfigJson } from "../../json.js";
 import { seccompFromDocker, seccompToDocker } from "./seccomp.js";
 
-/** Privileges and confinement as dockerd takes them. */
+/** Returns privileges and confinement in dockerd's request format. */
 export function securityToDocker(security: Security | undefined): HostConfigJson {
   if (security === undefined) return {};
   return {
@@ -34,7 +34,7 @@ function* options(security: Security): Generator<string> {
   }
 }
 
-/** The parts of a label and dockerd's words for them. */
+/** The parts of a label and dockerd's names for them. */
 const labelParts: readonly [Exclude<keyof SelinuxLabel, `$${string}`>, word: string][] = [
   ["user", "user"],
   ["role", "role"],
