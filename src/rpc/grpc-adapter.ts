@@ -21,6 +21,8 @@ import type { Identity } from "../auth/identity.js";
 import type { Observer } from "./call-record.js";
 import { OpenRecord } from "./call-record.js";
 import type { RuleTable } from "../contract/rules.js";
+import type { RequestLimits } from "../contract/request-limits.js";
+import { checkLength, requestLimits } from "../contract/request-limits.js";
 import { statusOf } from "./status.js";
 import { scanWire } from "../contract/wire-bounds.js";
 
@@ -124,6 +126,7 @@ export function bind(
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
     const handler = handlerOf(method);
+    const limits = requestLimits(method);
     definition[method.name] = {
       path: `/${service.typeName}/${method.name}`,
       requestStream: true,
@@ -134,7 +137,7 @@ export function bind(
       responseDeserialize: identity,
     };
     implementation[method.name] = (call: GrpcCall) =>
-      void binding.calls.track(serve(method, handler, call, binding));
+      void binding.calls.track(serve(method, limits, handler, call, binding));
   }
   return { definition, implementation };
 }
@@ -142,6 +145,7 @@ export function bind(
 /** Serves one call to its end. It never rejects: every failure becomes the call's status. */
 async function serve(
   method: DescMethod,
+  limits: RequestLimits,
   handler: Handler,
   call: GrpcCall,
   { calls, gate, observer, rules }: Binding,
@@ -162,7 +166,7 @@ async function serve(
     record.identity = identity.name;
     calls.enter(identity);
     try {
-      const requests = requestsOf(rules, method, call, record, signal);
+      const requests = requestsOf(rules, method, limits, call, record, signal);
       for await (const response of handler(requests, { signal, identity }, record)) {
         const bytes = toBinary(method.output, response);
         await write(call, bytes, signal);
@@ -193,10 +197,12 @@ async function serve(
 async function* requestsOf(
   rules: RuleTable,
   method: DescMethod,
+  limits: RequestLimits,
   call: GrpcCall,
   record: OpenRecord,
   signal: AbortSignal,
 ): AsyncGenerator<Message> {
+  let limit = limits.first;
   let wake = (): void => undefined;
   const onEvent = (): void => wake();
   for (const event of ["readable", "end"]) call.on(event, onEvent);
@@ -207,6 +213,8 @@ async function* requestsOf(
       const bytes = call.read() as Buffer | null;
       if (bytes !== null) {
         record.receivedBytes += bytes.length;
+        checkLength(method, bytes.length, limit);
+        limit = limits.following;
         yield decode(rules, method.input, bytes);
       } else if (call.readableEnded) {
         return;

@@ -20,11 +20,12 @@ import type { Observer } from "../rpc/call-record.js";
 import { refusedCall } from "../rpc/call-record.js";
 import { reflection } from "../rpc/reflection.js";
 import { routes } from "../rpc/dispatch.js";
+import { maxMessageBytes } from "../contract/request-limits.js";
 import { RuleTable } from "../contract/rules.js";
 
 /** What one client may take of the server. */
 const limits = {
-  "grpc.max_receive_message_length": 4 * 1024 * 1024,
+  "grpc.max_receive_message_length": maxMessageBytes,
   // Streams of one connection; gRPC clients wait for a free one.
   "grpc.max_concurrent_streams": 1000,
   // A connection whose other side is gone, or never spoke, is found and closed.

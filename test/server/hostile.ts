@@ -111,29 +111,49 @@ export function hostileCases(open: () => DockerBench): void {
     const container = "x".repeat(5 * 1024 * 1024);
     const error = await failure(nap.containers.getContainer({ engine: "docker", container }));
     expect(error.code).to.equal(Code.RESOURCE_EXHAUSTED);
-    const groups = Buffer.alloc(1_000_000, 0x0b);
+    const groups = Buffer.alloc(250_000, 0x0b);
     const prefix = Buffer.from([0, 0, 0, 0, 0]);
     prefix.writeUInt32BE(groups.length, 1);
     expect(await post(Buffer.concat([prefix, groups]))).to.equal("INVALID_ARGUMENT");
     await stillServes();
   });
 
-  it("refuses 4 MiB of bad values, told in a few, while it serves others and holds its memory", async () => {
+  it("refuses a request that is larger than its method takes, and says how large it may be", async () => {
+    const container = "x".repeat(256 * 1024);
+    const error = await failure(nap.containers.getContainer({ engine: "docker", container }));
+    expect(error).to.include({ code: Code.RESOURCE_EXHAUSTED, reason: "REQUEST_TOO_LARGE" });
+    expect(error.message).to.match(/has 2621\d\d bytes; GetContainer takes at most 262144$/);
+    const stdin = new Uint8Array(1024 * 1024);
+    const exec = { command: ["true"] };
+    const request = { engine: "docker", container: "none", exec, stdin };
+    const long = await failure(nap.containers.execContainerSync(request));
+    expect(long.reason).to.equal("REQUEST_TOO_LARGE");
+    const fitting = { ...request, stdin: stdin.subarray(1024) };
+    const missing = await failure(nap.containers.execContainerSync(fitting));
+    expect(missing.reason).to.equal("CONTAINER_NOT_FOUND");
+    await stillServes();
+  });
+
+  it("refuses many bad values, told in a few, while it serves others and holds its memory", async () => {
     const base = residentBytes(nap.pid);
     const raw = (bytes: Buffer): Buffer => bytes;
     const { number: filter } = ListContainersRequestSchema.field.filter;
     const { number: states } = ContainerFilterSchema.field.states;
-    const packed = new BinaryWriter()
-      .tag(states, WireType.LengthDelimited)
-      .bytes(Buffer.alloc(4 * 1024 * 1024 - 100, 99));
-    const bytes = new BinaryWriter()
-      .tag(filter, WireType.LengthDelimited)
-      .bytes(packed.finish())
-      .finish();
+    const requestOf = (count: number): Uint8Array => {
+      const packed = new BinaryWriter()
+        .tag(states, WireType.LengthDelimited)
+        .bytes(Buffer.alloc(count, 99));
+      return new BinaryWriter()
+        .tag(filter, WireType.LengthDelimited)
+        .bytes(packed.finish())
+        .finish();
+    };
+    // Half of them are as large as the method takes, and half as large as gRPC takes.
+    const requests = [256 * 1024, 4 * 1024 * 1024].map((size) => requestOf(size - 100));
     const channels = Array.from({ length: 6 }, () => openChannel(nap.address));
     try {
       const refusals = channels.map(
-        (channel) =>
+        (channel, n) =>
           new Promise<RpcError>((resolve, reject) => {
             const path = "/nap.v1.ContainerService/ListContainers";
             const stream = channel.makeBidiStreamRequest(path, raw, raw);
@@ -142,14 +162,18 @@ export function hostileCases(open: () => DockerBench): void {
             );
             stream.on("end", () => reject(new Error("it was not refused")));
             stream.on("data", () => undefined);
-            stream.write(Buffer.from(bytes));
+            stream.write(Buffer.from(requests[n % 2]!));
             stream.end();
           }),
       );
       // Each fails where the server does nothing else for so long.
       for (let n = 0; n < 50; n++) await nap.engines.listEngines({}, { timeoutMillis: 5000 });
-      for (const refusal of refusals) {
+      for (const [n, refusal] of refusals.entries()) {
         const { code, reason, fields } = await refusal;
+        if (n % 2 === 1) {
+          expect(reason).to.equal("REQUEST_TOO_LARGE");
+          continue;
+        }
         expect(code).to.equal(Code.INVALID_ARGUMENT);
         expect(reason).to.equal("FIELD_INVALID");
         expect(fields).to.deep.equal(["filter.states"]);

@@ -8,12 +8,10 @@ import { services } from "../../src/core/engines.js";
 import type { Support } from "../../src/contract/unsupported.js";
 import { fieldName, unsupportedFields } from "../../src/contract/unsupported.js";
 import { decode } from "../../src/rpc/grpc-adapter.js";
+import { maxMessageBytes, requestLimits } from "../../src/contract/request-limits.js";
 import type { RuleTable } from "../../src/contract/rules.js";
 import { contractViolations } from "../../src/contract/validate.js";
 import { scanWire, wireBounds } from "../../src/contract/wire-bounds.js";
-
-/** The largest message that the server receives. */
-export const maxBytes = 4 * 1024 * 1024;
 
 /** A request for one field or one method. */
 export interface LargeRequest {
@@ -49,7 +47,9 @@ interface Place {
   readonly path: readonly DescField[];
 }
 
-const inputs = [...new Set(services.flatMap(({ desc }) => desc.methods.map(({ input }) => input)))];
+const methods = services.flatMap(({ desc }) => desc.methods);
+const inputs = [...new Set(methods.map(({ input }) => input))];
+const limits = new Map(methods.map((method) => [method.input, requestLimits(method)] as const));
 
 /** Every list and map that a request can have, at the first place where one stands. */
 function collections(): Map<string, Place> {
@@ -78,7 +78,10 @@ export function* hostileRequests(): Generator<LargeRequest> {
     });
     yield request("empty entries", inside(repeated(entry(field, new Uint8Array()))));
     if (isPackable(field)) {
-      yield request("bad values, packed", inside(entry(field, new Uint8Array(maxBytes).fill(99))));
+      yield request(
+        "bad values, packed",
+        inside(entry(field, new Uint8Array(maxMessageBytes).fill(99))),
+      );
       yield request("bad values, not packed", inside(repeated(varint(field.number, 99))));
     } else {
       yield request("unknown fields in one entry", inside(entry(field, repeated(varint(999, 1)))));
@@ -110,28 +113,33 @@ export function* hostileRequests(): Generator<LargeRequest> {
   }
 }
 
-/** What the bounds allow: as many entries as may be, of few bytes and of 4 MiB together. */
+/**
+ * What the bounds allow: as many entries as may be, of few bytes, and of all the bytes together that a
+ * message of the method may have.
+ */
 export function* largestTaken(table: RuleTable): Generator<LargeRequest> {
   for (const [name, { desc, path }] of collections()) {
     const field = path.at(-1)!;
     const { maxItems } = table.of(field.parent).byNumber.get(field.number)!;
-    for (const bytesEach of [1, 30, maxBytes]) {
+    const { first: most } = limits.get(desc)!;
+    for (const bytesEach of [1, 30, most]) {
       // Entries with messages in them pass the bound on all messages before their own.
       for (let count = maxItems; count > 0; count = Math.floor(count * 0.9)) {
-        const each = Math.min(bytesEach, Math.floor(maxBytes / count) - 200);
+        const each = Math.min(bytesEach, Math.floor(most / count) - 200);
         if (each < 1 && count > 1) continue;
         const bytes = wrapped(path.slice(0, -1), filled(field, count, Math.max(1, each)));
-        if (bytes.length > maxBytes || scanWire(table, desc, bytes).violations.length > 0) continue;
+        if (bytes.length > most || scanWire(table, desc, bytes).violations.length > 0) continue;
         yield { claim: `${name}: ${count} entries of ${each} bytes`, desc, bytes };
         break;
       }
     }
-    const one = wrapped(path.slice(0, -1), filled(field, 1, maxBytes - 300));
-    if (one.length <= maxBytes) yield { claim: `${name}: one long entry`, desc, bytes: one };
+    const one = wrapped(path.slice(0, -1), filled(field, 1, most - 300));
+    if (one.length <= most) yield { claim: `${name}: one long entry`, desc, bytes: one };
   }
   for (const desc of inputs) {
     const left = { messages: wireBounds.messages, values: wireBounds.values };
     const bytes = fullest(table, desc, left);
+    if (bytes.length > limits.get(desc)!.first) continue;
     yield { claim: `${desc.typeName}: all fields full`, desc, bytes };
   }
 }
@@ -203,11 +211,15 @@ function mapEntry(field: DescField & { fieldKind: "map" }, n: number, bytes: num
   return Buffer.concat([text(1, `k${n}`), value]);
 }
 
+/** A single entry of so many bytes has them in its key. */
+const longKey = 100_000;
+
 function numbered(field: DescField, count: number, bytes = 1): Uint8Array {
   const map = field as DescField & { fieldKind: "map" };
   const entries: Uint8Array[] = [];
   for (let n = 0; n < count; n++) {
-    const key = bytes > maxBytes / 2 ? text(1, "k".repeat(bytes - 20)) : mapEntry(map, n, bytes);
+    const key =
+      count === 1 && bytes > longKey ? text(1, "k".repeat(bytes - 20)) : mapEntry(map, n, bytes);
     entries.push(delimited(field.number, key));
   }
   return Buffer.concat(entries);
@@ -250,7 +262,7 @@ function wrapped(path: readonly DescField[], content: Uint8Array): Uint8Array {
 
 /** The bytes again and again, up to nearly 4 MiB. */
 function repeated(bytes: Uint8Array): Uint8Array {
-  const count = Math.floor((maxBytes - 200) / bytes.length);
+  const count = Math.floor((maxMessageBytes - 200) / bytes.length);
   return new Uint8Array(Buffer.alloc(count * bytes.length, bytes));
 }
 
@@ -272,5 +284,5 @@ function group(content: Uint8Array): Uint8Array {
 }
 
 function nestedGroups(): Uint8Array {
-  return new Uint8Array(maxBytes).fill(0x0b + 8 * 10);
+  return new Uint8Array(maxMessageBytes).fill(0x0b + 8 * 10);
 }

@@ -4004,7 +4004,7 @@ export declare const FileChangeKindSchema: GenEnum<FileChangeKind>;
  * MALFORMED_MESSAGE, and AMBIGUOUS_ID where it names an object by its id), NOT_FOUND (ENGINE_NOT_FOUND,
  * and CONTAINER_NOT_FOUND where it names a container), UNIMPLEMENTED (METHOD_UNSUPPORTED), UNAVAILABLE
  * (ENGINE_UNREACHABLE, SERVER_SHUTTING_DOWN), CANCELLED (CALL_CANCELLED) and INTERNAL (ENGINE_ERROR,
- * INTERNAL), and an RPC that makes or writes something with RESOURCE_EXHAUSTED (ENGINE_DISK_FULL). Where
+ * INTERNAL), RESOURCE_EXHAUSTED (REQUEST_TOO_LARGE), and an RPC that makes or writes something with RESOURCE_EXHAUSTED (ENGINE_DISK_FULL). Where
  * the server is configured to tell callers apart, every RPC can fail with UNAUTHENTICATED,
  * PERMISSION_DENIED and RESOURCE_EXHAUSTED (CONCURRENCY_LIMIT_EXCEEDED). The comments of the RPCs name
  * what comes on top.

@@ -476,6 +476,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_INTERNAL = 58;
    */
   INTERNAL = 58,
+
+  /**
+   * The request, or a message of a stream of requests, has more bytes than its method takes. The message
+   * of the status tells both numbers, and rules.proto the limits.
+   *
+   * @generated from enum value: ERROR_REASON_REQUEST_TOO_LARGE = 59;
+   */
+  REQUEST_TOO_LARGE = 59,
 }
 
 /**
