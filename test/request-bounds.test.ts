@@ -1,4 +1,4 @@
-/** No request costs more than a bounded work, whatever a client puts into 4 MiB. */
+/** No request costs more than a bounded work, whatever a client puts into 4 MiB, more than most methods take. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { DescMessage, Message } from "@bufbuild/protobuf";
