@@ -200,6 +200,7 @@ const equivalences: Equivalences = {
   isSame,
   whole: new Set(["nap.v1.DevicePermissions"]),
   ordered: new Set(["nap.v1.ArgumentList.arguments"]),
+  sets: new Set(["nap.v1.NetworkConfig.exposed_ports"]),
 };
 
 /** The paths of what is set in `wanted` and lost in `got`, dockerd's ways of writing considered. */

@@ -21,7 +21,7 @@ import { endpointFromDocker, endpointToDocker, linksToDocker } from "./endpoints
 import { namespaceFromMode, namespaceMode } from "./namespaces.js";
 import { mappingFromDocker, mappingsToDocker, portFromKey, portKey } from "./ports.js";
 
-/** Returns a container's networks in dockerd's request format. */
+/** A container's networks in dockerd's request format. */
 export interface DockerNetwork {
   readonly config: Pick<ConfigJson, "ExposedPorts" | "MacAddress">;
   readonly host: HostConfigJson;
