@@ -95,7 +95,9 @@ export declare type FieldRules = Message<"nap.v1.FieldRules"> & {
   keys?: FieldRules | undefined;
 
   /**
-   * The value is a secret: the server never logs it and never repeats it in an error.
+   * True says that the value is a secret: the server never logs it, and an error has "[secret]" in its
+   * place, also where the engine repeats it. Protobuf's own option for this is debug_redact, which protoc
+   * knows from 22.0 on only; Debian 12 has 3.21.
    *
    * @generated from field: bool secret = 9;
    */
