@@ -11,6 +11,8 @@ import { ErrorReasonSchema, file_nap_v1_errors } from "../../gen/nap/v1/errors_p
 import {
   file_nap_v1_rules,
   oneof_rules,
+  ReferenceKind,
+  refers_to,
   RetryAdvice,
   rules,
   StatusCode,
@@ -141,6 +143,26 @@ describe("contract", () => {
         ).to.equal(true);
       }
     }
+  });
+
+  it("says of each string of a request that names an object which kind it refers to", () => {
+    const kinds: Readonly<Record<string, ReferenceKind>> = {
+      container: ReferenceKind.CONTAINER,
+      volume: ReferenceKind.VOLUME,
+      network: ReferenceKind.NETWORK,
+      image: ReferenceKind.IMAGE,
+    };
+    const requestFields = [...requestMessages].flatMap((message) => message.fields);
+    const naming = requestFields.filter(
+      ({ name, scalar }) => scalar === ScalarType.STRING && name in kinds,
+    );
+    expect(naming.length).to.be.greaterThan(40);
+    for (const field of naming) {
+      const said = hasOption(field, refers_to) && getOption(field, refers_to);
+      expect(said, fieldName(field)).to.equal(kinds[field.name]);
+    }
+    const said = requestFields.filter((field) => hasOption(field, refers_to));
+    for (const field of said) expect(field.scalar, fieldName(field)).to.equal(ScalarType.STRING);
   });
 
   it("has presence for every scalar of a spec that has a default of the engine's", () => {

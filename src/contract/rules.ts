@@ -34,7 +34,9 @@ export interface RuledMessage {
   readonly fields: readonly RuledField[];
   readonly byNumber: ReadonlyMap<number, RuledField>;
   readonly requiredOneofs: readonly DescOneof[];
-  /** The number of fields that are lists or maps. */
+  /** The fields whose values are secrets. */
+  readonly secrets: readonly DescField[];
+  /** How many of the fields are lists or maps. */
   readonly collections: number;
 }
 
@@ -58,7 +60,10 @@ function ruledMessage(desc: DescMessage): RuledMessage {
     (oneof) => hasOption(oneof, oneof_rules) && getOption(oneof, oneof_rules).required,
   );
   const byNumber = new Map(fields.map((field) => [field.desc.number, field]));
-  return { fields, byNumber, requiredOneofs, collections };
+  const secrets = desc.fields.filter(
+    (field) => hasOption(field, rules) && getOption(field, rules).secret,
+  );
+  return { fields, byNumber, requiredOneofs, secrets, collections };
 }
 
 function ruledField(desc: DescField, collection: number): RuledField {

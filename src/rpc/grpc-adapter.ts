@@ -23,6 +23,7 @@ import { CallRecorder } from "./call-record.js";
 import type { RuleTable } from "../contract/rules.js";
 import type { RequestLimits } from "../contract/request-limits.js";
 import { checkLength, requestLimits } from "../contract/request-limits.js";
+import { secretsIn } from "../contract/secrets.js";
 import { statusOf } from "./status.js";
 import { scanWire } from "../contract/wire-bounds.js";
 
@@ -85,6 +86,16 @@ export function bind(
   return { definition, implementation };
 }
 
+/** What a call receives. */
+interface Incoming {
+  readonly method: DescMethod;
+  readonly limits: RequestLimits;
+  readonly call: GrpcCall;
+  readonly record: CallRecorder;
+  /** The first message received. */
+  first?: Message;
+}
+
 /** Serves one call to its end. It never rejects: every failure becomes the call's status. */
 async function serve(
   method: DescMethod,
@@ -104,12 +115,13 @@ async function serve(
   const onStop = (): void => abort.abort(end.reason);
   end.addEventListener("abort", onStop, { once: true });
   const record = new CallRecorder(method, call.metadata, observer);
+  const incoming: Incoming = { method, limits, call, record };
   try {
     const identity = authenticator.identityOf(call.metadata);
     record.identity = identity.name;
     calls.acquireSlot(identity);
     try {
-      const requests = requestsOf(rules, method, limits, call, record, signal);
+      const requests = requestsOf(rules, incoming, signal);
       for await (const response of handler(requests, { signal, identity }, record)) {
         const bytes = toBinary(method.output, response);
         await write(call, bytes, signal);
@@ -121,7 +133,9 @@ async function serve(
     call.end();
     record.close();
   } catch (error) {
-    const status = statusOf(error);
+    const { first } = incoming;
+    // Secrets are in the request of a method that takes one, and in the first of a stream.
+    const status = statusOf(error, first && secretsIn(rules, method.input, first));
     // A cancelled call has no reader for its status, and grpc-js has destroyed the stream.
     if (!call.cancelled) call.emit("error", status);
     record.close(error, status.code);
@@ -139,13 +153,10 @@ async function serve(
  */
 async function* requestsOf(
   rules: RuleTable,
-  method: DescMethod,
-  limits: RequestLimits,
-  call: GrpcCall,
-  record: CallRecorder,
+  incoming: Incoming,
   signal: AbortSignal,
 ): AsyncGenerator<Message> {
-  let limit = limits.first;
+  const { method, limits, call, record } = incoming;
   let wake = (): void => undefined;
   const onEvent = (): void => wake();
   for (const event of ["readable", "end"]) call.on(event, onEvent);
@@ -156,9 +167,11 @@ async function* requestsOf(
       const bytes = call.read() as Buffer | null;
       if (bytes !== null) {
         record.receivedBytes += bytes.length;
+        const limit = incoming.first === undefined ? limits.first : limits.following;
         checkLength(method, bytes.length, limit);
-        limit = limits.following;
-        yield decode(rules, method.input, bytes);
+        const request = decode(rules, method.input, bytes);
+        incoming.first ??= request;
+        yield request;
       } else if (call.readableEnded) {
         return;
       } else {

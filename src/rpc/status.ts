@@ -16,6 +16,7 @@ import { ResumeInfoSchema } from "../../gen/nap/v1/errors_pb.js";
 import { RetryAdvice, StatusCode } from "../../gen/nap/v1/rules_pb.js";
 import type { ErrorDetails, Reason } from "../contract/errors.js";
 import { clip, maxReportedViolations, NapError, reasonRules } from "../contract/errors.js";
+import { withoutSecrets } from "../contract/secrets.js";
 
 /** The domain of every ErrorInfo. */
 export const errorDomain = "nap.v1";
@@ -38,9 +39,9 @@ export interface GrpcStatus {
   readonly metadata: Metadata;
 }
 
-/** Returns the status for any error that a call can throw. */
-export function statusOf(error: unknown): GrpcStatus {
-  const failure = error instanceof NapError ? error : serverError(error);
+/** Returns the status for anything that a call can throw. It repeats none of the request's secrets. */
+export function statusOf(error: unknown, secrets: readonly string[] = []): GrpcStatus {
+  const failure = redacted(error instanceof NapError ? error : serverError(error), secrets);
   const code = Code[StatusCode[rules[failure.reason].code] as keyof typeof Code];
   const text = clip(failure.message, messageCharacters);
   const status = create(StatusSchema, {
@@ -51,6 +52,20 @@ export function statusOf(error: unknown): GrpcStatus {
   const metadata = new Metadata();
   metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, status)));
   return { code, details: text, metadata };
+}
+
+/** The same failure without secrets, which an engine or a registry may have repeated. */
+function redacted(failure: NapError, secrets: readonly string[]): NapError {
+  if (secrets.length === 0) return failure;
+  const hide = (text: string): string => withoutSecrets(text, secrets);
+  const { engineMessage, violations } = failure.details;
+  return new NapError(failure.reason, hide(failure.message), {
+    ...failure.details,
+    ...(engineMessage !== undefined && { engineMessage: hide(engineMessage) }),
+    ...(violations && {
+      violations: violations.map((each) => ({ ...each, description: hide(each.description) })),
+    }),
+  });
 }
 
 function serverError(error: unknown): NapError {

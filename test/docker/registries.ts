@@ -159,6 +159,14 @@ export function registryCases(open: () => DockerBench): void {
     const refused = await failure(all(nap.images.pullImage(wrong)));
     expect(refused.reason).to.equal("REGISTRY_AUTH_REQUIRED");
     expect(refused.message).not.to.include("wrong");
+    // Docker's words have what this password is, by chance.
+    const echoed = { engine, image, registryCredentials: credentials("unauthorized") };
+    const hidden = await failure(all(nap.images.pullImage(echoed)));
+    expect(hidden.reason).to.equal("REGISTRY_AUTH_REQUIRED");
+    const words = JSON.stringify([hidden.message, hidden.info]);
+    expect(words)
+      .to.include("[secret]")
+      .and.not.to.match(/unauthorized/);
     const right = { engine, image, registryCredentials: credentials("secret") };
     const seen = await all(nap.images.pullImage(right));
     expect(seen.at(-1)?.event.case).to.equal("result");

@@ -35,6 +35,10 @@ export function operationCases(open: () => DockerBench): void {
     const wrong = { spec: { ...spec, workingDir: secret, user: `${secret}\0` } };
     await failure(nap.containers.createContainer(wrong));
     await failure(nap.containers.getContainer({ container: secret }));
+    const login = { username: "nap", password: secret };
+    const registryCredentials = { kind: { case: "login" as const, value: login } };
+    const pull = { image: "127.0.0.1:9/nap/none:1", registryCredentials };
+    await failure(all(nap.images.pullImage(pull)));
     const cancelled = nap.engines.streamEvents({});
     await cancelled.next();
     await cancelled.return(undefined);
@@ -46,7 +50,7 @@ export function operationCases(open: () => DockerBench): void {
       .output()
       .filter((line) => line.startsWith("{"))
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-    const [ran, refused, missing, left] = lines;
+    const [ran, refused, missing, pulled, left] = lines;
     expect(ran).to.include({
       msg: "call",
       method: "nap.v1.ContainerService/RunContainer",
@@ -60,6 +64,7 @@ export function operationCases(open: () => DockerBench): void {
     expect(refused).to.deep.include({ code: "INVALID_ARGUMENT", reason: "FIELD_INVALID" });
     expect(refused?.["fields"]).to.deep.equal(["spec.working_dir", "spec.user"]);
     expect(missing).to.include({ code: "NOT_FOUND", reason: "CONTAINER_NOT_FOUND" });
+    expect(pulled).to.include({ reason: "REGISTRY_UNREACHABLE" });
     expect(left).to.include({ code: "CANCELLED", reason: "CALL_CANCELLED" });
     expect(missing?.["traceId"]).to.match(/^[0-9a-f]{32}$/);
     expect(nap.output().join("\n")).not.to.include(secret);

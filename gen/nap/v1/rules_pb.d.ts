@@ -95,7 +95,9 @@ export declare type FieldRules = Message<"nap.v1.FieldRules"> & {
   keys?: FieldRules | undefined;
 
   /**
-   * The value is a secret: the server never logs it and never repeats it in an error.
+   * True says that the value is a secret: the server never logs it, and an error has "[secret]" in its
+   * place, also where the engine repeats it. Protobuf's own option for this is debug_redact, which protoc
+   * knows from 22.0 on only; Debian 12 has 3.21.
    *
    * @generated from field: bool secret = 9;
    */
@@ -175,6 +177,53 @@ export declare type ReasonRules = Message<"nap.v1.ReasonRules"> & {
  * Use `create(ReasonRulesSchema)` to create a new message.
  */
 export declare const ReasonRulesSchema: GenMessage<ReasonRules>;
+
+/**
+ * ReferenceKind is the kind of an object that a field names.
+ *
+ * @generated from enum nap.v1.ReferenceKind
+ */
+export enum ReferenceKind {
+  /**
+   * The field names no object.
+   *
+   * @generated from enum value: REFERENCE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The field names a container by its full id, a unique prefix of it, or its name.
+   *
+   * @generated from enum value: REFERENCE_KIND_CONTAINER = 1;
+   */
+  CONTAINER = 1,
+
+  /**
+   * The field names a volume by its name.
+   *
+   * @generated from enum value: REFERENCE_KIND_VOLUME = 2;
+   */
+  VOLUME = 2,
+
+  /**
+   * The field names a network by its id or its name.
+   *
+   * @generated from enum value: REFERENCE_KIND_NETWORK = 3;
+   */
+  NETWORK = 3,
+
+  /**
+   * The field names an image by a reference, its id, or a unique prefix of the id.
+   *
+   * @generated from enum value: REFERENCE_KIND_IMAGE = 4;
+   */
+  IMAGE = 4,
+}
+
+/**
+ * Describes the enum nap.v1.ReferenceKind.
+ */
+export declare const ReferenceKindSchema: GenEnum<ReferenceKind>;
 
 /**
  * StatusCode is a gRPC status code; the numbers are those of google.rpc.Code.
@@ -363,6 +412,13 @@ export declare const RetryAdviceSchema: GenEnum<RetryAdvice>;
  * @generated from extension: optional nap.v1.FieldRules rules = 73917;
  */
 export declare const rules: GenExtension<FieldOptions, FieldRules>;
+
+/**
+ * The kind of the object that a string of a request names.
+ *
+ * @generated from extension: optional nap.v1.ReferenceKind refers_to = 73918;
+ */
+export declare const refers_to: GenExtension<FieldOptions, ReferenceKind>;
 
 /**
  * The bounds of a oneof.

@@ -1,47 +1,44 @@
 /**
- * A table of the request fields that refer to containers, volumes and networks, by which the references of
- * an identity that sees only its own objects are resolved.
+ * Where a request refers to containers, volumes and networks, as the contract says by `(refers_to)`, so that
+ * each reference of an identity that sees only its own can be resolved among these.
  */
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
+import { getOption, hasOption } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
-import { openField } from "../../contract/open.js";
-import { fieldName } from "../../contract/unsupported.js";
+import { ReferenceKind, refers_to } from "../../../gen/nap/v1/rules_pb.js";
 import { walk } from "../../contract/walk.js";
+import { services } from "../engines.js";
 
-/** Kinds of objects that have an owner. */
+/** The kinds of objects that have an owner. */
 export type OwnedKind = "container" | "volume" | "network";
 
-const named: Readonly<Record<string, OwnedKind>> = {
-  container: "container",
-  volume: "volume",
-  network: "network",
+const ownedKinds: Readonly<Record<ReferenceKind, OwnedKind | undefined>> = {
+  [ReferenceKind.UNSPECIFIED]: undefined,
+  [ReferenceKind.CONTAINER]: "container",
+  [ReferenceKind.VOLUME]: "volume",
+  [ReferenceKind.NETWORK]: "network",
+  // Images belong to nobody.
+  [ReferenceKind.IMAGE]: undefined,
 };
 
-/**
- * Nested fields that refer to objects. Top-level fields of a request and of its `open` are recognized by
- * their name.
- */
-export const nestedReferences: ReadonlyMap<string, OwnedKind> = new Map([
-  ["nap.v1.Namespace.container", "container"],
-  ["nap.v1.VolumesFrom.container", "container"],
-  ["nap.v1.CopySource.container", "container"],
-  ["nap.v1.ContainerLink.container", "container"],
-  ["nap.v1.NetworkAttachment.network", "network"],
-  ["nap.v1.NetworkSpec.config_from", "network"],
-  ["nap.v1.VolumeMount.volume", "volume"],
-]);
+const references = referenceFields();
 
-/** Fields whose names look like references but need not be resolved. */
-export const noReferences: ReadonlySet<string> = new Set([
-  // They only narrow a list of the identity's own objects.
-  "nap.v1.ContainerFilter.networks",
-  "nap.v1.ContainerFilter.volumes",
-  "nap.v1.EventFilter.containers",
-  "nap.v1.EventFilter.networks",
-  "nap.v1.EventFilter.volumes",
-  // A path.
-  "nap.v1.DeviceMapping.container_path",
-]);
+/** Returns the fields of requests that the contract says refer to something owned, by message. */
+function referenceFields(): ReadonlyMap<DescMessage, ReadonlyMap<DescField, OwnedKind>> {
+  const found = new Map<DescMessage, Map<DescField, OwnedKind>>();
+  const visit = (desc: DescMessage): void => {
+    if (found.has(desc)) return;
+    const own = new Map<DescField, OwnedKind>();
+    found.set(desc, own);
+    for (const field of desc.fields) {
+      const kind = hasOption(field, refers_to) && ownedKinds[getOption(field, refers_to)];
+      if (kind) own.set(field, kind);
+      if (field.message !== undefined) visit(field.message);
+    }
+  };
+  for (const { desc } of services) for (const { input } of desc.methods) visit(input);
+  return found;
+}
 
 /** A reference in a request. */
 export interface Reference {
@@ -53,21 +50,16 @@ export interface Reference {
   readonly message: Message;
 }
 
-/** Returns the kind of object that a field refers to; undefined if it is not a reference. */
-export function referenceKind(field: DescField, request: DescMessage): OwnedKind | undefined {
-  if (field.fieldKind !== "scalar") return undefined;
-  const { typeName } = field.parent;
-  return typeName === request.typeName || typeName === openField(request)?.message.typeName
-    ? named[field.name]
-    : nestedReferences.get(fieldName(field));
+/** Returns the kind of owned object that a field of a request refers to; undefined where it is none. */
+export function referenceKind(field: DescField): OwnedKind | undefined {
+  return references.get(field.parent)?.get(field);
 }
 
 /** Yields every reference in a request that is not empty. */
 export function* referencesIn(desc: DescMessage, request: Message): Generator<Reference> {
   for (const { message } of walk(desc, request)) {
-    for (const field of message.fields) {
-      const kind = referenceKind(field, desc);
-      if (kind === undefined || !message.isSet(field)) continue;
+    for (const [field, kind] of references.get(message.desc) ?? []) {
+      if (!message.isSet(field)) continue;
       const text: unknown = message.get(field);
       if (typeof text !== "string" || text === "") continue;
       yield { kind, text, message: message.message, ...replacing(message, field) };
