@@ -1,15 +1,12 @@
 /** Who calls: names in certificates, patterns, and the role that each method takes. */
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { local, matchesAny } from "../../../auth/identity.js";
-import { services } from "../../../core/engines.js";
-import { certificateNames } from "../../../rpc/authenticate.js";
-import { authorizeMethod, authorizeRequest, roleFor } from "../../../auth/roles.js";
+import { local, matchesAny } from "../auth/identity.js";
+import { services } from "../core/engines.js";
+import { certificateNames } from "./authenticate.js";
+import { authorizeMethod, authorizeRequest, roleFor } from "../auth/roles.js";
 import { create } from "@bufbuild/protobuf";
-import {
-  CreateContainerRequestSchema,
-  PullPolicy,
-} from "../../../../gen/nap/v1/container_service_pb.js";
+import { CreateContainerRequestSchema, PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 
 const methods = services.flatMap(({ desc }) => desc.methods);
 

@@ -1,11 +1,7 @@
-/** What dockerd tells of files and of resources in use, as the contract has it; and ticks. */
+/** Measurements are converted from dockerd's JSON. */
 import { create, toJson } from "@bufbuild/protobuf";
 import { expect } from "chai";
-import * as fc from "fast-check";
 import { ContainerStatsSchema } from "../../../../gen/nap/v1/container_service_pb.js";
-import { FileKind } from "../../../../gen/nap/v1/types_pb.js";
-import { ticks } from "../../../lib/ticks.js";
-import { fromGoMode, pathStat } from "./path-stat.js";
 import type { StatsJson } from "./stats.js";
 import { setCpuUsageCores, statsFromDocker } from "./stats.js";
 
@@ -148,7 +144,7 @@ const memory = {
   anonymousBytes: "57344",
 };
 
-describe("mapping of measurements and files", () => {
+describe("measurements", () => {
   it("takes what control groups of version 1 measure, with their children", () => {
     expect(json(version1)).to.deep.equal({
       ...both,
@@ -207,67 +203,5 @@ describe("mapping of measurements and files", () => {
       setCpuUsageCores(now, before);
       expect(now.cpu?.cpuUsageCores).to.equal(undefined);
     }
-  });
-
-  it("takes Go's file modes for what they are, whatever bits are set", () => {
-    const kinds = [
-      [0, FileKind.REGULAR],
-      [2 ** 31, FileKind.DIRECTORY],
-      [2 ** 27, FileKind.SYMLINK],
-      [2 ** 26, FileKind.DEVICE],
-      [2 ** 26 + 2 ** 21, FileKind.DEVICE],
-      [2 ** 25, FileKind.PIPE],
-      [2 ** 24, FileKind.SOCKET],
-      [2 ** 19, FileKind.UNSPECIFIED],
-    ] as const;
-    const special = { setuid: fc.boolean(), setgid: fc.boolean(), sticky: fc.boolean() };
-    fc.assert(
-      fc.property(
-        fc.constantFrom(...kinds),
-        fc.nat(0o777),
-        fc.record(special),
-        ([bits, kind], rwx, { setuid, setgid, sticky }) => {
-          const mode =
-            bits + rwx + (setuid ? 2 ** 23 : 0) + (setgid ? 2 ** 22 : 0) + (sticky ? 2 ** 20 : 0);
-          const permissions =
-            rwx + (setuid ? 0o4000 : 0) + (setgid ? 0o2000 : 0) + (sticky ? 0o1000 : 0);
-          expect(fromGoMode(mode)).to.deep.equal({ kind, permissions });
-        },
-      ),
-    );
-  });
-
-  it("gives a size to regular files and a target to links alone", () => {
-    const stat = { name: "n", size: 7, mtime: "2026-11-24T12:51:27.353964224Z", linkTarget: "/t" };
-    expect(pathStat({ ...stat, mode: 0o644 })).to.include({ sizeBytes: 7n, linkTarget: "" });
-    const link = pathStat({ ...stat, mode: 2 ** 27 + 0o777 });
-    expect(link).to.include({ sizeBytes: 0n, linkTarget: "/t" });
-    expect(link.modifyTime?.nanos).to.equal(353_964_224);
-  });
-
-  it("leaves out the ticks that a slow reader misses, counts them, and measures none ahead", async () => {
-    let measured = 0;
-    const measure = async (): Promise<number> => ++measured;
-    const abort = new AbortController();
-    const stream = ticks(10, measure, abort.signal);
-    expect((await stream.next()).value).to.deep.equal({ value: 1, skippedTicks: 0 });
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    const { value } = await stream.next();
-    expect(value?.value).to.equal(2);
-    expect(value?.skippedTicks).to.be.at.least(15);
-    abort.abort(new Error("enough"));
-    const end = await stream.next().then(
-      () => "another tick",
-      (error: Error) => error.message,
-    );
-    expect(end).to.equal("enough");
-  });
-
-  it("does not blame the reader for an engine that is slower than the interval", async () => {
-    const slow = () => new Promise<void>((resolve) => setTimeout(resolve, 100));
-    const stream = ticks(20, slow, new AbortController().signal);
-    await stream.next();
-    expect((await stream.next()).value?.skippedTicks).to.be.below(4);
-    await stream.return(undefined);
   });
 });

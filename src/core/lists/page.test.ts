@@ -1,14 +1,9 @@
-/** The neutral core: pages, waits, labels. */
+/** Pages of lists give every item once, within the size of an answer. */
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { CreateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
-import { LabelFilterSchema } from "../../gen/nap/v1/types_pb.js";
-import { local } from "../auth/identity.js";
-import { matchesRequest, provenanceLabels } from "../contract/reserved-labels.js";
-import { pageOf } from "./lists/page.js";
-import { sleep, waitUntil } from "../lib/sleep.js";
-import { imageSource } from "../../test/support/source.js";
+import { LabelFilterSchema } from "../../../gen/nap/v1/types_pb.js";
+import { pageOf } from "./page.js";
 
 const listing = {
   key: (key: string) => key,
@@ -16,7 +11,7 @@ const listing = {
   schema: LabelFilterSchema,
 };
 
-describe("core", () => {
+describe("pages", () => {
   it("pages give every item once, whatever comes and goes between them", async () => {
     const keys = fc.uniqueArray(fc.string({ minLength: 1 }), { maxLength: 40 });
     await fc.assert(
@@ -69,38 +64,5 @@ describe("core", () => {
     const first = await pageOf(items, { pageSize: 0, pageToken: "" }, listing);
     expect(first.items).to.have.length(1);
     expect(first.nextPageToken).not.to.equal("");
-  });
-
-  it("a wait ends with its signal and leaves no listener behind", async () => {
-    const abort = new AbortController();
-    const reason = new Error("enough");
-    setTimeout(() => abort.abort(reason), 20);
-    const waits = [sleep(60_000, abort.signal), waitUntil(Infinity, abort.signal)];
-    for (const outcome of await Promise.allSettled(waits)) {
-      expect(outcome).to.deep.equal({ status: "rejected", reason });
-    }
-    await sleep(1, new AbortController().signal);
-  });
-
-  it("knows a request again though its maps come in another order", () => {
-    const schema = CreateContainerRequestSchema;
-    const request = (labels: Record<string, string>) =>
-      create(schema, { requestId: "r", spec: { source: imageSource("a"), labels } });
-    const labels = provenanceLabels(schema, request({ a: "1", b: "2" }), local);
-    expect(matchesRequest(schema, request({ b: "2", a: "1" }), local, labels)).to.equal(true);
-    expect(() => matchesRequest(schema, request({ a: "1", b: "3" }), local, labels)).to.throw(
-      /another request/,
-    );
-    expect(matchesRequest(schema, create(schema, {}), local, labels)).to.equal(false);
-  });
-
-  it("knows a request_id as the one who used it alone", () => {
-    const schema = CreateContainerRequestSchema;
-    const request = create(schema, { requestId: "r" });
-    const labels = provenanceLabels(schema, request, local);
-    const other = { ...local, name: "other" };
-    expect(matchesRequest(schema, request, other, labels)).to.equal(false);
-    const reused = create(schema, { requestId: "r", name: "n" });
-    expect(matchesRequest(schema, reused, other, labels)).to.equal(false);
   });
 });
