@@ -110,9 +110,9 @@ describe("the bounds of requests", function () {
   });
 
   it("read no elements behind the last violation that is looked for", () => {
-    const bad = counted(Array.from({ length: 4000 }, () => 99 as never));
+    const bad = counted(Array.from({ length: 4000 }, () => ""));
     const request = create(ListContainersRequestSchema, { filter: {} });
-    request.filter!.states = bad.list;
+    request.filter!.names = bad.list;
     const found = firstOf(contractViolations(table, ListContainersRequestSchema, request));
     expect(found).to.have.lengthOf(mostFound);
     expect(bad.reads()).to.be.at.most(mostFound);

@@ -64,6 +64,24 @@ export function runOnceCases(test: ConformanceTest): void {
   );
 
   test(
+    "run.once-keeps-many-lines",
+    "keeps the output of a container with auto_remove for later calls, also of many short lines",
+    async (bench) => {
+      const { nap, engine, image } = bench;
+      const spec = {
+        source: imageSource(image),
+        command: { arguments: ["sh", "-c", "seq 1 20000; exit 3"] },
+        autoRemove: true,
+      };
+      const request = { engine, spec, requestId: bench.name("request") };
+      const run = async () => ended(await all(nap.containers.runContainer(request)));
+      const first = await run();
+      expect(first.stdout.length).to.equal(108_894);
+      expect(await run()).to.deep.equal(first);
+    },
+  );
+
+  test(
     "run.once-refuses-a-missing-command-to-all",
     "tells all of many concurrent calls that the command does not exist, and leaves nothing",
     async (bench) => {

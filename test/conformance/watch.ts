@@ -74,8 +74,15 @@ export function watchCases(test: ConformanceTest): void {
       const expected = { [started.id]: "container", [removed.id]: "removed", [made]: "container" };
       expect(Object.fromEntries(changes)).to.deep.equal(expected);
       expect(changes.has(still.id)).to.equal(false);
-      const expired = failure(all(nap.containers.watchContainers({ engine, cursor: "none" })));
-      expect((await expired).reason).to.equal("CURSOR_INVALID");
+      const other = { ...filter, states: [ContainerState.RUNNING] };
+      for (const wrong of [
+        { engine, filter, cursor: "none" },
+        { engine, cursor },
+        { engine, filter: other, cursor },
+      ]) {
+        const error = await failure(all(nap.containers.watchContainers(wrong)));
+        expect(error.reason).to.equal("CURSOR_INVALID");
+      }
     },
   );
 

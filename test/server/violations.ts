@@ -61,6 +61,38 @@ export function errorCases(open: () => DockerBench): void {
     expect(error.fields).to.deep.equal(["spec.4000"]);
   });
 
+  it("says of a reference that cannot be parsed that it is the field at fault", async () => {
+    const { nap, bench } = open();
+    const engine = "docker";
+    const { id: container } = await bench.create({});
+    for (const reference of ["A", "a b", "../x", "a@sha256:zz", "x".repeat(300)]) {
+      for (const call of [
+        () => nap.containers.commitContainer({ engine, container, reference }),
+        () => nap.images.tagImage({ engine, image: bench.image, reference }),
+      ]) {
+        const error = await failure(call() as Promise<unknown>);
+        expect(error, reference).to.include({ reason: "FIELD_INVALID" });
+        expect(error.fields, reference).to.deep.equal(["reference"]);
+      }
+    }
+  });
+
+  it("reports no host name that a container has of another, so that it can be created again", async () => {
+    const { nap, bench } = open();
+    const engine = "docker";
+    const other = await bench.start({});
+    const host = { mode: { case: "host" as const, value: {} } };
+    for (const namespaces of [
+      { uts: host, network: host },
+      { network: { mode: { case: "container" as const, value: other.id } } },
+    ]) {
+      const { spec } = await bench.start({ namespaces });
+      expect(spec?.hostname).to.equal(undefined);
+      const again = await nap.containers.createContainer({ engine, spec: spec! });
+      bench.forget(again.container!.id);
+    }
+  });
+
   it("refuses an engine that does not exist, naming those that do", async () => {
     const { nap } = open();
     const error = await failure(nap.containers.listContainers({ engine: "other" }));

@@ -68,7 +68,7 @@ export declare type Container = Message<"nap.v1.Container"> & {
 
   /**
    * Health is the outcome of the container's health check. Unspecified means that the container has no health
-   * check.
+   * check; in LIST_VIEW_BASIC on Docker, also that it does not run.
    *
    * @generated from field: nap.v1.HealthStatus health = 7;
    */
@@ -1511,7 +1511,8 @@ export declare type WatchContainersRequest = Message<"nap.v1.WatchContainersRequ
 
   /**
    * Cursor is the cursor of the last received message that had one: only later changes are sent, followed by
-   * synced. The filter must be the same as in the call that the cursor comes from. A cursor that is too old
+   * synced. With another filter than in the call that the cursor comes from, the call fails with
+   * INVALID_ARGUMENT, CURSOR_INVALID. A cursor that is too old
    * fails with OUT_OF_RANGE, CURSOR_EXPIRED; the client then watches again without a cursor. Default: all
    * selected containers are sent.
    *
@@ -4294,8 +4295,9 @@ export declare const ContainerService: GenService<{
   /**
    * Streams ready, the selected containers in their present state, synced, then each change.
    *
-   * Fails with RESOURCE_EXHAUSTED (SLOW_CONSUMER) where the client reads too slowly, and OUT_OF_RANGE
-   * (CURSOR_EXPIRED) where the cursor is too old.
+   * Fails with RESOURCE_EXHAUSTED (SLOW_CONSUMER) where the client reads too slowly, INVALID_ARGUMENT
+   * (CURSOR_INVALID) where the cursor is of another filter or engine, and OUT_OF_RANGE (CURSOR_EXPIRED) where it
+   * is too old.
    *
    * @generated from rpc nap.v1.ContainerService.WatchContainers
    */

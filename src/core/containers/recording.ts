@@ -1,6 +1,11 @@
 /** Records the output and the exit status of one run of a container, for calls that come later. */
 import { create } from "@bufbuild/protobuf";
-import type { ExitStatus, OutputBatch, OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import type {
+  ExitStatus,
+  OutputBatch,
+  OutputChunk,
+  OutputStream,
+} from "../../../gen/nap/v1/types_pb.js";
 import { OutputBatchSchema } from "../../../gen/nap/v1/types_pb.js";
 import { NapError } from "../../contract/errors.js";
 import { orAborted } from "../../lib/sleep.js";
@@ -22,6 +27,23 @@ export function countBytes(delivered: Map<OutputStream, number>, { chunks }: Out
 
 /** The memory that a chunk takes in addition to its bytes. */
 const chunkBytes = 256;
+
+/**
+ * Returns copies of chunks, with neighbours of one stream in one: some engines make a chunk of each line. A
+ * chunk may be a view of a larger buffer, all of which it would keep in memory.
+ */
+function joined(chunks: readonly OutputChunk[]): OutputChunk[] {
+  const copies: OutputChunk[] = [];
+  for (let at = 0; at < chunks.length;) {
+    const first = chunks[at]!;
+    let end = at + 1;
+    while (end < chunks.length && chunks[end]!.stream === first.stream) end++;
+    const data = Buffer.concat(chunks.slice(at, end).map((chunk) => chunk.data));
+    copies.push({ ...first, data: new Uint8Array(data) });
+    at = end;
+  }
+  return copies;
+}
 
 /** The recording of one run. */
 export class Recording {
@@ -117,8 +139,7 @@ export class Recording {
   }
 
   #keep({ chunks }: OutputBatch): void {
-    // A chunk may be a view of a larger buffer, all of which it would keep in memory.
-    const copies = chunks.map((chunk) => ({ ...chunk, data: new Uint8Array(chunk.data) }));
+    const copies = joined(chunks);
     const bytes = copies.reduce((sum, { data }) => sum + data.length + chunkBytes, 0);
     this.#batches.push(create(OutputBatchSchema, { chunks: copies }));
     this.#bytes += bytes;

@@ -4,7 +4,8 @@
  * container become one change. The filter is applied to the container that is sent, since an engine's list
  * may be older than its events.
  */
-import { create } from "@bufbuild/protobuf";
+import { createHash } from "node:crypto";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type {
   Container,
   ContainerFilter,
@@ -12,6 +13,7 @@ import type {
   WatchContainersResponse,
 } from "../../../gen/nap/v1/container_service_pb.js";
 import {
+  ContainerFilterSchema,
   ContainerRemovedSchema,
   WatchContainersResponseSchema,
 } from "../../../gen/nap/v1/container_service_pb.js";
@@ -19,7 +21,8 @@ import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import { StreamReadySchema } from "../../../gen/nap/v1/types_pb.js";
 import { NapError } from "../../contract/errors.js";
-import { decodeCursor, encodeCursor } from "../events/cursor.js";
+import type { StartPosition } from "../events/cursor.js";
+import { decodeCursor, encodeCursor, invalidCursor } from "../events/cursor.js";
 import type { EventSource } from "../events/stream.js";
 import type { Journal } from "../events/journal.js";
 import { mapInParallel } from "../../lib/parallel.js";
@@ -73,7 +76,8 @@ export async function* watchContainers(
   const resumed = given !== "";
   const engineOnly = engineOnlyFilter(filter);
   const synced = { case: "synced", value: { $typeName: "nap.v1.WatchSynced" } } as const;
-  const beginning = resumed ? decodeCursor(journal, engine, given) : undefined;
+  const selection = filterDigest(filter);
+  const beginning = resumed ? resume(journal, engine, selection, given) : undefined;
   let position = beginning?.position ?? journal.end;
   let cursor = given;
   yield response({ case: "ready", value: create(StreamReadySchema, { engine }) }, cursor);
@@ -90,7 +94,7 @@ export async function* watchContainers(
     }
     yield* changesOf([...changed]);
   }
-  cursor = encodeCursor(journal, engine, position);
+  cursor = `${selection}.${encodeCursor(journal, engine, position)}`;
   yield response(synced, cursor);
   try {
     for (;;) {
@@ -113,7 +117,7 @@ export async function* watchContainers(
       if (before !== undefined) yield response(before, cursor);
       before = event;
     }
-    cursor = encodeCursor(journal, engine, position);
+    cursor = `${selection}.${encodeCursor(journal, engine, position)}`;
     if (before !== undefined) yield response(before, cursor);
   }
 
@@ -172,6 +176,25 @@ function changedContainer({ resource, action, resourceId, details }: Event): str
   const attached = action === EventAction.CONNECT || action === EventAction.DISCONNECT;
   if (resource !== EventResource.NETWORK || !attached) return undefined;
   return details.case === "member" ? details.value.containerId : undefined;
+}
+
+/** Returns a digest of a filter, by which a cursor is known to be of another one. */
+function filterDigest(filter: ContainerFilter | undefined): string {
+  const bytes = filter === undefined ? "" : toBinary(ContainerFilterSchema, filter);
+  return createHash("sha256").update(bytes).digest("base64url").slice(0, 11);
+}
+
+/** Returns where a resumed watch starts. Fails with CURSOR_INVALID and CURSOR_EXPIRED. */
+function resume(
+  journal: Journal,
+  engine: string,
+  selection: string,
+  cursor: string,
+): StartPosition {
+  const [digest = "", events] = cursor.split(".");
+  if (events === undefined) throw invalidCursor("is not a cursor of WatchContainers");
+  if (digest !== selection) throw invalidCursor("is a cursor of another filter");
+  return decodeCursor(journal, engine, events);
 }
 
 type WatchEvent = NonNullable<WatchContainersResponse["event"]>;

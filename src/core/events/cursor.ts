@@ -52,10 +52,10 @@ export function encodeCursor(journal: Journal, engine: string, position: number)
  */
 export function decodeCursor(journal: Journal, engine: string, text: string): StartPosition {
   const cursor = parse(text);
-  if (cursor === undefined) throw invalid("is not a cursor that this server gave");
-  if (cursor.engine !== engine) throw invalid(`is a cursor of the engine ${cursor.engine}`);
+  if (cursor === undefined) throw invalidCursor("is not a cursor that this server gave");
+  if (cursor.engine !== engine) throw invalidCursor(`is a cursor of the engine ${cursor.engine}`);
   if (cursor.epoch === journal.epoch) {
-    if (cursor.position > journal.end) throw invalid("is not a cursor that this server gave");
+    if (cursor.position > journal.end) throw invalidCursor("is not a cursor that this server gave");
     if (cursor.position < journal.first) throw expired("the events behind it are forgotten");
     return { position: cursor.position, unread: () => true };
   }
@@ -97,7 +97,8 @@ function timeOf({ time }: Event): bigint {
   return time === undefined ? 0n : timestampNanos(time);
 }
 
-function invalid(what: string): NapError {
+/** Returns the error for a cursor that cannot be used here. */
+export function invalidCursor(what: string): NapError {
   const violations = [{ field: "cursor", description: what, reason: "FIELD_INVALID" } as const];
   return new NapError("CURSOR_INVALID", `cursor: ${what}`, { violations });
 }

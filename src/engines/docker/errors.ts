@@ -126,9 +126,14 @@ export function buildError(
   return new NapError("BUILD_FAILED", message, { engineMessage }, error);
 }
 
+/** Words that name a reference as the parameter at fault. */
+const referenceWords = /invalid (reference|tag) format|repository name must/;
+
 function fieldAtFault({ status, message }: DockerStatusError, field?: string): string | undefined {
   const named = field === "spec" ? fields.find(([words]) => words.test(message))?.[1] : undefined;
-  return named ?? (status === 400 ? field : undefined);
+  // dockerd 20.10 answers 500 for a reference that it cannot parse.
+  const isReference = field === "reference" && referenceWords.test(message);
+  return named ?? (status === 400 || isReference ? field : undefined);
 }
 
 /** Awaits a call of dockerd, and throws its error mapped by {@link mapDockerError}. */

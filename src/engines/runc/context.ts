@@ -7,6 +7,7 @@ import { createServer } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Container } from "../../../gen/nap/v1/container_service_pb.js";
+import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
 import { EventAction, EventResource, EventSchema } from "../../../gen/nap/v1/engine_service_pb.js";
 import type { BindRoots } from "../../core/mounts/bind-roots.js";
 import { imageOf } from "../../contract/container-source.js";
@@ -141,8 +142,13 @@ export class RuncContext implements EventSource {
   }
 
   /** Reports what was done to a container. */
-  report(action: EventAction, engineAction: string, container: Container): void {
-    const { id, name, spec, exit, owner } = container;
+  report(
+    action: EventAction,
+    engineAction: string,
+    container: Container,
+    details: Event["details"] = exitDetails(action, container),
+  ): void {
+    const { id, name, spec, owner } = container;
     const attributes = { ...spec?.labels, image: imageOf(spec), name };
     const event = create(EventSchema, {
       time: timestampNow(),
@@ -154,7 +160,7 @@ export class RuncContext implements EventSource {
       attributes,
       owner,
       engine: this.name,
-      ...(action === EventAction.EXIT && exit && { details: { case: "exit", value: exit } }),
+      details,
     });
     this.journal.append(this.exits.record(event));
     if (action === EventAction.REMOVE) this.#reported.delete(id);
@@ -168,4 +174,10 @@ export class RuncContext implements EventSource {
     this.#owner?.close();
     this.#owner = undefined;
   }
+}
+
+/** Returns how a container exited, as the details of the event of its exit. */
+function exitDetails(action: EventAction, { exit }: Container): Event["details"] {
+  const isExit = action === EventAction.EXIT && exit !== undefined;
+  return isExit ? { case: "exit", value: exit } : { case: undefined };
 }

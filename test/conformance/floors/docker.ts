@@ -81,6 +81,7 @@ export const dockerFloor: Floor = {
     "run.once-for-a-command-that-ends-at-once",
     "run.once-with-auto-remove-and-later-from-memory",
     "run.once-gives-all-of-a-large-output",
+    "run.once-keeps-many-lines",
     "run.once-refuses-a-missing-command-to-all",
     "run.once-starts-what-a-call-left-created",
     "run.once-kills-when-the-last-caller-is-gone",

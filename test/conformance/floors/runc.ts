@@ -33,6 +33,7 @@ export const runcFloor: Floor = {
     "run.once-for-a-command-that-ends-at-once",
     "run.once-with-auto-remove-and-later-from-memory",
     "run.once-gives-all-of-a-large-output",
+    "run.once-keeps-many-lines",
     "run.once-refuses-a-missing-command-to-all",
     "run.once-starts-what-a-call-left-created",
     "run.once-kills-when-the-last-caller-is-gone",

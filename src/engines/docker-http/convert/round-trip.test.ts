@@ -123,6 +123,8 @@ const mend: Generation["mend"] = {
   "nap.v1.ContainerSpec": (spec: ContainerSpec) => {
     spec.unsetEnvironment = spec.unsetEnvironment.filter((name) => !(name in spec.environment));
     const mode = spec.namespaces?.network?.mode.case;
+    // Docker refuses a host name beside them.
+    if (mode === "container" || spec.namespaces?.uts?.mode.case === "host") delete spec.hostname;
     if (mode === "host" || mode === "container") spec.networks = [];
     const names = new Set<string>();
     spec.networks = spec.networks.filter(

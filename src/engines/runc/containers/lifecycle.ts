@@ -8,7 +8,7 @@ import {
   StartContainerResponseSchema,
   StopContainerResponseSchema,
 } from "../../../../gen/nap/v1/container_service_pb.js";
-import { EventAction } from "../../../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, SignalledSchema } from "../../../../gen/nap/v1/engine_service_pb.js";
 import type { Methods } from "../../../core/engine.js";
 import { fieldError, NapError, undefinedIf } from "../../../contract/errors.js";
 import { verifyBindRoots } from "../../../core/mounts/rooted-mounts.js";
@@ -63,8 +63,13 @@ export function lifecycleMethods(host: RuncContext) {
         const message = `container ${key} does not run`;
         throw new NapError("CONTAINER_NOT_RUNNING", message, { resource: key });
       }
-      await signal(host, stored, name || "SIGKILL", "signal");
-      host.report(EventAction.KILL, "kill", stored.container);
+      const sent = name || "SIGKILL";
+      await signal(host, stored, sent, "signal");
+      const details = create(SignalledSchema, { signal: sent });
+      host.report(EventAction.KILL, "kill", stored.container, {
+        case: "signalled",
+        value: details,
+      });
       return create(KillContainerResponseSchema);
     },
   } satisfies Methods<typeof ContainerService>;

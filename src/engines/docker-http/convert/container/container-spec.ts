@@ -156,7 +156,7 @@ export function specFromDocker(json: ContainerJson): ContainerSpec {
       workingDir: config.WorkingDir,
       user: config.User,
       // Unset it is the short id.
-      hostname: config.Hostname === json.Id.slice(0, 12) ? "" : config.Hostname,
+      hostname: isOwnHostname(json) ? config.Hostname : "",
       domainname: config.Domainname,
       stopSignal: config.StopSignal,
       cgroupParent: host.CgroupParent,
@@ -210,4 +210,11 @@ function restartFromDocker({ RestartPolicy: policy }: HostConfigJson): RestartPo
 function logConfigFromDocker({ LogConfig: log }: HostConfigJson): LogConfig | undefined {
   if (!log?.Type) return undefined;
   return create(LogConfigSchema, { driver: log.Type, options: log.Config ?? {} });
+}
+
+/** Whether a container's host name was asked for, rather than made of its id or taken from elsewhere. */
+function isOwnHostname({ Id, Config, HostConfig }: ContainerJson): boolean {
+  const isShared =
+    HostConfig.UTSMode === "host" || HostConfig.NetworkMode?.startsWith("container:");
+  return !isShared && Config.Hostname !== Id.slice(0, 12);
 }
