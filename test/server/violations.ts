@@ -70,7 +70,7 @@ export function errorCases(open: () => DockerBench): void {
         () => nap.containers.commitContainer({ engine, container, reference }),
         () => nap.images.tagImage({ engine, image: bench.image, reference }),
       ]) {
-        const error = await failure(call() as Promise<unknown>);
+        const error = await failure(call());
         expect(error, reference).to.include({ reason: "FIELD_INVALID" });
         expect(error.fields, reference).to.deep.equal(["reference"]);
       }
