@@ -14,14 +14,14 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_nap_v1_types: GenFile;
 
 /**
- * ArgumentList is a list of arguments, passed on as it stands: no shell splits or expands it.
- * It is a message so that an empty list can be told from an unset one.
+ * ArgumentList is a list of arguments, which no shell splits or expands. It is a message so that an empty
+ * list differs from an unset one.
  *
  * @generated from message nap.v1.ArgumentList
  */
 export declare type ArgumentList = Message<"nap.v1.ArgumentList"> & {
   /**
-   * The arguments in order. An argument has no NUL byte; it may be empty.
+   * Arguments are the arguments in order. An argument has no NUL byte; it may be empty.
    *
    * @generated from field: repeated string arguments = 1;
    */
@@ -35,13 +35,13 @@ export declare type ArgumentList = Message<"nap.v1.ArgumentList"> & {
 export declare const ArgumentListSchema: GenMessage<ArgumentList>;
 
 /**
- * PathList is a list of paths. It is a message so that an empty list can be told from an unset one.
+ * PathList is a list of paths. It is a message so that an empty list differs from an unset one.
  *
  * @generated from message nap.v1.PathList
  */
 export declare type PathList = Message<"nap.v1.PathList"> & {
   /**
-   * Absolute paths.
+   * Paths are absolute paths.
    *
    * @generated from field: repeated string paths = 1;
    */
@@ -55,8 +55,7 @@ export declare type PathList = Message<"nap.v1.PathList"> & {
 export declare const PathListSchema: GenMessage<PathList>;
 
 /**
- * Unlimited says in so many words that there is no limit. Leaving a limit unset means the engine's
- * default instead.
+ * Unlimited means that there is no limit, whereas an unset limit means the engine's default.
  *
  * @generated from message nap.v1.Unlimited
  */
@@ -76,14 +75,14 @@ export declare const UnlimitedSchema: GenMessage<Unlimited>;
  */
 export declare type LabelFilter = Message<"nap.v1.LabelFilter"> & {
   /**
-   * The label's name; an object without this label is not selected.
+   * Key is the label's name. An object without this label is not selected.
    *
    * @generated from field: string key = 1;
    */
   key: string;
 
   /**
-   * The label's value. Unset: any value is selected.
+   * Value is the label's value. Default: any value.
    *
    * @generated from field: optional string value = 2;
    */
@@ -97,27 +96,27 @@ export declare type LabelFilter = Message<"nap.v1.LabelFilter"> & {
 export declare const LabelFilterSchema: GenMessage<LabelFilter>;
 
 /**
- * Platform names an operating system and a processor architecture as OCI images do.
+ * Platform is an operating system and a processor architecture in the terms of OCI images.
  *
  * @generated from message nap.v1.Platform
  */
 export declare type Platform = Message<"nap.v1.Platform"> & {
   /**
-   * The operating system, for example "linux". Default: the engine's own.
+   * OS is the operating system, for example "linux". Default: the engine's own.
    *
    * @generated from field: optional string os = 1;
    */
   os?: string | undefined;
 
   /**
-   * The architecture, for example "amd64" or "arm64". Default: the engine's own.
+   * Architecture is the processor architecture, for example "amd64" or "arm64". Default: the engine's own.
    *
    * @generated from field: optional string architecture = 2;
    */
   architecture?: string | undefined;
 
   /**
-   * The architecture's variant, for example "v8". Default: none.
+   * Variant is the variant of the architecture, for example "v8". Default: no variant.
    *
    * @generated from field: optional string variant = 3;
    */
@@ -131,20 +130,20 @@ export declare type Platform = Message<"nap.v1.Platform"> & {
 export declare const PlatformSchema: GenMessage<Platform>;
 
 /**
- * OutputChunk is a run of bytes that a process wrote to one stream.
+ * OutputChunk is a sequence of bytes that a process wrote to one stream.
  *
  * @generated from message nap.v1.OutputChunk
  */
 export declare type OutputChunk = Message<"nap.v1.OutputChunk"> & {
   /**
-   * The stream written to.
+   * Stream is the stream that the process wrote to.
    *
    * @generated from field: nap.v1.OutputStream stream = 1;
    */
   stream: OutputStream;
 
   /**
-   * The bytes as written. A chunk may end in the middle of a line or of a character.
+   * Data is the bytes as written. A chunk may end in the middle of a line or of a character.
    *
    * @generated from field: bytes data = 2;
    */
@@ -158,14 +157,14 @@ export declare type OutputChunk = Message<"nap.v1.OutputChunk"> & {
 export declare const OutputChunkSchema: GenMessage<OutputChunk>;
 
 /**
- * OutputBatch is the output that one read of the engine brought.
+ * OutputBatch is the output of one read from the engine.
  *
  * @generated from message nap.v1.OutputBatch
  */
 export declare type OutputBatch = Message<"nap.v1.OutputBatch"> & {
   /**
-   * The chunks in the order in which the engine delivered them. The order within a stream is exact;
-   * between the two streams it is the engine's.
+   * Chunks are the chunks in the order in which the engine delivered them. The order within a stream is
+   * exact; the order between the two streams is the engine's.
    *
    * @generated from field: repeated nap.v1.OutputChunk chunks = 1;
    */
@@ -185,14 +184,14 @@ export declare const OutputBatchSchema: GenMessage<OutputBatch>;
  */
 export declare type TerminalSize = Message<"nap.v1.TerminalSize"> & {
   /**
-   * Characters in a row.
+   * Columns is the number of characters in a row.
    *
    * @generated from field: uint32 columns = 1;
    */
   columns: number;
 
   /**
-   * Rows on the screen.
+   * Rows is the number of rows on the screen.
    *
    * @generated from field: uint32 rows = 2;
    */
@@ -212,31 +211,31 @@ export declare const TerminalSizeSchema: GenMessage<TerminalSize>;
  */
 export declare type ExitStatus = Message<"nap.v1.ExitStatus"> & {
   /**
-   * The exit code, 0 to 255; always set. A process killed by a signal has 128 plus the signal's
-   * number, as in a shell.
+   * Code is the exit code, 0 to 255, and always set. A process that was killed by a signal has 128 plus the
+   * signal's number, as in a shell.
    *
    * @generated from field: optional int32 code = 1;
    */
   code?: number | undefined;
 
   /**
-   * The signal that ended the process, for example "SIGKILL". Unset: none, or the engine does not
-   * tell it from an exit code (Docker does not).
+   * Signal is the signal that ended the process, for example "SIGKILL". Unset: no signal did, or the engine
+   * does not tell a signal from an exit code, as Docker.
    *
    * @generated from field: optional string signal = 2;
    */
   signal?: string | undefined;
 
   /**
-   * The kernel killed a process of the container for want of memory. Unset: the engine does not
-   * know, as for processes run by ExecContainer on Docker.
+   * True means that the kernel killed a process of the container because memory was exhausted. Unset: the
+   * engine does not know, as for processes run by ExecContainer on Docker.
    *
    * @generated from field: optional bool oom_killed = 3;
    */
   oomKilled?: boolean | undefined;
 
   /**
-   * When the process ended. Unset: the engine does not know.
+   * Finish time is the time at which the process ended. Unset: the engine does not know.
    *
    * @generated from field: google.protobuf.Timestamp finish_time = 4;
    */
@@ -250,20 +249,20 @@ export declare type ExitStatus = Message<"nap.v1.ExitStatus"> & {
 export declare const ExitStatusSchema: GenMessage<ExitStatus>;
 
 /**
- * RegistryCredentials let an engine read from or write to an image registry. They are used for the
- * one call, never stored and never logged.
+ * RegistryCredentials are the credentials with which an engine reads from or writes to an image registry.
+ * They are used for one call, and are neither stored nor logged.
  *
  * @generated from message nap.v1.RegistryCredentials
  */
 export declare type RegistryCredentials = Message<"nap.v1.RegistryCredentials"> & {
   /**
-   * How to log in.
+   * Kind is the kind of the credentials.
    *
    * @generated from oneof nap.v1.RegistryCredentials.kind
    */
   kind: {
     /**
-     * A user's name and password.
+     * Login is a user's name and password.
      *
      * @generated from field: nap.v1.RegistryLogin login = 1;
      */
@@ -271,7 +270,7 @@ export declare type RegistryCredentials = Message<"nap.v1.RegistryCredentials"> 
     case: "login";
   } | {
     /**
-     * A token that the registry's authorization service exchanges for an access token.
+     * Identity token is a token that the registry's authorization service exchanges for an access token.
      *
      * @generated from field: string identity_token = 2;
      */
@@ -279,7 +278,7 @@ export declare type RegistryCredentials = Message<"nap.v1.RegistryCredentials"> 
     case: "identityToken";
   } | {
     /**
-     * A bearer token that is sent to the registry as it is.
+     * Registry token is a bearer token that is sent to the registry unchanged.
      *
      * @generated from field: string registry_token = 3;
      */
@@ -288,9 +287,9 @@ export declare type RegistryCredentials = Message<"nap.v1.RegistryCredentials"> 
   } | { case: undefined; value?: undefined };
 
   /**
-   * The registry that the credentials are for, as host or host:port; Docker Hub is docker.io. Where it
-   * is not the registry of the image's reference, the call fails with INVALID_ARGUMENT (FIELD_INVALID)
-   * and the credentials are sent nowhere. Default: the registry of the image's reference.
+   * Server address is the registry that the credentials are for, as host or host:port; Docker Hub is
+   * docker.io. Where it is not the registry of the image's reference, the call fails with INVALID_ARGUMENT,
+   * FIELD_INVALID, and the credentials are not sent. Default: the registry of the image's reference.
    *
    * @generated from field: optional string server_address = 4;
    */
@@ -310,14 +309,14 @@ export declare const RegistryCredentialsSchema: GenMessage<RegistryCredentials>;
  */
 export declare type RegistryLogin = Message<"nap.v1.RegistryLogin"> & {
   /**
-   * The user's name.
+   * Username is the user's name.
    *
    * @generated from field: string username = 1;
    */
   username: string;
 
   /**
-   * The password.
+   * Password is the user's password.
    *
    * @generated from field: string password = 2;
    */
@@ -331,34 +330,35 @@ export declare type RegistryLogin = Message<"nap.v1.RegistryLogin"> & {
 export declare const RegistryLoginSchema: GenMessage<RegistryLogin>;
 
 /**
- * TransferProgress is the progress of one layer (or another part) of an image.
+ * TransferProgress is the progress of one part of an image's transfer, such as a layer.
  *
  * @generated from message nap.v1.TransferProgress
  */
 export declare type TransferProgress = Message<"nap.v1.TransferProgress"> & {
   /**
-   * The part that moves: a layer's short digest, or the tag. Empty: the whole transfer.
+   * Part is the part that is transferred: a layer's short digest, or the tag. Empty: the whole transfer.
    *
    * @generated from field: string part = 1;
    */
   part: string;
 
   /**
-   * What is being done, in the engine's words, for example "Downloading" or "Pull complete".
+   * Phase is the current step in the engine's words, for example "Downloading" or "Pull complete".
    *
    * @generated from field: string phase = 2;
    */
   phase: string;
 
   /**
-   * Bytes done in this phase. Unset: the engine does not count here.
+   * Current bytes is the number of bytes that are done in this phase. Unset: the engine does not count bytes
+   * in it.
    *
    * @generated from field: optional int64 current_bytes = 3;
    */
   currentBytes?: bigint | undefined;
 
   /**
-   * Bytes to do in this phase. Unset: the engine does not know.
+   * Total bytes is the number of bytes of this phase. Unset: the engine does not know.
    *
    * @generated from field: optional int64 total_bytes = 4;
    */
@@ -378,8 +378,8 @@ export declare const TransferProgressSchema: GenMessage<TransferProgress>;
  */
 export declare type TransferProgressBatch = Message<"nap.v1.TransferProgressBatch"> & {
   /**
-   * Items are the reports in the order in which the engine gave them. In uploads and downloads of archives
-   * an item without a part counts the bytes that nap itself has received or sent.
+   * Items are the reports in the order in which the engine gave them. In uploads and downloads of archives an
+   * item without a part counts the bytes that nap itself has received or sent.
    *
    * @generated from field: repeated nap.v1.TransferProgress items = 1;
    */
@@ -393,19 +393,19 @@ export declare type TransferProgressBatch = Message<"nap.v1.TransferProgressBatc
 export declare const TransferProgressBatchSchema: GenMessage<TransferProgressBatch>;
 
 /**
- * HealthCheck is a command that the engine runs regularly to tell whether a container is healthy.
+ * HealthCheck is a command that the engine runs regularly to determine whether a container is healthy.
  *
  * @generated from message nap.v1.HealthCheck
  */
 export declare type HealthCheck = Message<"nap.v1.HealthCheck"> & {
   /**
-   * The command to run.
+   * Check is the command to run.
    *
    * @generated from oneof nap.v1.HealthCheck.check
    */
   check: {
     /**
-     * The container has no health check, even if its image has one.
+     * Disabled means that the container has no health check, even if its image has one.
      *
      * @generated from field: nap.v1.HealthCheckDisabled disabled = 1;
      */
@@ -413,7 +413,7 @@ export declare type HealthCheck = Message<"nap.v1.HealthCheck"> & {
     case: "disabled";
   } | {
     /**
-     * The command and its arguments, run without a shell. At least one argument.
+     * Command is the command and its arguments, run without a shell. It has at least one argument.
      *
      * @generated from field: nap.v1.ArgumentList command = 2;
      */
@@ -421,7 +421,7 @@ export declare type HealthCheck = Message<"nap.v1.HealthCheck"> & {
     case: "command";
   } | {
     /**
-     * A command line for the container's shell.
+     * Shell command is a command line for the container's shell.
      *
      * @generated from field: string shell_command = 3;
      */
@@ -430,37 +430,38 @@ export declare type HealthCheck = Message<"nap.v1.HealthCheck"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The time from the end of one check to the start of the next. Default: the image's, else 30 s on
-   * Docker.
+   * Interval is the time from the end of one check to the start of the next. Default: the image's, otherwise
+   * 30 s on Docker.
    *
    * @generated from field: google.protobuf.Duration interval = 4;
    */
   interval?: Duration | undefined;
 
   /**
-   * The time after which a check counts as failed. Default: the image's, else 30 s on Docker.
+   * Timeout is the time after which a check counts as failed. Default: the image's, otherwise 30 s on Docker.
    *
    * @generated from field: google.protobuf.Duration timeout = 5;
    */
   timeout?: Duration | undefined;
 
   /**
-   * The time after the start in which failures do not count. Default: the image's, else none.
+   * Start period is the time after the container's start in which failures do not count. Default: the
+   * image's, otherwise none.
    *
    * @generated from field: google.protobuf.Duration start_period = 6;
    */
   startPeriod?: Duration | undefined;
 
   /**
-   * The time from one check to the next within start_period. Default: 5 s on Docker.
+   * Start interval is the time from one check to the next within start_period. Default: 5 s on Docker.
    *
    * @generated from field: google.protobuf.Duration start_interval = 7;
    */
   startInterval?: Duration | undefined;
 
   /**
-   * The number of failures in a row that make a container unhealthy. Default: the image's, else 3 on
-   * Docker.
+   * Retries is the number of consecutive failures that make a container unhealthy. Default: the image's,
+   * otherwise 3 on Docker.
    *
    * @generated from field: optional uint32 retries = 8;
    */
@@ -474,7 +475,7 @@ export declare type HealthCheck = Message<"nap.v1.HealthCheck"> & {
 export declare const HealthCheckSchema: GenMessage<HealthCheck>;
 
 /**
- * HealthCheckDisabled says that a container has no health check.
+ * HealthCheckDisabled means that a container has no health check.
  *
  * @generated from message nap.v1.HealthCheckDisabled
  */
@@ -488,27 +489,27 @@ export declare type HealthCheckDisabled = Message<"nap.v1.HealthCheckDisabled"> 
 export declare const HealthCheckDisabledSchema: GenMessage<HealthCheckDisabled>;
 
 /**
- * HealthCheckResult is how one run of a health check ended.
+ * HealthCheckResult is the result of one run of a health check.
  *
  * @generated from message nap.v1.HealthCheckResult
  */
 export declare type HealthCheckResult = Message<"nap.v1.HealthCheckResult"> & {
   /**
-   * The time at which the check began.
+   * Start time is the time at which the check began.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * The time at which the check ended.
+   * End time is the time at which the check ended.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 2;
    */
   endTime?: Timestamp | undefined;
 
   /**
-   * The exit code of the command: 0 means healthy. -1 means that the command took longer than its
+   * Exit code is the exit code of the command; 0 means healthy. -1 means that the command exceeded its
    * timeout, or could not be run.
    *
    * @generated from field: int32 exit_code = 3;
@@ -516,15 +517,15 @@ export declare type HealthCheckResult = Message<"nap.v1.HealthCheckResult"> & {
   exitCode: number;
 
   /**
-   * The beginning of what the command wrote to standard output and standard error, or why it could not
-   * be run. Docker keeps 4096 bytes. Bytes that are not UTF-8 are replaced.
+   * Output is the beginning of what the command wrote to standard output and standard error, or the reason
+   * why it could not be run. Docker keeps 4096 bytes. Bytes that are not UTF-8 are replaced.
    *
    * @generated from field: string output = 4;
    */
   output: string;
 
   /**
-   * The command wrote more than output has.
+   * True means that the command wrote more than output contains.
    *
    * @generated from field: bool truncated = 5;
    */
@@ -544,14 +545,14 @@ export declare const HealthCheckResultSchema: GenMessage<HealthCheckResult>;
  */
 export declare type ExposedPort = Message<"nap.v1.ExposedPort"> & {
   /**
-   * The port inside the container.
+   * Container port is the number of the port inside the container.
    *
    * @generated from field: uint32 container_port = 1;
    */
   containerPort: number;
 
   /**
-   * Its protocol. Default: TCP.
+   * Protocol is the port's transport protocol. Default: PORT_PROTOCOL_TCP.
    *
    * @generated from field: nap.v1.PortProtocol protocol = 2;
    */
@@ -565,64 +566,65 @@ export declare type ExposedPort = Message<"nap.v1.ExposedPort"> & {
 export declare const ExposedPortSchema: GenMessage<ExposedPort>;
 
 /**
- * EndpointSettings is how a container is attached to one network.
+ * EndpointSettings are the settings with which a container is attached to one network.
  *
  * @generated from message nap.v1.EndpointSettings
  */
 export declare type EndpointSettings = Message<"nap.v1.EndpointSettings"> & {
   /**
-   * Further names by which containers on this network reach this one. Refused on Docker's default
-   * bridge, which resolves no names.
+   * Aliases are further names of the container for the other containers on this network. Docker's default
+   * bridge resolves no names, so aliases on it fail with INVALID_ARGUMENT.
    *
    * @generated from field: repeated string aliases = 1;
    */
   aliases: string[];
 
   /**
-   * A fixed IPv4 address from the network's subnet. Default: the engine chooses.
+   * IPv4 address is a fixed address from the network's subnet. Default: the engine chooses.
    *
    * @generated from field: optional string ipv4_address = 2;
    */
   ipv4Address?: string | undefined;
 
   /**
-   * A fixed IPv6 address from the network's subnet. Default: the engine chooses, if the network has
-   * IPv6.
+   * IPv6 address is a fixed address from the network's subnet. Default: the engine chooses, if the network
+   * has IPv6.
    *
    * @generated from field: optional string ipv6_address = 3;
    */
   ipv6Address?: string | undefined;
 
   /**
-   * Link-local addresses, IPv4 or IPv6.
+   * Link-local addresses are further addresses of the interface, IPv4 or IPv6.
    *
    * @generated from field: repeated string link_local_addresses = 4;
    */
   linkLocalAddresses: string[];
 
   /**
-   * The interface's MAC address, as six hexadecimal pairs with colons. Default: the engine chooses.
+   * MAC address is the interface's hardware address, as six hexadecimal pairs with colons. Default: the
+   * engine chooses.
    *
    * @generated from field: optional string mac_address = 5;
    */
   macAddress?: string | undefined;
 
   /**
-   * Containers on this network that get a further name inside this one.
+   * Links are containers on this network that get a further name inside this one.
    *
    * @generated from field: repeated nap.v1.ContainerLink links = 6;
    */
   links: ContainerLink[];
 
   /**
-   * Options of the network's driver for this endpoint.
+   * Driver options are options of the network's driver for this endpoint.
    *
    * @generated from field: map<string, string> driver_options = 7;
    */
   driverOptions: { [key: string]: string };
 
   /**
-   * Which network gives the container its default route: the one with the highest number.
+   * Gateway priority selects the network of the container's default route: the one with the highest number.
    * Default: the engine chooses.
    *
    * @generated from field: optional int32 gateway_priority = 8;
@@ -637,20 +639,20 @@ export declare type EndpointSettings = Message<"nap.v1.EndpointSettings"> & {
 export declare const EndpointSettingsSchema: GenMessage<EndpointSettings>;
 
 /**
- * ContainerLink gives another container a name inside this one.
+ * ContainerLink is a name for another container inside this one.
  *
  * @generated from message nap.v1.ContainerLink
  */
 export declare type ContainerLink = Message<"nap.v1.ContainerLink"> & {
   /**
-   * The other container: id, unique id prefix, or name.
+   * Container is the other container's full id, a unique prefix of it, or its name.
    *
    * @generated from field: string container = 1;
    */
   container: string;
 
   /**
-   * The name inside this container. Default: the other container's name.
+   * Alias is the other container's name inside this one. Default: the other container's own name.
    *
    * @generated from field: optional string alias = 2;
    */
@@ -670,43 +672,44 @@ export declare const ContainerLinkSchema: GenMessage<ContainerLink>;
  */
 export declare type PathStat = Message<"nap.v1.PathStat"> & {
   /**
-   * The last part of the path.
+   * Name is the last part of the path.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * What kind of file it is.
+   * Kind is the kind of the file.
    *
    * @generated from field: nap.v1.FileKind kind = 2;
    */
   kind: FileKind;
 
   /**
-   * The permission bits as in chmod, with setuid, setgid and sticky bit, as a plain number: octal 0644 is
-   * 420, and octal 04755 is 2541.
+   * Permissions are the permission bits as in chmod, with setuid, setgid and sticky bit, as a plain number:
+   * octal 0644 is 420, and octal 04755 is 2541.
    *
    * @generated from field: uint32 permissions = 3;
    */
   permissions: number;
 
   /**
-   * The size of a regular file in bytes. 0 for what is none.
+   * Size bytes is the size of a regular file. Other kinds of files have 0.
    *
    * @generated from field: int64 size_bytes = 4;
    */
   sizeBytes: bigint;
 
   /**
-   * When the contents last changed.
+   * Modify time is the time at which the contents last changed.
    *
    * @generated from field: google.protobuf.Timestamp modify_time = 5;
    */
   modifyTime?: Timestamp | undefined;
 
   /**
-   * Where a symbolic link leads in the end, as an absolute path in the container. Empty: not a link.
+   * Link target is the absolute path in the container that a symbolic link resolves to. Empty: the file is
+   * not a symbolic link.
    *
    * @generated from field: string link_target = 6;
    */
@@ -720,21 +723,22 @@ export declare type PathStat = Message<"nap.v1.PathStat"> & {
 export declare const PathStatSchema: GenMessage<PathStat>;
 
 /**
- * StreamReady is the first message of a stream that follows something: from now on nothing that
- * happens is missed. It comes at once, also where nothing happens for long.
+ * StreamReady is the first message of a stream that follows changes: no change after it is missed. It is sent
+ * immediately, even if nothing changes for a long time.
  *
  * @generated from message nap.v1.StreamReady
  */
 export declare type StreamReady = Message<"nap.v1.StreamReady"> & {
   /**
-   * The engine's name.
+   * Engine is the name of the engine.
    *
    * @generated from field: string engine = 1;
    */
   engine: string;
 
   /**
-   * The full id of the container that the stream is about. Empty: it is about several.
+   * Container id is the full id of the container that the stream is about. Empty: the stream is about
+   * several.
    *
    * @generated from field: string container_id = 2;
    */
@@ -748,29 +752,29 @@ export declare type StreamReady = Message<"nap.v1.StreamReady"> & {
 export declare const StreamReadySchema: GenMessage<StreamReady>;
 
 /**
- * ListView says how much of each resource a list gives.
+ * ListView says which fields of the resources a list sets.
  *
  * @generated from enum nap.v1.ListView
  */
 export enum ListView {
   /**
-   * The same as LIST_VIEW_BASIC.
+   * Unspecified means LIST_VIEW_BASIC.
    *
    * @generated from enum value: LIST_VIEW_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * What the engine's own list gives, at the cost of one engine call. Each resource says which of
-   * its fields stay unset.
+   * Basic means what the engine's own list contains, which costs one engine call for the whole list. The
+   * comments of each resource name the fields that it leaves unset.
    *
    * @generated from enum value: LIST_VIEW_BASIC = 1;
    */
   BASIC = 1,
 
   /**
-   * Whole resources, as Get gives them. It costs one engine call for each; a resource that is
-   * removed in the meantime is left out.
+   * Full means the same fields as Get returns, which costs one engine call for each resource. A resource that
+   * is removed in the meantime is left out.
    *
    * @generated from enum value: LIST_VIEW_FULL = 2;
    */
@@ -783,27 +787,27 @@ export enum ListView {
 export declare const ListViewSchema: GenEnum<ListView>;
 
 /**
- * OutputStream tells the two output streams of a process apart.
+ * OutputStream is one of the two output streams of a process.
  *
  * @generated from enum nap.v1.OutputStream
  */
 export enum OutputStream {
   /**
-   * Never sent by the server; refused in a request.
+   * Unspecified is never sent by the server, and fails with INVALID_ARGUMENT, FIELD_INVALID, in a request.
    *
    * @generated from enum value: OUTPUT_STREAM_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Standard output; all output, where the process has a terminal.
+   * Stdout is standard output, and all output of a process that has a terminal.
    *
    * @generated from enum value: OUTPUT_STREAM_STDOUT = 1;
    */
   STDOUT = 1,
 
   /**
-   * Standard error.
+   * Stderr is standard error.
    *
    * @generated from enum value: OUTPUT_STREAM_STDERR = 2;
    */
@@ -816,27 +820,27 @@ export enum OutputStream {
 export declare const OutputStreamSchema: GenEnum<OutputStream>;
 
 /**
- * DisconnectAction says what becomes of a process when the client that watches it goes away.
+ * DisconnectAction says what happens to a process when the client of the call disconnects.
  *
  * @generated from enum nap.v1.DisconnectAction
  */
 export enum DisconnectAction {
   /**
-   * The same as DISCONNECT_ACTION_DETACH.
+   * Unspecified means DISCONNECT_ACTION_DETACH.
    *
    * @generated from enum value: DISCONNECT_ACTION_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The process goes on; its output is no longer read by this call.
+   * Detach means that the process continues; the call no longer reads its output.
    *
    * @generated from enum value: DISCONNECT_ACTION_DETACH = 1;
    */
   DETACH = 1,
 
   /**
-   * The process is killed (SIGKILL).
+   * Kill means that the process is killed (SIGKILL).
    *
    * @generated from enum value: DISCONNECT_ACTION_KILL = 2;
    */
@@ -855,28 +859,28 @@ export declare const DisconnectActionSchema: GenEnum<DisconnectAction>;
  */
 export enum PortProtocol {
   /**
-   * The same as PORT_PROTOCOL_TCP.
+   * Unspecified means PORT_PROTOCOL_TCP.
    *
    * @generated from enum value: PORT_PROTOCOL_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * TCP.
+   * TCP is the Transmission Control Protocol.
    *
    * @generated from enum value: PORT_PROTOCOL_TCP = 1;
    */
   TCP = 1,
 
   /**
-   * UDP.
+   * UDP is the User Datagram Protocol.
    *
    * @generated from enum value: PORT_PROTOCOL_UDP = 2;
    */
   UDP = 2,
 
   /**
-   * SCTP.
+   * SCTP is the Stream Control Transmission Protocol.
    *
    * @generated from enum value: PORT_PROTOCOL_SCTP = 3;
    */
@@ -895,49 +899,49 @@ export declare const PortProtocolSchema: GenEnum<PortProtocol>;
  */
 export enum FileKind {
   /**
-   * Never sent.
+   * Unspecified is never sent.
    *
    * @generated from enum value: FILE_KIND_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * A regular file.
+   * Regular is a regular file.
    *
    * @generated from enum value: FILE_KIND_REGULAR = 1;
    */
   REGULAR = 1,
 
   /**
-   * A directory.
+   * Directory is a directory.
    *
    * @generated from enum value: FILE_KIND_DIRECTORY = 2;
    */
   DIRECTORY = 2,
 
   /**
-   * A symbolic link.
+   * Symlink is a symbolic link.
    *
    * @generated from enum value: FILE_KIND_SYMLINK = 3;
    */
   SYMLINK = 3,
 
   /**
-   * A named pipe.
+   * Pipe is a named pipe.
    *
    * @generated from enum value: FILE_KIND_PIPE = 4;
    */
   PIPE = 4,
 
   /**
-   * A socket.
+   * Socket is a socket.
    *
    * @generated from enum value: FILE_KIND_SOCKET = 5;
    */
   SOCKET = 5,
 
   /**
-   * A character or block device.
+   * Device is a character or block device.
    *
    * @generated from enum value: FILE_KIND_DEVICE = 6;
    */
@@ -950,27 +954,27 @@ export enum FileKind {
 export declare const FileKindSchema: GenEnum<FileKind>;
 
 /**
- * ResourceScope says where a volume or network is known.
+ * ResourceScope is where a volume or network exists.
  *
  * @generated from enum nap.v1.ResourceScope
  */
 export enum ResourceScope {
   /**
-   * The engine does not tell.
+   * Unspecified means that the engine does not tell the scope.
    *
    * @generated from enum value: RESOURCE_SCOPE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * On one host.
+   * Local means on one host.
    *
    * @generated from enum value: RESOURCE_SCOPE_LOCAL = 1;
    */
   LOCAL = 1,
 
   /**
-   * On the whole cluster.
+   * Global means on the whole cluster.
    *
    * @generated from enum value: RESOURCE_SCOPE_GLOBAL = 2;
    */

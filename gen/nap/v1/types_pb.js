@@ -168,7 +168,7 @@ export const ListViewSchema = /*@__PURE__*/
   enumDesc(file_nap_v1_types, 0);
 
 /**
- * ListView says how much of each resource a list gives.
+ * ListView says which fields of the resources a list sets.
  *
  * @generated from enum nap.v1.ListView
  */
@@ -182,7 +182,7 @@ export const OutputStreamSchema = /*@__PURE__*/
   enumDesc(file_nap_v1_types, 1);
 
 /**
- * OutputStream tells the two output streams of a process apart.
+ * OutputStream is one of the two output streams of a process.
  *
  * @generated from enum nap.v1.OutputStream
  */
@@ -196,7 +196,7 @@ export const DisconnectActionSchema = /*@__PURE__*/
   enumDesc(file_nap_v1_types, 2);
 
 /**
- * DisconnectAction says what becomes of a process when the client that watches it goes away.
+ * DisconnectAction says what happens to a process when the client of the call disconnects.
  *
  * @generated from enum nap.v1.DisconnectAction
  */
@@ -238,7 +238,7 @@ export const ResourceScopeSchema = /*@__PURE__*/
   enumDesc(file_nap_v1_types, 5);
 
 /**
- * ResourceScope says where a volume or network is known.
+ * ResourceScope is where a volume or network exists.
  *
  * @generated from enum nap.v1.ResourceScope
  */
