@@ -123,7 +123,7 @@ const messages: Readonly<Record<string, Fields>> = {
     ordinary: "labels internal attachable enable_ipv6 enable_ipv4 scope driver=bridge",
     privileged: `driver driver_options ingress scope=RESOURCE_SCOPE_GLOBAL config_only config_from`,
   },
-  AddressManagement: {
+  IpamConfig: {
     ordinary: "driver=default",
     privileged: "driver driver_options pools",
   },

@@ -254,11 +254,11 @@ describe("access classes of the core", () => {
           spec: {
             driver: "macvlan",
             driverOptions: { parent: "eth0" },
-            addressManagement: { driver: "default", pools: [{ subnet: "10.0.0.0/8" }] },
+            ipam: { driver: "default", pools: [{ subnet: "10.0.0.0/8" }] },
             scope: ResourceScope.GLOBAL,
           },
         },
-        ["spec.driver", "spec.driver_options", "spec.address_management.pools", "spec.scope"],
+        ["spec.driver", "spec.driver_options", "spec.ipam.pools", "spec.scope"],
       ],
       [
         UpdateContainerRequestSchema,

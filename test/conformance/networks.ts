@@ -50,8 +50,8 @@ export function networkCases(test: ConformanceTest): void {
     "attaches a container to two networks from its start, at a fixed address",
     async (bench) => {
       const subnet = "10.213.7.0/24";
-      const addressManagement = { pools: [{ subnet, gateway: "10.213.7.1" }] };
-      const one = await bench.network({ addressManagement });
+      const ipam = { pools: [{ subnet, gateway: "10.213.7.1" }] };
+      const one = await bench.network({ ipam });
       const two = await bench.network();
       const networks = [
         { network: one, endpoint: { ipv4Address: "10.213.7.77" } },
@@ -70,7 +70,7 @@ export function networkCases(test: ConformanceTest): void {
     "refuses a second network under a name, and an overlapping subnet",
     async (bench) => {
       const { nap, engine } = bench;
-      const spec = { addressManagement: { pools: [{ subnet: "10.213.9.0/24" }] } };
+      const spec = { ipam: { pools: [{ subnet: "10.213.9.0/24" }] } };
       const name = await bench.network(spec);
       const taken = await failure(nap.networks.createNetwork({ engine, name }));
       expect(taken).to.include({ code: Code.ALREADY_EXISTS, reason: "NAME_IN_USE" });
@@ -127,8 +127,8 @@ export function networkCases(test: ConformanceTest): void {
     "connects and disconnects a running container, with alias and address",
     async (bench) => {
       const { nap, engine } = bench;
-      const addressManagement = { pools: [{ subnet: "10.213.8.0/24" }] };
-      const network = await bench.network({ addressManagement });
+      const ipam = { pools: [{ subnet: "10.213.8.0/24" }] };
+      const network = await bench.network({ ipam });
       const { id: container } = await bench.start({});
       const alias = bench.name("alias");
       const endpoint = { aliases: [alias], ipv4Address: "10.213.8.88" };
@@ -278,7 +278,7 @@ export function networkCases(test: ConformanceTest): void {
         gateway: "10.213.10.254",
         auxiliaryAddresses: { router: "10.213.10.129" },
       };
-      const network = await bench.network({ addressManagement: { pools: [pool] } });
+      const network = await bench.network({ ipam: { pools: [pool] } });
       const addresses: string[] = [];
       for (let n = 0; n < 3; n++) {
         const { id } = await bench.start(on({ network }));
@@ -299,7 +299,7 @@ export function networkCases(test: ConformanceTest): void {
     "gives IPv6 addresses, over which containers reach each other",
     async (bench) => {
       const pools = [{ subnet: "10.213.11.0/24" }, { subnet: "fd00:213::/64" }];
-      const network = await bench.network({ enableIpv6: true, addressManagement: { pools } });
+      const network = await bench.network({ enableIpv6: true, ipam: { pools } });
       const ipv6Address = "fd00:213::77";
       const { id } = await bench.start(on({ network, endpoint: { ipv6Address } }));
       expect(await bench.exec(id, "ip -6 addr show eth0")).to.include(`${ipv6Address}/64`);

@@ -80,9 +80,9 @@ export declare type NetworkSpec = Message<"nap.v1.NetworkSpec"> & {
   /**
    * Address management says how addresses are assigned. Default: the engine chooses.
    *
-   * @generated from field: nap.v1.AddressManagement address_management = 9;
+   * @generated from field: nap.v1.IpamConfig ipam = 9;
    */
-  addressManagement?: AddressManagement | undefined;
+  ipam?: IpamConfig | undefined;
 
   /**
    * Scope is where the network exists. Default: the driver's scope.
@@ -113,11 +113,11 @@ export declare type NetworkSpec = Message<"nap.v1.NetworkSpec"> & {
 export declare const NetworkSpecSchema: GenMessage<NetworkSpec>;
 
 /**
- * AddressManagement says how addresses are assigned (IPAM).
+ * IpamConfig says how addresses are assigned (IPAM).
  *
- * @generated from message nap.v1.AddressManagement
+ * @generated from message nap.v1.IpamConfig
  */
-export declare type AddressManagement = Message<"nap.v1.AddressManagement"> & {
+export declare type IpamConfig = Message<"nap.v1.IpamConfig"> & {
   /**
    * Driver is the IPAM driver. Default: the engine's.
    *
@@ -141,10 +141,10 @@ export declare type AddressManagement = Message<"nap.v1.AddressManagement"> & {
 };
 
 /**
- * Describes the message nap.v1.AddressManagement.
- * Use `create(AddressManagementSchema)` to create a new message.
+ * Describes the message nap.v1.IpamConfig.
+ * Use `create(IpamConfigSchema)` to create a new message.
  */
-export declare const AddressManagementSchema: GenMessage<AddressManagement>;
+export declare const IpamConfigSchema: GenMessage<IpamConfig>;
 
 /**
  * AddressPool is a range of addresses of a network.

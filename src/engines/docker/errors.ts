@@ -89,7 +89,7 @@ const fields: readonly [words: RegExp, field: string][] = [
   [/hostname/, "spec.hostname"],
   [/reference format|tag format/, "spec.image"],
   [/[sS]ignal/, "spec.stop_signal"],
-  [/Invalid subnet|invalid CIDR|Requested address|IPv[46] address/, "spec.address_management"],
+  [/Invalid subnet|invalid CIDR|Requested address|IPv[46] address/, "spec.ipam"],
   [/user specified IP address|does not belong to any/, "spec.networks"],
 ];
 

@@ -522,7 +522,7 @@ export function networkOptions(option: OptionTest): void {
     async (bench) => {
       const { nap, engine } = bench;
       const name = await bench.network({
-        addressManagement: { pools: [{ subnet: "10.213.6.0/24" }] },
+        ipam: { pools: [{ subnet: "10.213.6.0/24" }] },
       });
       const id = (await nap.networks.getNetwork({ engine, network: name })).network?.id ?? "";
       for (const network of [name, id]) {

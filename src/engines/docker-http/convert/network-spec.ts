@@ -1,7 +1,7 @@
 /** Converts networks between messages and dockerd's JSON. */
 import { create } from "@bufbuild/protobuf";
 import type {
-  AddressManagement,
+  IpamConfig,
   Network,
   NetworkSpec,
 } from "../../../../gen/nap/v1/network_service_pb.js";
@@ -26,13 +26,13 @@ export function networkSpecToDocker(
     EnableIPv6: spec?.enableIpv6 === true,
     ...(spec?.enableIpv4 !== undefined && { EnableIPv4: spec.enableIpv4 }),
     ...(spec?.scope && { Scope: spec.scope === ResourceScope.LOCAL ? "local" : "swarm" }),
-    ...(spec?.addressManagement && { IPAM: ipamToDocker(spec.addressManagement) }),
+    ...(spec?.ipam && { IPAM: ipamToDocker(spec.ipam) }),
     ...(spec?.configOnly !== undefined && { ConfigOnly: spec.configOnly }),
     ...(spec?.configFrom !== undefined && { ConfigFrom: { Network: spec.configFrom } }),
   };
 }
 
-function ipamToDocker({ driver, driverOptions, pools }: AddressManagement): IpamJson {
+function ipamToDocker({ driver, driverOptions, pools }: IpamConfig): IpamJson {
   return {
     Driver: driver ?? "default",
     Options: driverOptions,
@@ -59,7 +59,7 @@ export function networkSpecFromDocker(json: NetworkSpecJson): NetworkSpec {
     ...(json.ConfigOnly && { configOnly: true }),
     ...(json.ConfigFrom?.Network && { configFrom: json.ConfigFrom.Network }),
     ...(json.IPAM && {
-      addressManagement: {
+      ipam: {
         driver: json.IPAM.Driver,
         driverOptions: json.IPAM.Options ?? {},
         pools: (json.IPAM.Config ?? []).map(({ Subnet, IPRange, Gateway, AuxiliaryAddresses }) => ({
