@@ -6,9 +6,9 @@
 import { performance } from "node:perf_hooks";
 import { statusOf } from "../src/rpc/status.js";
 import { RuleTable } from "../src/contract/rules.js";
-import type { LargeRequest } from "../test/support/large-requests.js";
+import type { LargeRequest } from "../test/support/requests/large-requests.js";
 import { supportOf } from "../src/contract/unsupported.js";
-import { hostileRequests, judge, largestTaken } from "../test/support/large-requests.js";
+import { hostileRequests, judge, largestTaken } from "../test/support/requests/large-requests.js";
 
 const mostMillis = 50;
 /** Other work of the machine disturbs a single measurement; the least of some is the request's own. */

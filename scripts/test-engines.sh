@@ -15,5 +15,5 @@ esac
 export NAP_TEST_SUITE
 [ $# != 0 ] || set -- --grep '^engines '
 sh scripts/packages.sh debootstrap
-sh test/support/suite-root.sh "$NAP_TEST_SUITE" >/dev/null
+sh test/support/engines/suite-root.sh "$NAP_TEST_SUITE" >/dev/null
 exec sh scripts/test.sh "$@"

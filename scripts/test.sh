@@ -22,7 +22,7 @@ if [ "${1-}" = --soak ]; then
   exec node_modules/.bin/tsx test/soak/long.ts "$@"
 fi
 if [ "${1-}" = --bench ]; then
-  exec node --import tsx test/support/bench-up.ts
+  exec node --import tsx test/support/engines/bench-up.ts
 fi
 for argument; do
   case $argument in

@@ -13,8 +13,8 @@ import { logCases } from "./docker/logs.js";
 import { dockerStatsCases } from "./docker/stats.js";
 import { interactiveDockerCases } from "./docker/interactive.js";
 import { runcCases } from "./runc/cases.js";
-import type { EnginesBench } from "./support/bench.js";
-import { openBench } from "./support/bench.js";
+import type { EnginesBench } from "./support/engines/bench.js";
+import { openBench } from "./support/engines/bench.js";
 import { unmetReasons } from "./support/reasons.js";
 
 describe("engines", () => {

@@ -31,9 +31,9 @@ import { statusOf } from "../src/rpc/status.js";
 import { contractViolations } from "../src/contract/validate.js";
 import { scanWire, wireBounds } from "../src/contract/wire-bounds.js";
 import { Random, randomRequest } from "./fuzz/mutation.js";
-import type { LargeRequest } from "./support/large-requests.js";
-import { hostileRequests, judge, largestTaken } from "./support/large-requests.js";
-import { imageSource } from "./support/source.js";
+import type { LargeRequest } from "./support/requests/large-requests.js";
+import { hostileRequests, judge, largestTaken } from "./support/requests/large-requests.js";
+import { imageSource } from "./support/requests/source.js";
 
 const table = new RuleTable();
 const mostFound = maxReportedViolations + 1;

@@ -16,9 +16,9 @@ import { CreateVolumeRequestSchema } from "../../gen/nap/v1/volume_service_pb.js
 import { isTraversed, privilegedFields } from "./privileged-fields.js";
 import { accessClasses } from "./access-classes.js";
 import { services } from "../core/engines.js";
-import { imageSource } from "../../test/support/source.js";
+import { imageSource } from "../../test/support/requests/source.js";
 import { byKey } from "../contract/walk.js";
-import { fieldKeys } from "../../test/support/keys.js";
+import { fieldKeys } from "../../test/support/requests/keys.js";
 
 /** Returns every field of any request whose class the walk looks up, by its path from the request. */
 function leavesOfRequests(): Map<string, readonly string[]> {

@@ -24,7 +24,7 @@ import { openField } from "./open.js";
 import { fieldName, supportEntries } from "./unsupported.js";
 import { runcSupport } from "../engines/runc/support.js";
 import { dockerSupport } from "../engines/docker/support.js";
-import { fieldKeys } from "../../test/support/keys.js";
+import { fieldKeys } from "../../test/support/requests/keys.js";
 
 const proto = join(import.meta.dirname, "..", "..", "proto");
 

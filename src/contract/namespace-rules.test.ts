@@ -4,7 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import { CreateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import type { NamespacesSchema } from "../../gen/nap/v1/container_spec_pb.js";
-import { imageSource } from "../../test/support/source.js";
+import { imageSource } from "../../test/support/requests/source.js";
 import { RuleTable } from "./rules.js";
 import { contractViolations } from "./validate.js";
 

@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { CreateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
 import { local } from "../auth/identity.js";
 import { matchesRequest, provenanceLabels } from "./reserved-labels.js";
-import { imageSource } from "../../test/support/source.js";
+import { imageSource } from "../../test/support/requests/source.js";
 
 describe("reserved labels", () => {
   it("knows a request again though its maps come in another order", () => {

@@ -7,7 +7,7 @@ import {
   WaitCondition,
   WaitContainerRequestSchema,
 } from "../../gen/nap/v1/container_service_pb.js";
-import { imageSource } from "../../test/support/source.js";
+import { imageSource } from "../../test/support/requests/source.js";
 import type { UnsupportedEntry } from "./unsupported.js";
 import { supportEntries, supportOf, unsupportedFields } from "./unsupported.js";
 

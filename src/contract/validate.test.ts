@@ -13,7 +13,7 @@ import {
 import type { FieldViolation } from "./errors.js";
 import { RuleTable } from "./rules.js";
 import { contractViolations } from "./validate.js";
-import { imageSource } from "../../test/support/source.js";
+import { imageSource } from "../../test/support/requests/source.js";
 
 type Request = MessageInitShape<typeof CreateContainerRequestSchema>;
 

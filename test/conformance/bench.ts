@@ -8,9 +8,9 @@ import type { ExitStatus } from "../../gen/nap/v1/types_pb.js";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
 import type { RpcError } from "../support/client.js";
 import { failure as failureOf } from "../support/client.js";
-import type { TestDockerd } from "../support/dockerd.js";
-import type { Clients } from "../support/nap.js";
-import { imageSource } from "../support/source.js";
+import type { TestDockerd } from "../support/engines/dockerd.js";
+import type { Clients } from "../support/engines/nap.js";
+import { imageSource } from "../support/requests/source.js";
 
 export type SpecInit = Omit<MessageInitShape<typeof ContainerSpecSchema>, "source">;
 

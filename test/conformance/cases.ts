@@ -1,23 +1,23 @@
 /** All conformance cases, by the files that declare them. */
-import { archiveCases } from "./archives.js";
+import { archiveCases } from "./cases/archives.js";
 import type { Case, ConformanceTest } from "./case.js";
-import { containerCases } from "./containers.js";
-import { eventCases } from "./events.js";
-import { execCases } from "./exec.js";
-import { imageCases } from "./images.js";
-import { interactiveCases } from "./interactive.js";
-import { logCases } from "./logs.js";
-import { networkCases } from "./networks.js";
+import { containerCases } from "./cases/containers.js";
+import { eventCases } from "./cases/events.js";
+import { execCases } from "./cases/exec.js";
+import { imageCases } from "./cases/images.js";
+import { interactiveCases } from "./cases/interactive.js";
+import { logCases } from "./cases/logs.js";
+import { networkCases } from "./cases/networks.js";
 import { optionCases } from "./options/all.js";
 import type { Row } from "./options/rows.js";
 import { lifecycleRowsOf } from "./options/rows.js";
-import { runCases } from "./run.js";
-import { runOnceCases } from "./run-once.js";
-import { statsCases } from "./stats.js";
-import { verbCases } from "./verbs.js";
-import { volumeCases } from "./volumes.js";
-import { waitCases } from "./wait.js";
-import { watchCases } from "./watch.js";
+import { runCases } from "./cases/run.js";
+import { runOnceCases } from "./cases/run-once.js";
+import { statsCases } from "./cases/stats.js";
+import { verbCases } from "./cases/verbs.js";
+import { volumeCases } from "./cases/volumes.js";
+import { waitCases } from "./cases/wait.js";
+import { watchCases } from "./cases/watch.js";
 
 /** The groups of cases, each with the function that declares them. */
 export const groups: readonly [title: string, declare: (test: ConformanceTest) => void][] = [

@@ -9,7 +9,7 @@ import { expect } from "chai";
 import type { Context } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { RpcError } from "../support/client.js";
-import { keysOfPath } from "../support/keys.js";
+import { keysOfPath } from "../support/requests/keys.js";
 import type { Bench } from "./bench.js";
 import { tidied } from "./bench.js";
 import type { ConformanceTest } from "./case.js";

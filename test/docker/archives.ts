@@ -9,11 +9,11 @@ import {
   ContainerService,
   WriteContainerArchiveRequestSchema,
 } from "../../gen/nap/v1/container_service_pb.js";
-import { archiveOf, uploadMessages } from "../conformance/archives.js";
+import { archiveOf, uploadMessages } from "../conformance/cases/archives.js";
 import { eventually } from "../conformance/bench.js";
 import { failure, resultOf } from "../support/client.js";
-import { mountMemory } from "../support/dockerd.js";
-import { startNap } from "../support/nap.js";
+import { mountMemory } from "../support/engines/dockerd.js";
+import { startNap } from "../support/engines/nap.js";
 import { sendMessage, wireCall } from "../support/wire.js";
 import type { DockerBench } from "./cases.js";
 import { connectionsTo } from "../support/connections.js";

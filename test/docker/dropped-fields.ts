@@ -8,12 +8,12 @@ import type { ContainerSpecSchema } from "../../gen/nap/v1/container_spec_pb.js"
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import type { SpecInit } from "../conformance/bench.js";
 import { all, failure } from "../support/client.js";
-import type { TestNap } from "../support/nap.js";
-import { startNap } from "../support/nap.js";
-import type { DockerProxy, Json } from "../support/proxy.js";
-import { startProxy } from "../support/proxy.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { startNap } from "../support/engines/nap.js";
+import type { DockerProxy, Json } from "../support/engines/proxy.js";
+import { startProxy } from "../support/engines/proxy.js";
 import type { DockerBench } from "./cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const host = (body: Json): Json => body["HostConfig"] as Json;
 const amount = (value: bigint) => ({ limit: { case: "amount" as const, value } });

@@ -9,13 +9,13 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import Docker from "dockerode";
 import { eventually } from "../conformance/bench.js";
-import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
-import { importMessages } from "../conformance/images.js";
+import { runsOnceWhereNapIsKilled } from "../conformance/cases/killed.js";
+import { importMessages } from "../conformance/cases/images.js";
 import { all, failure, resultOf } from "../support/client.js";
-import type { TestNap } from "../support/nap.js";
-import { startNap } from "../support/nap.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "./cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const engine = "far";
 

@@ -9,8 +9,8 @@ import {
 } from "../../gen/health/v1/health_pb.js";
 import { eventually } from "../conformance/bench.js";
 import { clientOf, failure, openChannel } from "../support/client.js";
-import { startDockerd } from "../support/dockerd.js";
-import { clientsOf, startNap } from "../support/nap.js";
+import { startDockerd } from "../support/engines/dockerd.js";
+import { clientsOf, startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "./cases.js";
 
 /** Declares the cases. `open` gives their bench when the tests run. */

@@ -9,12 +9,12 @@ import { pack } from "tar-stream";
 
 import type { BuildImageResponse } from "../../gen/nap/v1/image_service_pb.js";
 import { eventually } from "../conformance/bench.js";
-import { importMessages } from "../conformance/images.js";
+import { importMessages } from "../conformance/cases/images.js";
 import { all, bytesOf, failure, resultOf } from "../support/client.js";
-import type { Clients } from "../support/nap.js";
+import type { Clients } from "../support/engines/nap.js";
 
 import { connectionsTo } from "../support/connections.js";
-import { startNap } from "../support/nap.js";
+import { startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "./cases.js";
 
 const engine = "docker";

@@ -7,7 +7,7 @@ import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
 import { eventually } from "../conformance/bench.js";
 import { all, failure } from "../support/client.js";
 import { Interaction } from "../support/interaction.js";
-import { startNap } from "../support/nap.js";
+import { startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "./cases.js";
 import { forward } from "./transports.js";
 

@@ -4,10 +4,10 @@ import { expect } from "chai";
 import Docker from "dockerode";
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import { all, failure } from "../support/client.js";
-import type { TestDockerd } from "../support/dockerd.js";
-import { startRefusingRegistry } from "../support/refusing-registry.js";
+import type { TestDockerd } from "../support/engines/dockerd.js";
+import { startRefusingRegistry } from "../support/engines/refusing-registry.js";
 import type { DockerBench } from "./cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 /** Declares the cases of registries. */
 export function registryCases(open: () => DockerBench): void {

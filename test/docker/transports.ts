@@ -11,12 +11,12 @@ import { EngineState } from "../../gen/nap/v1/engine_service_pb.js";
 import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure, resultOf } from "../support/client.js";
-import { importMessages } from "../conformance/images.js";
-import { startDockerd } from "../support/dockerd.js";
-import type { TestNap } from "../support/nap.js";
-import { startNap } from "../support/nap.js";
+import { importMessages } from "../conformance/cases/images.js";
+import { startDockerd } from "../support/engines/dockerd.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "./cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const run = promisify(execFile);
 const buf = join(import.meta.dirname, "..", "..", "node_modules", ".bin", "buf");

@@ -4,8 +4,8 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { startDockerd } from "../support/dockerd.js";
-import { startNap } from "../support/nap.js";
+import { startDockerd } from "../support/engines/dockerd.js";
+import { startNap } from "../support/engines/nap.js";
 import { campaign, residentBytes } from "./campaign.js";
 
 /** Memory may differ by as much after a campaign: what the collector has not taken back yet. */

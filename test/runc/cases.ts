@@ -19,16 +19,16 @@ import { pack } from "tar-stream";
 import { ContainerState, PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
 import { Bench as NewBench, ended, eventually } from "../conformance/bench.js";
-import { runsOnceWhereNapIsKilled } from "../conformance/killed.js";
-import { counting } from "../conformance/run-once.js";
-import { importMessages } from "../conformance/images.js";
+import { runsOnceWhereNapIsKilled } from "../conformance/cases/killed.js";
+import { counting } from "../conformance/cases/run-once.js";
+import { importMessages } from "../conformance/cases/images.js";
 import { all, failure, resultOf } from "../support/client.js";
-import type { TestDockerd } from "../support/dockerd.js";
-import type { TestNap } from "../support/nap.js";
-import { mountMemory } from "../support/dockerd.js";
-import { startNap } from "../support/nap.js";
+import type { TestDockerd } from "../support/engines/dockerd.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { mountMemory } from "../support/engines/dockerd.js";
+import { startNap } from "../support/engines/nap.js";
 import { runcOwnershipCase } from "./ownership.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 /** What these cases work with. */
 export interface RuncBench {

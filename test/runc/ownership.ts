@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { Bench } from "../conformance/bench.js";
-import { importMessages } from "../conformance/images.js";
+import { importMessages } from "../conformance/cases/images.js";
 import { failure, openChannel, resultOf } from "../support/client.js";
-import { clientsOf, startNap } from "../support/nap.js";
+import { clientsOf, startNap } from "../support/engines/nap.js";
 import type { RuncBench } from "./cases.js";
 
 /** Declares the case. `open` gives its bench when the tests run. */

@@ -9,12 +9,12 @@ import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.js"
 import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { eventually } from "../conformance/bench.js";
-import { makeCertificate, makeCertificates } from "../support/certificates.js";
+import { makeCertificate, makeCertificates } from "../support/engines/certificates.js";
 import { all, clientOf, failure, openChannel } from "../support/client.js";
-import type { Clients, TestNap } from "../support/nap.js";
-import { clientsOf, startNap } from "../support/nap.js";
+import type { Clients, TestNap } from "../support/engines/nap.js";
+import { clientsOf, startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "../docker/cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const hashOf = (token: string): string =>
   `sha256:${createHash("sha256").update(token).digest("hex")}`;

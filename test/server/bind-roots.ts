@@ -18,10 +18,10 @@ import type { MountSchema } from "../../gen/nap/v1/container_spec_pb.js";
 import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
 import { Bench, eventually } from "../conformance/bench.js";
 import { failure } from "../support/client.js";
-import type { TestDockerd } from "../support/dockerd.js";
-import type { TestNap } from "../support/nap.js";
-import { startNap } from "../support/nap.js";
-import { imageSource } from "../support/source.js";
+import type { TestDockerd } from "../support/engines/dockerd.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { startNap } from "../support/engines/nap.js";
+import { imageSource } from "../support/requests/source.js";
 
 /** What these cases work with. */
 interface RootsBench {

@@ -12,10 +12,10 @@ import { services } from "../../src/core/engines.js";
 import { callOf } from "../support/client.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure, openChannel } from "../support/client.js";
-import type { TestNap } from "../support/nap.js";
-import { startNap } from "../support/nap.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "../docker/cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const absent = "no-such-object";
 

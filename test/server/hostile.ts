@@ -16,8 +16,8 @@ import {
 import { eventually } from "../conformance/bench.js";
 import { campaign, residentBytes } from "../fuzz/campaign.js";
 import { failure, openChannel, RpcError } from "../support/client.js";
-import type { TestNap } from "../support/nap.js";
-import { startNap } from "../support/nap.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "../docker/cases.js";
 
 /** Requests of the campaign that every run of the tests makes; `npm run fuzz` makes more. */

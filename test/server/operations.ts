@@ -13,9 +13,9 @@ import {
 } from "../../gen/health/v1/health_pb.js";
 import { eventually } from "../conformance/bench.js";
 import { all, clientOf, failure, openChannel } from "../support/client.js";
-import { clientsOf, program, startNap } from "../support/nap.js";
+import { clientsOf, program, startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "../docker/cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const run = promisify(execFile);
 

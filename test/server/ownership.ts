@@ -12,11 +12,11 @@ import type { SpecInit } from "../conformance/bench.js";
 import { Bench, eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure, openChannel, resultOf } from "../support/client.js";
-import type { TestNap } from "../support/nap.js";
-import { clientsOf, startNap } from "../support/nap.js";
+import type { TestNap } from "../support/engines/nap.js";
+import { clientsOf, startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "../docker/cases.js";
 import { eventsIn, statsIn } from "../support/batches.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const engine = "docker";
 const volumeMount = (volume: string) => ({

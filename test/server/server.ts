@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { failure } from "../support/client.js";
-import { startNap } from "../support/nap.js";
+import { startNap } from "../support/engines/nap.js";
 import type { DockerBench } from "../docker/cases.js";
 
 const run = promisify(execFile);

@@ -4,10 +4,10 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
 import type { Bench } from "../conformance/bench.js";
-import { importMessages } from "../conformance/images.js";
+import { importMessages } from "../conformance/cases/images.js";
 import { all, failure, resultOf } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 const engine = "docker";
 

@@ -5,12 +5,12 @@ import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
 import { ended, eventually } from "../conformance/bench.js";
-import { counting } from "../conformance/run-once.js";
+import { counting } from "../conformance/cases/run-once.js";
 import type { RpcError } from "../support/client.js";
 import { all, failure } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
 import { connectionsTo } from "../support/connections.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 /** Declares the cases of streams. */
 export function streamCases(open: () => DockerBench): void {

@@ -11,7 +11,7 @@ import { eventually } from "../conformance/bench.js";
 import type { RpcError } from "../support/client.js";
 import { failure, openChannel, rawCall } from "../support/client.js";
 import type { DockerBench } from "../docker/cases.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../support/requests/source.js";
 
 /** Declares the cases of requests that are refused. */
 export function errorCases(open: () => DockerBench): void {

@@ -5,13 +5,13 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { importMessages } from "../conformance/images.js";
+import { importMessages } from "../conformance/cases/images.js";
 import { residentBytes } from "../fuzz/campaign.js";
 import { all, resultOf } from "../support/client.js";
-import { startDockerd } from "../support/dockerd.js";
-import { startNap } from "../support/nap.js";
-import { rootfsArchive } from "../support/rootfs.js";
-import { imageSource } from "../support/source.js";
+import { startDockerd } from "../support/engines/dockerd.js";
+import { startNap } from "../support/engines/nap.js";
+import { rootfsArchive } from "../support/engines/rootfs.js";
+import { imageSource } from "../support/requests/source.js";
 
 /** Memory may differ by as much: what the collector has not taken back yet. */
 const slackBytes = 64 * 1024 * 1024;

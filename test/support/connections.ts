@@ -1,7 +1,7 @@
 /** Looks at the connections of a server to its engine. */
 import { readFileSync } from "node:fs";
-import type { TestDockerd } from "./dockerd.js";
-import type { TestNap } from "./nap.js";
+import type { TestDockerd } from "./engines/dockerd.js";
+import type { TestNap } from "./engines/nap.js";
 
 /**
  * As many connections dockerd has open on its socket. Linux lists its side of each, by the path, in

@@ -10,7 +10,7 @@ import type {
 } from "../../gen/nap/v1/container_service_pb.js";
 import type { ExitStatus } from "../../gen/nap/v1/types_pb.js";
 import { OutputStream } from "../../gen/nap/v1/types_pb.js";
-import type { Clients } from "./nap.js";
+import type { Clients } from "./engines/nap.js";
 
 type Request = MessageInitShape<typeof ExecContainerRequestSchema> &
   MessageInitShape<typeof AttachContainerRequestSchema>;

@@ -1,7 +1,7 @@
 /** A client of WatchContainers that keeps what it is told, as an orchestrator would. */
 import type { Container } from "../../gen/nap/v1/container_service_pb.js";
 import { ListView } from "../../gen/nap/v1/types_pb.js";
-import type { Clients } from "./nap.js";
+import type { Clients } from "./engines/nap.js";
 
 type Request = Parameters<Clients["containers"]["watchContainers"]>[0];
 

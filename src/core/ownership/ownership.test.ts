@@ -12,7 +12,7 @@ import { ownError } from "./errors.js";
 import { referenceKind, referencesIn } from "./references.js";
 import { services } from "../engines.js";
 import { fieldName } from "../../contract/unsupported.js";
-import { imageSource } from "../../../test/support/source.js";
+import { imageSource } from "../../../test/support/requests/source.js";
 
 /** Fields that sound like references and need not be resolved. */
 const noReferences: ReadonlySet<string> = new Set([

@@ -11,7 +11,7 @@ import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
 import type { OptionTest, Seen } from "./option.js";
 import { imported } from "./option.js";
-import { imageSource } from "../../support/source.js";
+import { imageSource } from "../../support/requests/source.js";
 
 /** Waits until a container is as it should be. */
 function until(bench: Bench, id: string, fits: (now: Container) => boolean): Promise<Container> {

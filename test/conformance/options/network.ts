@@ -5,7 +5,7 @@ import { PortProtocol } from "../../../gen/nap/v1/types_pb.js";
 import type { Bench } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionTest, Seen } from "./option.js";
-import { imageSource } from "../../support/source.js";
+import { imageSource } from "../../support/requests/source.js";
 
 /** Attaches a container to networks. */
 const on = (...networks: { network: string; endpoint?: object }[]) => ({ networks });

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { resultOf } from "../../support/client.js";
 import type { Bench, SpecInit } from "../bench.js";
 import type { ConformanceTest } from "../case.js";
-import { importMessages } from "../images.js";
+import { importMessages } from "../cases/images.js";
 import type { Row } from "./rows.js";
 
 /** An effect that a script inside the container prints. */

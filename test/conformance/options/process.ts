@@ -7,7 +7,7 @@ import { ended, failure } from "../bench.js";
 import { all } from "../../support/client.js";
 import type { OptionTest } from "./option.js";
 import { imported } from "./option.js";
-import { imageSource } from "../../support/source.js";
+import { imageSource } from "../../support/requests/source.js";
 
 const showStdin = "readlink /proc/self/fd/0";
 

@@ -5,7 +5,7 @@ import { DeviceKind } from "../../../gen/nap/v1/container_spec_pb.js";
 import type { Bench } from "../bench.js";
 import { failure } from "../bench.js";
 import type { OptionTest } from "./option.js";
-import { imageSource } from "../../support/source.js";
+import { imageSource } from "../../support/requests/source.js";
 
 /** A line of a process's status. */
 const status = (name: string): string => `sed -n 's/^${name}:\\t//p' /proc/self/status`;

@@ -8,7 +8,7 @@ import type { Bench, SpecInit } from "../bench.js";
 import { eventually, failure } from "../bench.js";
 import type { OptionTest } from "./option.js";
 import { MiB } from "./option.js";
-import { imageSource } from "../../support/source.js";
+import { imageSource } from "../../support/requests/source.js";
 
 type Mounts = NonNullable<SpecInit["mounts"]>;
 

@@ -16,7 +16,7 @@ import { networkSpecToDocker } from "./network-spec.js";
 import { volumeSpecToDocker } from "./volume.js";
 import { platformText } from "../platform.js";
 import { dockerSupport } from "../../docker/support.js";
-import { imageSource } from "../../../../test/support/source.js";
+import { imageSource } from "../../../../test/support/requests/source.js";
 import { RuleTable } from "../../../contract/rules.js";
 
 const rules = new RuleTable();

@@ -30,9 +30,9 @@ import { volumeSpecFromDocker, volumeSpecToDocker } from "./volume.js";
 import type { NetworkSpecJson, VolumeSpecJson } from "../json.js";
 import { lostInDocker } from "../../docker/read-back.js";
 import { dockerSupport } from "../../docker/support.js";
-import { afterDockerd } from "../../../../test/support/inspect.js";
-import type { Generation } from "../../../../test/support/specs.js";
-import { messages } from "../../../../test/support/specs.js";
+import { afterDockerd } from "../../../../test/support/requests/inspect.js";
+import type { Generation } from "../../../../test/support/requests/specs.js";
+import { messages } from "../../../../test/support/requests/specs.js";
 
 /** A host that lacks nothing. */
 const host = {

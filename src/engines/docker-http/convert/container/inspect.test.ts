@@ -8,8 +8,8 @@ import { HealthCheckResultSchema } from "../../../../../gen/nap/v1/types_pb.js";
 import { containerFromDocker } from "./container.js";
 import { specFromDocker } from "./container-spec.js";
 import type { ContainerJson } from "../../json.js";
-import { inspected } from "../../../../../test/support/inspect.js";
-import { imageSource } from "../../../../../test/support/source.js";
+import { inspected } from "../../../../../test/support/requests/inspect.js";
+import { imageSource } from "../../../../../test/support/requests/source.js";
 
 type Expected = Record<string, unknown>;
 const other = "fe72745cf7613f4697783e5c10a1ba323ad7a2d96591b7fa80cdbd7050154b03";

@@ -1,10 +1,10 @@
 /** Networks. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { ListView } from "../../gen/nap/v1/types_pb.js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { imageSource } from "../support/source.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { imageSource } from "../../support/requests/source.js";
 
 /** Attaches a container to networks. */
 const on = (...networks: { network: string; endpoint?: object }[]) => ({ networks });

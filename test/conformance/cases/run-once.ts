@@ -2,13 +2,13 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
-import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
-import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
-import { all } from "../support/client.js";
-import type { Bench, SpecInit } from "./bench.js";
-import { ended, eventually, failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { imageSource } from "../support/source.js";
+import { ContainerState } from "../../../gen/nap/v1/container_service_pb.js";
+import { DisconnectAction } from "../../../gen/nap/v1/types_pb.js";
+import { all } from "../../support/client.js";
+import type { Bench, SpecInit } from "../bench.js";
+import { ended, eventually, failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { imageSource } from "../../support/requests/source.js";
 
 /** How many calls are made at once. */
 const callers = 8;

@@ -5,11 +5,11 @@ import { gzipSync } from "node:zlib";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { extract, pack } from "tar-stream";
-import { FileKind } from "../../gen/nap/v1/types_pb.js";
-import { failure as failureOf, resultOf } from "../support/client.js";
-import type { Bench } from "./bench.js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
+import { FileKind } from "../../../gen/nap/v1/types_pb.js";
+import { failure as failureOf, resultOf } from "../../support/client.js";
+import type { Bench } from "../bench.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
 
 const chunkBytes = 256 * 1024;
 const mtime = new Date(1_500_000_000_000);

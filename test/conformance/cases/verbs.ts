@@ -1,13 +1,13 @@
 /** Containers: everything that changes or shows them beyond start and stop. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { ContainerState, FileChangeKind } from "../../gen/nap/v1/container_service_pb.js";
-import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
-import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
-import { eventsIn } from "../support/batches.js";
-import { eventually, failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { imageSource } from "../support/source.js";
+import { ContainerState, FileChangeKind } from "../../../gen/nap/v1/container_service_pb.js";
+import { RestartMode } from "../../../gen/nap/v1/container_spec_pb.js";
+import { EventAction } from "../../../gen/nap/v1/engine_service_pb.js";
+import { eventsIn } from "../../support/batches.js";
+import { eventually, failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { imageSource } from "../../support/requests/source.js";
 
 const MiB = 1024n * 1024n;
 

@@ -3,12 +3,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
-import { DisconnectAction } from "../../gen/nap/v1/types_pb.js";
-import { Interaction } from "../support/interaction.js";
-import type { Bench, SpecInit } from "./bench.js";
-import { eventually, failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
+import { ContainerState } from "../../../gen/nap/v1/container_service_pb.js";
+import { DisconnectAction } from "../../../gen/nap/v1/types_pb.js";
+import { Interaction } from "../../support/interaction.js";
+import type { Bench, SpecInit } from "../bench.js";
+import { eventually, failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
 
 export function interactiveCases(test: ConformanceTest): void {
   test(

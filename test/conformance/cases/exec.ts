@@ -1,9 +1,9 @@
 /** ExecContainerSync: a command in a container that runs. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import type { Bench } from "./bench.js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
+import type { Bench } from "../bench.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
 
 export function execCases(test: ConformanceTest): void {
   test(

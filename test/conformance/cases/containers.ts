@@ -6,13 +6,13 @@ import {
   HealthStatus,
   PullPolicy,
   WaitCondition,
-} from "../../gen/nap/v1/container_service_pb.js";
-import { InstanceKind } from "../../gen/nap/v1/container_spec_pb.js";
-import { ListView } from "../../gen/nap/v1/types_pb.js";
-import { all, failure as failureOf } from "../support/client.js";
-import { eventually, failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { imageSource } from "../support/source.js";
+} from "../../../gen/nap/v1/container_service_pb.js";
+import { InstanceKind } from "../../../gen/nap/v1/container_spec_pb.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
+import { all, failure as failureOf } from "../../support/client.js";
+import { eventually, failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { imageSource } from "../../support/requests/source.js";
 
 export function containerCases(test: ConformanceTest): void {
   test(

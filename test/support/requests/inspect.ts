@@ -1,14 +1,14 @@
 /** What dockerd reports of a container, and what it rewrites of what it was sent. */
 import { posix } from "node:path";
-import type { DockerCreate } from "../../src/engines/docker-http/convert/container/container-spec.js";
-import { endpointToDocker } from "../../src/engines/docker-http/convert/container/endpoints.js";
+import type { DockerCreate } from "../../../src/engines/docker-http/convert/container/container-spec.js";
+import { endpointToDocker } from "../../../src/engines/docker-http/convert/container/endpoints.js";
 import type {
   ConfigJson,
   ContainerJson,
   CreateBodyJson,
   EndpointJson,
   HostConfigJson,
-} from "../../src/engines/docker-http/json.js";
+} from "../../../src/engines/docker-http/json.js";
 
 /** A container as inspect shows it before its first start. */
 export function inspected(

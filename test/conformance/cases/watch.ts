@@ -1,15 +1,18 @@
 /** WatchContainers: what there is, and each change. */
 import { expect } from "chai";
-import type { Container, WatchContainersResponse } from "../../gen/nap/v1/container_service_pb.js";
-import { ContainerState, HealthStatus } from "../../gen/nap/v1/container_service_pb.js";
-import { EventAction } from "../../gen/nap/v1/engine_service_pb.js";
-import { RestartMode } from "../../gen/nap/v1/container_spec_pb.js";
-import { all } from "../support/client.js";
-import { listAll, Watcher } from "../support/watcher.js";
-import type { Bench } from "./bench.js";
-import { eventually, failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { eventsIn } from "../support/batches.js";
+import type {
+  Container,
+  WatchContainersResponse,
+} from "../../../gen/nap/v1/container_service_pb.js";
+import { ContainerState, HealthStatus } from "../../../gen/nap/v1/container_service_pb.js";
+import { EventAction } from "../../../gen/nap/v1/engine_service_pb.js";
+import { RestartMode } from "../../../gen/nap/v1/container_spec_pb.js";
+import { all } from "../../support/client.js";
+import { listAll, Watcher } from "../../support/watcher.js";
+import type { Bench } from "../bench.js";
+import { eventually, failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { eventsIn } from "../../support/batches.js";
 
 export function watchCases(test: ConformanceTest): void {
   test(

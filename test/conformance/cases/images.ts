@@ -3,12 +3,12 @@ import { buffer } from "node:stream/consumers";
 import { expect } from "chai";
 import { pack } from "tar-stream";
 import { status as Code } from "@grpc/grpc-js";
-import { ListView } from "../../gen/nap/v1/types_pb.js";
-import type { Bench } from "./bench.js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { all, bytesOf, resultOf } from "../support/client.js";
-import { imageSource } from "../support/source.js";
+import { ListView } from "../../../gen/nap/v1/types_pb.js";
+import type { Bench } from "../bench.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { all, bytesOf, resultOf } from "../../support/client.js";
+import { imageSource } from "../../support/requests/source.js";
 
 const chunkBytes = 256 * 1024;
 

@@ -1,15 +1,15 @@
 /** StreamEvents: what happens on an engine. */
 import { expect } from "chai";
 import { timestampMs, timestampNow } from "@bufbuild/protobuf/wkt";
-import type { Event } from "../../gen/nap/v1/engine_service_pb.js";
-import { EventAction, EventResource } from "../../gen/nap/v1/engine_service_pb.js";
+import type { Event } from "../../../gen/nap/v1/engine_service_pb.js";
+import { EventAction, EventResource } from "../../../gen/nap/v1/engine_service_pb.js";
 import { status as Code } from "@grpc/grpc-js";
-import { all } from "../support/client.js";
-import type { Bench } from "./bench.js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { eventsIn, exitIn } from "../support/batches.js";
-import { imageSource } from "../support/source.js";
+import { all } from "../../support/client.js";
+import type { Bench } from "../bench.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { eventsIn, exitIn } from "../../support/batches.js";
+import { imageSource } from "../../support/requests/source.js";
 
 const life = [EventAction.CREATE, EventAction.START, EventAction.EXIT, EventAction.REMOVE];
 

@@ -2,11 +2,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
-import { all } from "../support/client.js";
-import type { TestNap } from "../support/nap.js";
-import { Bench, ended } from "./bench.js";
+import { all } from "../../support/client.js";
+import type { TestNap } from "../../support/engines/nap.js";
+import { Bench, ended } from "../bench.js";
 import { counting } from "./run-once.js";
-import { imageSource } from "../support/source.js";
+import { imageSource } from "../../support/requests/source.js";
 
 /** A server is killed this often, each time later after the calls by this much. */
 const rounds = 10;

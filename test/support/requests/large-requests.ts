@@ -2,16 +2,16 @@
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { ScalarType } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { privilegedFields } from "../../src/auth/privileged-fields.js";
-import { fieldError, firstOf, NapError } from "../../src/contract/errors.js";
-import { services } from "../../src/core/engines.js";
-import type { UnsupportedFeatures } from "../../src/contract/unsupported.js";
-import { fieldName, unsupportedFields } from "../../src/contract/unsupported.js";
-import { decode } from "../../src/rpc/grpc-adapter.js";
-import { maxMessageBytes, requestLimits } from "../../src/contract/request-limits.js";
-import type { RuleTable } from "../../src/contract/rules.js";
-import { contractViolations } from "../../src/contract/validate.js";
-import { scanWire, wireBounds } from "../../src/contract/wire-bounds.js";
+import { privilegedFields } from "../../../src/auth/privileged-fields.js";
+import { fieldError, firstOf, NapError } from "../../../src/contract/errors.js";
+import { services } from "../../../src/core/engines.js";
+import type { UnsupportedFeatures } from "../../../src/contract/unsupported.js";
+import { fieldName, unsupportedFields } from "../../../src/contract/unsupported.js";
+import { decode } from "../../../src/rpc/grpc-adapter.js";
+import { maxMessageBytes, requestLimits } from "../../../src/contract/request-limits.js";
+import type { RuleTable } from "../../../src/contract/rules.js";
+import { contractViolations } from "../../../src/contract/validate.js";
+import { scanWire, wireBounds } from "../../../src/contract/wire-bounds.js";
 
 /** A request for one field or one method. */
 export interface LargeRequest {

@@ -1,13 +1,13 @@
 /** RunContainer: create, start, output and exit in one stream. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { ContainerState } from "../../gen/nap/v1/container_service_pb.js";
-import { DisconnectAction, OutputStream } from "../../gen/nap/v1/types_pb.js";
-import { all } from "../support/client.js";
-import type { Bench } from "./bench.js";
-import { ended, eventually, failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { imageSource } from "../support/source.js";
+import { ContainerState } from "../../../gen/nap/v1/container_service_pb.js";
+import { DisconnectAction, OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import { all } from "../../support/client.js";
+import type { Bench } from "../bench.js";
+import { ended, eventually, failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { imageSource } from "../../support/requests/source.js";
 
 export function runCases(test: ConformanceTest): void {
   test(

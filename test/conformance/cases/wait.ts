@@ -1,12 +1,12 @@
 /** WaitContainer: every condition, before and after the fact. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { WaitCondition } from "../../gen/nap/v1/container_service_pb.js";
-import type { ExitStatus } from "../../gen/nap/v1/types_pb.js";
-import { all } from "../support/client.js";
-import type { Bench } from "./bench.js";
-import { eventually, failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
+import { WaitCondition } from "../../../gen/nap/v1/container_service_pb.js";
+import type { ExitStatus } from "../../../gen/nap/v1/types_pb.js";
+import { all } from "../../support/client.js";
+import type { Bench } from "../bench.js";
+import { eventually, failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
 
 const { NOT_RUNNING, NEXT_EXIT, REMOVED, HEALTHY } = WaitCondition;
 

@@ -1,8 +1,8 @@
 /** Volumes. */
 import { expect } from "chai";
 import { status as Code } from "@grpc/grpc-js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
 
 export function volumeCases(test: ConformanceTest): void {
   test(

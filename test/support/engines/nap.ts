@@ -6,17 +6,17 @@ import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
-import { ContainerService } from "../../gen/nap/v1/container_service_pb.js";
-import { EngineService } from "../../gen/nap/v1/engine_service_pb.js";
-import { ImageService } from "../../gen/nap/v1/image_service_pb.js";
-import { NetworkService } from "../../gen/nap/v1/network_service_pb.js";
-import { VolumeService } from "../../gen/nap/v1/volume_service_pb.js";
+import { ContainerService } from "../../../gen/nap/v1/container_service_pb.js";
+import { EngineService } from "../../../gen/nap/v1/engine_service_pb.js";
+import { ImageService } from "../../../gen/nap/v1/image_service_pb.js";
+import { NetworkService } from "../../../gen/nap/v1/network_service_pb.js";
+import { VolumeService } from "../../../gen/nap/v1/volume_service_pb.js";
 import type { Client } from "@grpc/grpc-js";
-import type { ClientOf } from "./client.js";
-import { clientOf, openChannel } from "./client.js";
+import type { ClientOf } from "../client.js";
+import { clientOf, openChannel } from "../client.js";
 
 /** The built program. */
-export const program = join(import.meta.dirname, "..", "..", "dist", "main.js");
+export const program = join(import.meta.dirname, "..", "..", "..", "dist", "main.js");
 
 /** The five services. */
 export interface Clients {

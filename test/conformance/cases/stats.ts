@@ -4,12 +4,12 @@ import { expect } from "chai";
 import type {
   ContainerStats,
   StreamContainerStatsResponse,
-} from "../../gen/nap/v1/container_service_pb.js";
-import { all } from "../support/client.js";
-import type { Bench } from "./bench.js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
-import { skippedTicksIn, statsIn } from "../support/batches.js";
+} from "../../../gen/nap/v1/container_service_pb.js";
+import { all } from "../../support/client.js";
+import type { Bench } from "../bench.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
+import { skippedTicksIn, statsIn } from "../../support/batches.js";
 
 /** Reads ticks until one has a measurement of the container that fits. The test's time bounds it. */
 async function tickWith(

@@ -5,13 +5,13 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type {
   LogEntry,
   StreamContainerLogsResponse,
-} from "../../gen/nap/v1/container_service_pb.js";
-import { LogEndReason } from "../../gen/nap/v1/container_service_pb.js";
-import { OutputStream } from "../../gen/nap/v1/types_pb.js";
-import { all } from "../support/client.js";
-import type { Bench } from "./bench.js";
-import { failure } from "./bench.js";
-import type { ConformanceTest } from "./case.js";
+} from "../../../gen/nap/v1/container_service_pb.js";
+import { LogEndReason } from "../../../gen/nap/v1/container_service_pb.js";
+import { OutputStream } from "../../../gen/nap/v1/types_pb.js";
+import { all } from "../../support/client.js";
+import type { Bench } from "../bench.js";
+import { failure } from "../bench.js";
+import type { ConformanceTest } from "../case.js";
 
 export function logCases(test: ConformanceTest): void {
   test(

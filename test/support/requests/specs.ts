@@ -2,11 +2,11 @@
 import type { DescField, DescMessage, DescOneof, Message } from "@bufbuild/protobuf";
 import { create, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import * as fc from "fast-check";
-import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
-import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
-import { fieldName } from "../../src/contract/unsupported.js";
-import type { UnsupportedFeatures } from "../../src/contract/unsupported.js";
-import { byKey } from "../../src/contract/walk.js";
+import type { FieldRules } from "../../../gen/nap/v1/rules_pb.js";
+import { oneof_rules, rules } from "../../../gen/nap/v1/rules_pb.js";
+import { fieldName } from "../../../src/contract/unsupported.js";
+import type { UnsupportedFeatures } from "../../../src/contract/unsupported.js";
+import { byKey } from "../../../src/contract/walk.js";
 
 /** What a generator knows beside the contract. */
 export interface Generation {

@@ -1,8 +1,8 @@
 /** A dockerd and a nap with both engines in front of it, for the tests of the engines. */
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { importMessages } from "../conformance/images.js";
-import { resultOf } from "./client.js";
+import { importMessages } from "../../conformance/cases/images.js";
+import { resultOf } from "../client.js";
 import type { TestDockerd } from "./dockerd.js";
 import { startDockerd } from "./dockerd.js";
 import type { TestNap } from "./nap.js";
@@ -28,7 +28,7 @@ interface BenchFile {
 }
 
 const image = "nap-test:1";
-const sources = ["src", "gen"].map((name) => join(import.meta.dirname, "..", "..", name));
+const sources = ["src", "gen"].map((name) => join(import.meta.dirname, "..", "..", "..", name));
 
 /** Opens the bench that `npm run bench:up` keeps where NAP_BENCH names its file, else a new one. */
 export async function openBench(): Promise<EnginesBench> {
