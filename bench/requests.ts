@@ -5,7 +5,7 @@
  */
 import { performance } from "node:perf_hooks";
 import { statusOf } from "../src/rpc/status.js";
-import { RuleTable } from "../src/contract/rules.js";
+import { RuleTable } from "../src/contract/validation/rules.js";
 import type { LargeRequest } from "../test/support/requests/large-requests.js";
 import { supportOf } from "../src/contract/unsupported.js";
 import { hostileRequests, judge, largestTaken } from "../test/support/requests/large-requests.js";

@@ -11,9 +11,9 @@ import { CallRecorder } from "../rpc/call-record.js";
 import { statusOf } from "../rpc/status.js";
 import { callLog, newLogger } from "../server/access-log.js";
 import { fieldError, firstOf, NapError } from "./errors.js";
-import { RuleTable } from "./rules.js";
+import { RuleTable } from "./validation/rules.js";
 import { secretsIn, withoutSecrets } from "./secrets.js";
-import { contractViolations } from "./validate.js";
+import { contractViolations } from "./validation/validate.js";
 
 const table = new RuleTable();
 const methods = services.flatMap(({ desc }) => desc.methods);

@@ -1,6 +1,6 @@
 /** Values of requests that the contract calls secret, and texts without them. */
 import type { DescMessage, Message } from "@bufbuild/protobuf";
-import type { RuleTable } from "./rules.js";
+import type { RuleTable } from "./validation/rules.js";
 import { walk } from "./walk.js";
 
 /** Returns the secrets in a request: the texts of fields with `(rules).secret`. */

@@ -18,8 +18,8 @@ import { unsupportedFields } from "../contract/unsupported.js";
 import type { Binding, BoundService, CallInfo, Handler } from "./grpc-adapter.js";
 import { bind } from "./grpc-adapter.js";
 import { authorizeMethod, authorizeRequest } from "../auth/roles.js";
-import type { RuleTable } from "../contract/rules.js";
-import { contractViolations } from "../contract/validate.js";
+import type { RuleTable } from "../contract/validation/rules.js";
+import { contractViolations } from "../contract/validation/validate.js";
 
 type EngineMember = (typeof services)[number]["member"];
 

@@ -20,12 +20,12 @@ import type { CallTracker } from "./call-tracker.js";
 import { fieldError, NapError } from "../contract/errors.js";
 import type { Observer } from "./call-record.js";
 import { CallRecorder } from "./call-record.js";
-import type { RuleTable } from "../contract/rules.js";
-import type { RequestLimits } from "../contract/request-limits.js";
-import { checkLength, requestLimits } from "../contract/request-limits.js";
+import type { RuleTable } from "../contract/validation/rules.js";
+import type { RequestLimits } from "../contract/validation/request-limits.js";
+import { checkLength, requestLimits } from "../contract/validation/request-limits.js";
 import { secretsIn } from "../contract/secrets.js";
 import { statusOf } from "./status.js";
-import { scanWire } from "../contract/wire-bounds.js";
+import { scanWire } from "../contract/validation/wire-bounds.js";
 
 /** Handles one call of a method. Its messages are of the method's types. */
 export type Handler = (

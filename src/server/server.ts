@@ -20,8 +20,8 @@ import type { Observer } from "../rpc/call-record.js";
 import { refusedCall } from "../rpc/call-record.js";
 import { reflection } from "../rpc/reflection.js";
 import { routes } from "../rpc/dispatch.js";
-import { maxMessageBytes } from "../contract/request-limits.js";
-import { RuleTable } from "../contract/rules.js";
+import { maxMessageBytes } from "../contract/validation/request-limits.js";
+import { RuleTable } from "../contract/validation/rules.js";
 
 /** The limits of one client. */
 const limits = {

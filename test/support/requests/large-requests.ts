@@ -8,10 +8,10 @@ import { services } from "../../../src/core/engines.js";
 import type { UnsupportedFeatures } from "../../../src/contract/unsupported.js";
 import { fieldName, unsupportedFields } from "../../../src/contract/unsupported.js";
 import { decode } from "../../../src/rpc/grpc-adapter.js";
-import { maxMessageBytes, requestLimits } from "../../../src/contract/request-limits.js";
-import type { RuleTable } from "../../../src/contract/rules.js";
-import { contractViolations } from "../../../src/contract/validate.js";
-import { scanWire, wireBounds } from "../../../src/contract/wire-bounds.js";
+import { maxMessageBytes, requestLimits } from "../../../src/contract/validation/request-limits.js";
+import type { RuleTable } from "../../../src/contract/validation/rules.js";
+import { contractViolations } from "../../../src/contract/validation/validate.js";
+import { scanWire, wireBounds } from "../../../src/contract/validation/wire-bounds.js";
 
 /** A request for one field or one method. */
 export interface LargeRequest {

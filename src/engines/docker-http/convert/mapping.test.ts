@@ -10,14 +10,14 @@ import type { NetworkSpec } from "../../../../gen/nap/v1/network_service_pb.js";
 import { NetworkSpecSchema } from "../../../../gen/nap/v1/network_service_pb.js";
 import { NapError } from "../../../contract/errors.js";
 import { fieldName, supportEntries, unsupportedFields } from "../../../contract/unsupported.js";
-import { contractViolations } from "../../../contract/validate.js";
+import { contractViolations } from "../../../contract/validation/validate.js";
 import { specToDocker } from "./container/container-spec.js";
 import { networkSpecToDocker } from "./network-spec.js";
 import { volumeSpecToDocker } from "./volume.js";
 import { platformText } from "../platform.js";
 import { dockerSupport } from "../../docker/support.js";
 import { imageSource } from "../../../../test/support/requests/source.js";
-import { RuleTable } from "../../../contract/rules.js";
+import { RuleTable } from "../../../contract/validation/rules.js";
 
 const rules = new RuleTable();
 

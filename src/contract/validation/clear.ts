@@ -2,9 +2,9 @@
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { reflect } from "@bufbuild/protobuf/reflect";
-import type { UpdateContainerRequest } from "../../gen/nap/v1/container_service_pb.js";
-import { UpdateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
-import { fieldPath } from "./walk.js";
+import type { UpdateContainerRequest } from "../../../gen/nap/v1/container_service_pb.js";
+import { UpdateContainerRequestSchema } from "../../../gen/nap/v1/container_service_pb.js";
+import { fieldPath } from "../walk.js";
 
 /** The fields of an update that change the container. */
 const changing: ReadonlySet<string> = new Set(["resources", "restart_policy"]);

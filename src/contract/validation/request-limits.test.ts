@@ -1,8 +1,8 @@
 /** The sizes of requests that each method takes. */
 import type { DescMethod } from "@bufbuild/protobuf";
 import { expect } from "chai";
-import { services } from "../core/engines.js";
-import { NapError } from "./errors.js";
+import { services } from "../../core/engines.js";
+import { NapError } from "../errors.js";
 import { checkLength, requestLimits } from "./request-limits.js";
 
 const methods = services.flatMap(({ desc }) => desc.methods);

@@ -3,12 +3,12 @@ import type { Message } from "@bufbuild/protobuf";
 import type {
   CreateContainerRequest,
   RunContainerRequest,
-} from "../../gen/nap/v1/container_service_pb.js";
-import { PullPolicy } from "../../gen/nap/v1/container_service_pb.js";
-import type { ContainerSpec } from "../../gen/nap/v1/container_spec_pb.js";
+} from "../../../gen/nap/v1/container_service_pb.js";
+import { PullPolicy } from "../../../gen/nap/v1/container_service_pb.js";
+import type { ContainerSpec } from "../../../gen/nap/v1/container_spec_pb.js";
 import { wrongClears } from "./clear.js";
-import type { FieldViolation } from "./errors.js";
-import { fieldPath } from "./walk.js";
+import type { FieldViolation } from "../errors.js";
+import { fieldPath } from "../walk.js";
 
 type Rule = (message: never) => Iterable<[field: string, description: string]>;
 

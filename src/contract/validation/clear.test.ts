@@ -2,7 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
-import { UpdateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
+import { UpdateContainerRequestSchema } from "../../../gen/nap/v1/container_service_pb.js";
 import { wrongClears } from "./clear.js";
 
 describe("clear of an update", () => {

@@ -8,9 +8,9 @@
  */
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { ScalarType } from "@bufbuild/protobuf";
-import type { FieldViolation } from "./errors.js";
-import { maxReportedViolations } from "./errors.js";
-import { fieldPath } from "./walk.js";
+import type { FieldViolation } from "../errors.js";
+import { maxReportedViolations } from "../errors.js";
+import { fieldPath } from "../walk.js";
 import type { RuledField, RuleTable } from "./rules.js";
 import { tooManyItems } from "./rules.js";
 

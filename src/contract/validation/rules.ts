@@ -1,8 +1,8 @@
 /** The rules that the contract declares on the fields of a message, computed once for each message. */
 import type { DescField, DescMessage, DescOneof } from "@bufbuild/protobuf";
 import { getOption, hasOption } from "@bufbuild/protobuf";
-import type { FieldRules } from "../../gen/nap/v1/rules_pb.js";
-import { oneof_rules, rules } from "../../gen/nap/v1/rules_pb.js";
+import type { FieldRules } from "../../../gen/nap/v1/rules_pb.js";
+import { oneof_rules, rules } from "../../../gen/nap/v1/rules_pb.js";
 
 /**
  * The maximum number of entries of a list or map without max_items. It is lower for messages, which cost

@@ -1,9 +1,9 @@
 /** How many bytes a message of a request may have, by its method. */
 import type { DescMethod } from "@bufbuild/protobuf";
 import { getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
-import { method_rules } from "../../gen/nap/v1/rules_pb.js";
-import { NapError } from "./errors.js";
-import { openField } from "./open.js";
+import { method_rules } from "../../../gen/nap/v1/rules_pb.js";
+import { NapError } from "../errors.js";
+import { openField } from "../open.js";
 
 /** The most bytes of a message of any method: the limit of gRPC's libraries where none is set. */
 export const maxMessageBytes = 4 * 1024 * 1024;

@@ -2,9 +2,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
-import { CreateContainerRequestSchema } from "../../gen/nap/v1/container_service_pb.js";
-import type { NamespacesSchema } from "../../gen/nap/v1/container_spec_pb.js";
-import { imageSource } from "../../test/support/requests/source.js";
+import { CreateContainerRequestSchema } from "../../../gen/nap/v1/container_service_pb.js";
+import type { NamespacesSchema } from "../../../gen/nap/v1/container_spec_pb.js";
+import { imageSource } from "../../../test/support/requests/source.js";
 import { RuleTable } from "./rules.js";
 import { contractViolations } from "./validate.js";
 

@@ -9,11 +9,11 @@ import {
   PullPolicy,
   StopContainerRequestSchema,
   StreamContainerLogsRequestSchema,
-} from "../../gen/nap/v1/container_service_pb.js";
-import type { FieldViolation } from "./errors.js";
+} from "../../../gen/nap/v1/container_service_pb.js";
+import type { FieldViolation } from "../errors.js";
 import { RuleTable } from "./rules.js";
 import { contractViolations } from "./validate.js";
-import { imageSource } from "../../test/support/requests/source.js";
+import { imageSource } from "../../../test/support/requests/source.js";
 
 type Request = MessageInitShape<typeof CreateContainerRequestSchema>;
 

@@ -2,10 +2,10 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { disagreements } from "./agreement.js";
-import type { FieldViolation } from "./errors.js";
+import type { FieldViolation } from "../errors.js";
 import { namespaceViolations } from "./namespace-rules.js";
-import { internalLabelPrefix } from "./reserved-labels.js";
-import { enumValues, fieldPath, walk } from "./walk.js";
+import { internalLabelPrefix } from "../reserved-labels.js";
+import { enumValues, fieldPath, walk } from "../walk.js";
 import type { Bounds, RuledField, RuledMessage, RuleTable } from "./rules.js";
 import { tooManyItems } from "./rules.js";
 import { unknownFieldText } from "./wire-bounds.js";

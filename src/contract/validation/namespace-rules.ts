@@ -3,16 +3,16 @@ import type {
   ContainerSpec,
   IsolatedNamespace,
   Namespaces,
-} from "../../gen/nap/v1/container_spec_pb.js";
+} from "../../../gen/nap/v1/container_spec_pb.js";
 import {
   ContainerSpecSchema,
   IsolatedNamespaceSchema,
   NamespacesSchema,
-} from "../../gen/nap/v1/container_spec_pb.js";
+} from "../../../gen/nap/v1/container_spec_pb.js";
 import { isFieldSet } from "@bufbuild/protobuf";
-import type { FieldViolation } from "./errors.js";
-import type { Visit } from "./walk.js";
-import { fieldPath } from "./walk.js";
+import type { FieldViolation } from "../errors.js";
+import type { Visit } from "../walk.js";
+import { fieldPath } from "../walk.js";
 
 /** The only kind of namespace to which each of these fields applies. */
 const kindOf: Readonly<Record<string, keyof Namespaces>> = {
