@@ -289,7 +289,13 @@ export function logCases(open: () => DockerBench): void {
     const streams = Array.from({ length: 500 }, () =>
       nap.containers.streamContainerLogs(request, { signal }),
     );
-    await Promise.all(streams.map((stream) => stream.next()));
+    // Behind ready comes the first batch, for which a connection to dockerd is open.
+    await Promise.all(
+      streams.map(async (stream) => {
+        expect((await stream.next()).value?.event.case).to.equal("ready");
+        expect((await stream.next()).value?.event.case).to.equal("batch");
+      }),
+    );
     expect(sockets()).to.be.greaterThan(before + 450);
     client.abort();
     await Promise.allSettled(streams.map((stream) => stream.next()));
