@@ -46,7 +46,7 @@ export function* walkFields(
 }
 
 /**
- * Whether some field that the elements of a list or map of messages can have fits, by the descriptors
+ * Returns whether some field that the elements of a list or map of messages can have fits, by the descriptors
  * alone. Where none does, a walk need not enter the elements, however many a request has.
  */
 export function someFieldBelow(
@@ -62,7 +62,7 @@ export function someFieldBelow(
   });
 }
 
-/** Whether a field has many messages, which it costs to enter. */
+/** Returns whether a field has many messages, which are costly to enter. */
 export function hasElements({ fieldKind }: DescField): boolean {
   return fieldKind === "list" || fieldKind === "map";
 }

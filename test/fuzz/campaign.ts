@@ -29,9 +29,9 @@ export interface Timed {
 
 /** A stream that goes on is left after this time. */
 const streamMillis = 300;
-/** As many of the slowest requests are told. */
+/** The number of slowest requests that are printed. */
 const slowestShown = 10;
-/** As many calls are under way at once. */
+/** The number of concurrent calls. */
 const width = 32;
 
 /**

@@ -176,7 +176,7 @@ function wrongType(writer: BinaryWriter, number: number, random: Random): void {
   }
 }
 
-/** A field that nobody knows: a scalar, bytes, or groups many levels deep. */
+/** Returns a field that is not in the contract: a scalar, bytes, or groups many levels deep. */
 function unknown(writer: BinaryWriter, random: Random): void {
   const number = 1000 + random.below(100_000);
   if (random.chance(20)) {
